@@ -1,0 +1,122 @@
+"""What subscribers learn of budgets: state, thresholds crossed and resolved, exhaustion."""
+
+from decimal import Decimal
+from typing import Annotated, ClassVar, Literal
+from uuid import UUID
+
+from pydantic import AwareDatetime, Field
+
+from farebox.events.envelope import CloudEvent
+from farebox.events.usage import Currency, Name, NanoAmount, Part, SignedNano
+
+Measure = Literal["money", "requests", "tokens"]
+AccountKind = Literal["platform", "org", "team", "user", "key"]
+WindowKind = Literal["day", "week", "month", "cycle", "lifetime"]
+Mode = Literal["hard", "soft", "shadow"]
+
+
+class AccountRef(Part):
+    """An account by id and kind, with the name people know it by."""
+
+    id: Name
+    kind: AccountKind
+    name: str
+
+
+class BudgetWindow(Part):
+    """The span a limit counts in: [start, end), instants in UTC, computed in the IANA zone. A lifetime has no end."""
+
+    kind: WindowKind
+    start: AwareDatetime
+    end: AwareDatetime | None
+    zone: Name
+
+
+class Locale(Part):
+    """How to speak to the account's people."""
+
+    language: Literal["vi", "ko", "en"]
+    zone: Name
+
+
+class ThresholdMark(Part):
+    """A threshold as configured: a share of the limit in percent, or an absolute amount; exactly one is set."""
+
+    severity: Name
+    percent: Annotated[Decimal, Field(gt=0, le=1000)] | None = None
+    amount: NanoAmount | None = None
+
+
+class BudgetState(Part):
+    """A budget window at one instant.
+
+    Amounts are in nano-units of `currency` where `measure` is money, plain counts otherwise (`currency` is null then).
+    `spent` is posted charges and suspense; `held` is promised to running requests; `remaining` = limit − spent − held,
+    never below 0. `revision` grows with every change of the window: keep the highest, whatever order records arrive in.
+    """
+
+    budget_id: UUID
+    budget_name: str
+    account: AccountRef
+    path: tuple[Name, ...] = Field(description="Account ids from the platform down to the budget's own account.")
+    measure: Measure
+    currency: Currency | None
+    mode: Mode
+    window: BudgetWindow
+    limit: NanoAmount
+    limit_revision: Annotated[int, Field(ge=1)]
+    spent: SignedNano
+    held: NanoAmount
+    remaining: NanoAmount
+    percent_spent: Decimal = Field(description="spent ÷ limit in percent, rounded half-even to two decimals.")
+    active: bool = True
+    revision: Annotated[int, Field(ge=1)]
+
+
+class BudgetEvent(CloudEvent):
+    """What every event on `budget.events` carries. Its record's key is the budget's id."""
+
+    budget: BudgetState
+    locale: Locale
+    notify_people: bool = Field(
+        default=True,
+        description="Whether people should get a message: false for all but the highest threshold one posting crossed, "
+        "and where the account has switched alerts off.",
+    )
+    entry_id: UUID | None = Field(default=None, description="The ledger entry that brought it about, if one did.")
+
+
+class ThresholdCrossed(BudgetEvent):
+    """Spending reached a threshold: exactly one event per budget, window, threshold and limit revision."""
+
+    type: ClassVar[str] = "farebox.budget.threshold_crossed.v1"
+
+    threshold: ThresholdMark
+
+
+class ThresholdResolved(BudgetEvent):
+    """A raise, credit or correction brought spending below a threshold that had been crossed."""
+
+    type: ClassVar[str] = "farebox.budget.threshold_resolved.v1"
+
+    threshold: ThresholdMark
+
+
+class BudgetExhausted(BudgetEvent):
+    """A hard budget refused a request, or has nothing left. Once per window and limit revision."""
+
+    type: ClassVar[str] = "farebox.budget.exhausted.v1"
+
+
+class BudgetOverLimit(BudgetEvent):
+    """More is spent than the limit allows: it was cut below what is out, or a charge came in above its reserve."""
+
+    type: ClassVar[str] = "farebox.budget.over_limit.v1"
+
+
+class BalanceChanged(CloudEvent):
+    """The newest state of a budget's window; `budget.balances` is compacted by budget id."""
+
+    type: ClassVar[str] = "farebox.budget.balance_changed.v1"
+
+    budget: BudgetState

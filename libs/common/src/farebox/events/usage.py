@@ -1,0 +1,141 @@
+"""What a model call used, and what it was charged."""
+
+from datetime import date
+from decimal import Decimal
+from enum import StrEnum
+from typing import Annotated, ClassVar, Literal
+from uuid import UUID
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints
+
+from farebox.events.envelope import CloudEvent
+from farebox.pricing import Usage
+
+NanoAmount = Annotated[int, Field(ge=0, lt=2**63, description="Integer nano-units (10^-9) of the named currency.")]
+SignedNano = Annotated[int, Field(gt=-(2**63), lt=2**63, description="Integer nano-units (10^-9), may be negative.")]
+Name = Annotated[str, StringConstraints(min_length=1, max_length=256)]
+Currency = Annotated[str, StringConstraints(pattern=r"^[A-Z]{3}$")]
+
+
+class Part(BaseModel):
+    """A piece of an event: frozen, tolerant of fields a newer producer adds."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class Principal(Part):
+    """Who called: account ids along the path platform → org → team → user → key. The platform is implied."""
+
+    org: Name
+    team: Name | None = None
+    user: Name | None = None
+    key: Name
+
+    def path(self) -> tuple[str, ...]:
+        """Account ids from the platform down to the key."""
+        return (
+            "platform",
+            *(part for part in (self.org, self.team, self.user, self.key) if part is not None),
+        )
+
+    def subject(self) -> str:
+        """The Kafka key: the user, or the key itself where a key belongs to no user."""
+        return self.user or self.key
+
+
+class BillingTerms(Part):
+    """How cost in USD becomes the billed amount: units of `currency` per USD, and where that rate is from.
+
+    Stamped at admission, so that reserve, bill and ledger row use one and the same rate.
+    """
+
+    currency: Currency
+    fx_rate: Annotated[Decimal, Field(gt=0, max_digits=30, decimal_places=12)]
+    fx_source: Name
+    fx_date: date
+
+
+class LeaseUse(Part):
+    """The lease a call was admitted under, and the worst case (in the billing currency) it held there."""
+
+    lease_id: UUID
+    reserve_nano: NanoAmount
+
+
+class RequestCompleted(CloudEvent):
+    """One attempt at a provider ended. `ce_id` is the attempt's id; never carries a prompt or an answer."""
+
+    type: ClassVar[str] = "farebox.request.completed.v1"
+
+    attempt_id: UUID
+    request_id: UUID
+    attempt: Annotated[int, Field(ge=1)] = 1
+    started_at: AwareDatetime
+    completed_at: AwareDatetime
+    principal: Principal
+    session: Name | None = None
+    feature: Name | None = None
+    caller_endpoint: Name | None = None
+    tags: dict[str, str] = Field(default_factory=dict)
+    api: Name
+    provider: Name
+    price_provider: Name | None = Field(
+        default=None, description="Provider id in the price catalogue, where it differs from `provider`."
+    )
+    requested_model: Name
+    served_model: Name
+    usage: Usage
+    billing: BillingTerms
+    lease: LeaseUse | None = None
+    streamed: bool = False
+    latency_ms: Annotated[int, Field(ge=0)] = 0
+    ttft_ms: Annotated[int, Field(ge=0)] | None = None
+    status: Annotated[int, Field(ge=0, le=599)] = 200
+    outcome: Literal["success", "provider_error", "client_disconnected", "timeout", "unreachable", "recovered"] = (
+        "success"
+    )
+    error_class: Name | None = None
+    cache_hit: Literal["none", "gateway", "caller"] = "none"
+    complexity: Literal["simple", "medium", "complex"] | None = None
+    category: Name | None = None
+    route: Name | None = None
+
+
+class SuspenseReason(StrEnum):
+    """Why a call could not be priced yet. It is never charged zero."""
+
+    UNKNOWN_MODEL = "unknown_model"
+    NO_PRICE_AT_TIME = "no_price_at_time"
+    NO_RATE_FOR_UNIT = "no_rate_for_unit"
+    UNKNOWN_CURRENCY = "unknown_currency"
+
+
+class UsagePriced(CloudEvent):
+    """A ledger entry was written (`suspense` is null), or a call waits for its price (`suspense` says why).
+
+    `entry_id` is the attempt's id for a charge, a new id for a correction, whose `billed_nano` may be negative.
+    A suspended call is announced once with null amounts, and once more, priced, when its price has arrived.
+    """
+
+    type: ClassVar[str] = "farebox.usage.priced.v1"
+
+    entry_id: UUID
+    attempt_id: UUID
+    request_id: UUID
+    kind: Literal["charge", "correction"] = "charge"
+    occurred_at: AwareDatetime
+    priced_at: AwareDatetime
+    principal: Principal
+    session: Name | None = None
+    feature: Name | None = None
+    provider: Name
+    model: Name
+    cost_nano_usd: SignedNano | None
+    billed_nano: SignedNano | None
+    currency: Currency
+    price_version: Name | None
+    requests: int = 1
+    tokens: int = 0
+    usage_source: Literal["reported", "estimated", "worst_case"]
+    lease: LeaseUse | None = None
+    suspense: SuspenseReason | None = None

@@ -1,0 +1,100 @@
+"""A service as a process: `python -m <service> [--check | --migrate]`, two ports, and a graceful end on SIGTERM."""
+
+import argparse
+import asyncio
+import contextlib
+import signal
+import sys
+from collections.abc import Callable, Coroutine, Iterator
+from typing import Final, TypeVar
+
+import uvicorn
+import uvloop
+from starlette.types import ASGIApp
+
+from farebox.errors import FareboxError, Invalid
+from farebox.settings import ServiceSettings
+from farebox.telemetry import configure_logs
+
+GRACE_S: Final = 20
+"""Seconds that requests under way have to end after SIGTERM."""
+
+SettingsT = TypeVar("SettingsT", bound=ServiceSettings)
+
+
+def main(
+    service: str,
+    settings_type: type[SettingsT],
+    run: Callable[[SettingsT], Coroutine[None, None, None]],
+    migrate: Callable[[SettingsT], Coroutine[None, None, list[str]]] | None = None,
+) -> None:
+    """The command line of a service. Exits 2 for bad configuration, with one line for each problem."""
+    parser = argparse.ArgumentParser(prog=f"python -m {service}")
+    modes = parser.add_mutually_exclusive_group()
+    modes.add_argument("--check", action="store_true", help="list every configuration problem and exit")
+    if migrate is not None:
+        modes.add_argument("--migrate", action="store_true", help="bring the database up to date and exit")
+    arguments = parser.parse_args()
+    try:
+        settings = settings_type.read()
+    except Invalid as error:
+        for problem in error.problems:
+            print(problem, file=sys.stderr)  # noqa: T201 - a command's answer
+        raise SystemExit(2) from None
+    if arguments.check:
+        print(f"{service}: configuration is complete")  # noqa: T201
+        return
+    configure_logs(service, settings.instance, settings.log_level)
+    if migrate is not None and arguments.migrate:
+        for name in uvloop.run(migrate(settings)):
+            print(f"applied {name}")  # noqa: T201
+        return
+    uvloop.run(run(settings))
+
+
+class _Server(uvicorn.Server):
+    """uvicorn without its signal handlers: two servers share one process and one end."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+async def serve(settings: ServiceSettings, *, api: ASGIApp, ops: ASGIApp) -> None:
+    """Listen on both ports until SIGTERM or SIGINT, then let requests under way end within GRACE_S.
+
+    Raises FareboxError when a port cannot be had.
+    """
+    servers = [_server(api, settings.host, settings.port), _server(ops, settings.host, settings.ops_port)]
+    loop = asyncio.get_running_loop()
+
+    def stop() -> None:
+        for server in servers:
+            server.should_exit = True
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop)
+    try:
+        await asyncio.gather(*(server.serve() for server in servers))
+    except SystemExit as error:
+        raise FareboxError("a port cannot be listened on; the log has which") from error
+
+
+def _server(app: ASGIApp, host: str, port: int) -> _Server:
+    return _Server(
+        uvicorn.Config(
+            app,
+            host=host,
+            port=port,
+            loop="none",
+            http="httptools",
+            ws="none",
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            backlog=2048,
+            timeout_keep_alive=75,
+            timeout_graceful_shutdown=GRACE_S,
+        )
+    )

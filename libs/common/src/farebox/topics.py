@@ -1,0 +1,95 @@
+"""The topics, their keys and their shape on the broker. Created explicitly, never by a first write.
+
+`python -m farebox.topics create --bootstrap HOST:PORT` makes the missing ones and leaves existing ones alone.
+"""
+
+import argparse
+import asyncio
+from dataclasses import dataclass
+from typing import Final
+
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.errors import TopicAlreadyExistsError, for_code
+
+_DAY_MS: Final = 24 * 3600 * 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Topic:
+    """One topic: retention in milliseconds, or compacted (the newest record of each key is kept for ever)."""
+
+    name: str
+    partitions: int
+    retention_ms: int | None
+
+    @property
+    def dead(self) -> str:
+        """Where records go that no handler can take: original bytes and headers, and the reason."""
+        return f"{self.name}.dead"
+
+
+REQUEST_COMPLETED: Final = Topic("request.completed", 12, 30 * _DAY_MS)
+USAGE_PRICED: Final = Topic("usage.priced", 12, 30 * _DAY_MS)
+BUDGET_EVENTS: Final = Topic("budget.events", 6, 90 * _DAY_MS)
+BUDGET_BALANCES: Final = Topic("budget.balances", 6, None)
+PRICE_CATALOGUE: Final = Topic("price.catalogue", 1, None)
+ACCOUNT_POLICY: Final = Topic("account.policy", 3, None)
+USAGE_ANOMALY: Final = Topic("usage.anomaly", 3, 30 * _DAY_MS)
+
+ALL: Final = (
+    REQUEST_COMPLETED,
+    USAGE_PRICED,
+    BUDGET_EVENTS,
+    BUDGET_BALANCES,
+    PRICE_CATALOGUE,
+    ACCOUNT_POLICY,
+    USAGE_ANOMALY,
+)
+DEAD_RETENTION_MS: Final = 90 * _DAY_MS
+
+
+async def create(bootstrap: str, *, replication: int) -> list[str]:
+    """Create every missing topic and its dead-letter topic; returns the names made now.
+
+    Raises aiokafka.errors.KafkaError when the broker is away or refuses one.
+    """
+    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap, request_timeout_ms=30_000)
+    await admin.start()
+    try:
+        response = await admin.create_topics(_new_topics(replication), timeout_ms=30_000)
+    finally:
+        await admin.close()
+    made = []
+    for name, code, *_ in response.topic_errors:
+        error = for_code(code)
+        if code == 0:
+            made.append(name)
+        elif error is not TopicAlreadyExistsError:
+            raise error(f"topic {name}")
+    return made
+
+
+def _new_topics(replication: int) -> list[NewTopic]:
+    live = [NewTopic(t.name, t.partitions, replication, topic_configs=_configs(t)) for t in ALL]
+    dead = [NewTopic(t.dead, 1, replication, topic_configs={"retention.ms": str(DEAD_RETENTION_MS)}) for t in ALL]
+    return live + dead
+
+
+def _configs(topic: Topic) -> dict[str, str]:
+    if topic.retention_ms is None:
+        return {"cleanup.policy": "compact"}
+    return {"retention.ms": str(topic.retention_ms)}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m farebox.topics", description=__doc__)
+    parser.add_argument("command", choices=["create"])
+    parser.add_argument("--bootstrap", required=True, metavar="HOST:PORT")
+    parser.add_argument("--replication", type=int, default=1)
+    arguments = parser.parse_args()
+    for name in asyncio.run(create(arguments.bootstrap, replication=arguments.replication)):
+        print(f"created {name}")  # noqa: T201 - a command's answer
+
+
+if __name__ == "__main__":
+    main()
