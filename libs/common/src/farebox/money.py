@@ -55,7 +55,7 @@ def minor_digits(currency: str) -> int:
     return get_currency_precision(require_currency(currency))
 
 
-def parse_amount(text: str, currency: str) -> int:
+def parse_amount(text: object, currency: str) -> int:
     """Nano-units of a decimal string such as `"29000"`, `"-0.05"` or `"1E+3"`.
 
     Raises BadAmount for anything but a plain ASCII decimal string (a float is refused by type), for a value

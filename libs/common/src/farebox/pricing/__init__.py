@@ -1,0 +1,43 @@
+"""What a model call costs: usage × rates, a pure function shared by estimate, routing, reserve and ledger.
+
+    usage      disjoint counts of one call
+    rates      integer rates of one model during one interval
+    price      usage × rates → Charge, or Unpriced with its reason
+    reserve    the most a call within bounds can cost
+    row        an override, as the price API and `price.catalogue` carry it
+    seed       genai-prices' catalogue, compiled model by model
+    catalogue  which rates apply to a provider, model, instant and org
+
+Instants are arguments: a call is priced at the instant its attempt started, in every service.
+"""
+
+from farebox.pricing.catalogue import Catalogue
+from farebox.pricing.price import Charge, Line, Unpriced, UnpricedReason, explain, price
+from farebox.pricing.rates import Rates, RateTable
+from farebox.pricing.reserve import ALL_BUCKETS, TEXT_BUCKETS, worst_case, worst_case_usage
+from farebox.pricing.row import ContextTier, PriceRow
+from farebox.pricing.usage import BUCKETS, INPUT_BUCKETS, OUTPUT_BUCKETS, Bucket, Usage, UsageSource
+
+__all__ = [
+    "ALL_BUCKETS",
+    "BUCKETS",
+    "INPUT_BUCKETS",
+    "OUTPUT_BUCKETS",
+    "TEXT_BUCKETS",
+    "Bucket",
+    "Catalogue",
+    "Charge",
+    "ContextTier",
+    "Line",
+    "PriceRow",
+    "RateTable",
+    "Rates",
+    "Unpriced",
+    "UnpricedReason",
+    "Usage",
+    "UsageSource",
+    "explain",
+    "price",
+    "worst_case",
+    "worst_case_usage",
+]
