@@ -1,0 +1,189 @@
+"""One child process with a name, a log file and a pid file."""
+
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple, TypedDict
+
+import psutil
+
+from farebox_local.errors import PartFailed
+
+_POLL_S = 0.05
+
+
+class Owner(NamedTuple):
+    """The system user a part runs as."""
+
+    uid: int
+    gid: int
+
+
+class _Identity(TypedDict, total=False):
+    user: int
+    group: int
+    extra_groups: list[int]
+
+
+def as_owner(owner: Owner | None) -> _Identity:
+    """The arguments of `subprocess` that run a child as that user, in no group but its own."""
+    return {} if owner is None else {"user": owner.uid, "group": owner.gid, "extra_groups": []}
+
+
+class Process:
+    """A part of the stack that runs as its own process.
+
+    It lives in its own session, so that Ctrl-C reaches the supervisor alone, which then stops
+    the parts in order. `<folder>/<name>.pid` lets the next run find a part that was left over.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        command: Sequence[str],
+        *,
+        log: Path,
+        pid_file: Path,
+        env: Mapping[str, str] | None = None,
+        owner: Owner | None = None,
+        stop_signal: signal.Signals = signal.SIGTERM,
+        stop_within_s: float = 15.0,
+    ) -> None:
+        self.name = name
+        self.command = list(command)
+        self.log = log
+        self._pid_file = pid_file
+        self._env = dict(env) if env is not None else None
+        self._owner = owner
+        self._stop_signal = stop_signal
+        self._stop_within_s = stop_within_s
+        self._child: subprocess.Popen[bytes] | None = None
+
+    @property
+    def pid(self) -> int | None:
+        """The process id, or None when it does not run."""
+        return self._child.pid if self._child is not None and self.alive else None
+
+    @property
+    def alive(self) -> bool:
+        """Whether the process runs (or is paused)."""
+        return self._child is not None and self._child.poll() is None
+
+    @property
+    def exit_code(self) -> int | None:
+        """How it ended (negative: by that signal); None while it runs or before its first start."""
+        return self._child.poll() if self._child is not None else None
+
+    def spawn(self) -> None:
+        """Start the process without waiting for it to be ready; ends a leftover of an earlier run."""
+        if self.alive:
+            return
+        end_leftover(self._pid_file)
+        self.log.parent.mkdir(parents=True, exist_ok=True)
+        self._pid_file.parent.mkdir(parents=True, exist_ok=True)
+        with self.log.open("ab") as log:
+            self._child = subprocess.Popen(
+                self.command,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                env=self._env,
+                **as_owner(self._owner),
+                start_new_session=True,
+            )
+        started = psutil.Process(self._child.pid).create_time()
+        self._pid_file.write_text(f"{self._child.pid} {started}\n")
+
+    def wait_ready(self, ready: Callable[[], bool], within_s: float) -> None:
+        """Poll `ready` until it holds.
+
+        Raises PartFailed when the process ends first or the time is up.
+        """
+        deadline = time.monotonic() + within_s
+        while not ready():
+            if not self.alive:
+                raise self.failure(f"ended with code {self.exit_code} before it was ready")
+            if time.monotonic() > deadline:
+                raise self.failure(f"not ready within {within_s:.0f} s")
+            time.sleep(_POLL_S)
+
+    def stop(self) -> None:
+        """Ask it to end, wait, and kill it only if it does not."""
+        if self._child is None or not self.alive:
+            return
+        self._child.send_signal(signal.SIGCONT)
+        self._child.send_signal(self._stop_signal)
+        try:
+            self._child.wait(self._stop_within_s)
+        except subprocess.TimeoutExpired:
+            self.kill()
+        self._pid_file.unlink(missing_ok=True)
+
+    def kill(self) -> None:
+        """SIGKILL to the process and to every child it has, and wait until they are gone."""
+        if self._child is None or not self.alive:
+            return
+        family = psutil.Process(self._child.pid).children(recursive=True)
+        self._child.kill()
+        for member in family:
+            _kill_quietly(member)
+        self._child.wait()
+        psutil.wait_procs(family, timeout=5)
+        self._pid_file.unlink(missing_ok=True)
+
+    def pause(self) -> None:
+        """SIGSTOP: alive, but deaf, as on a frozen machine."""
+        self._signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """SIGCONT after `pause`."""
+        self._signal(signal.SIGCONT)
+
+    def log_tail(self, lines: int = 15) -> str:
+        """The last lines of its log, empty if there is none."""
+        try:
+            with self.log.open("rb") as log:
+                log.seek(max(0, log.seek(0, os.SEEK_END) - 16_384))
+                text = log.read().decode("utf-8", "replace")
+        except FileNotFoundError:
+            return ""
+        return "\n".join(text.splitlines()[-lines:])
+
+    def failure(self, reason: str) -> PartFailed:
+        """The error that says this part failed, with its last log lines."""
+        return PartFailed(self.name, reason, self.log_tail())
+
+    def _signal(self, number: signal.Signals) -> None:
+        if self._child is None or not self.alive:
+            raise PartFailed(self.name, f"cannot get {number.name}: it does not run")
+        self._child.send_signal(number)
+
+
+def _kill_quietly(process: psutil.Process) -> None:
+    try:
+        process.kill()
+    except psutil.NoSuchProcess:
+        return
+
+
+def end_leftover(pid_file: Path, within_s: float = 15.0) -> bool:
+    """End the process a pid file names, if it still is that process. Returns whether there was one."""
+    try:
+        pid, started = pid_file.read_text().split()
+        process = psutil.Process(int(pid))
+        if abs(process.create_time() - float(started)) > 1:
+            return False
+        process.terminate()
+        psutil.wait_procs([process], timeout=within_s)
+        if process.is_running():
+            process.kill()
+            process.wait(5)
+    except (FileNotFoundError, ValueError, psutil.NoSuchProcess):
+        return False
+    else:
+        return True
+    finally:
+        pid_file.unlink(missing_ok=True)
