@@ -11,7 +11,7 @@ from uuid import UUID
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 from farebox.events import AccountRef, BillingTerms, Measure, Principal
-from farebox.events.budget import Mode
+from farebox.events.budget import Figure, Mode
 from farebox.events.usage import Currency, Name, NanoAmount
 
 
@@ -41,9 +41,9 @@ class Need(Wire):
 class Amounts(Wire):
     """An amount in the units budgets measure: nano-units of the billing currency, calls, tokens."""
 
-    money: NanoAmount = 0
-    requests: Annotated[int, Field(ge=0)] = 0
-    tokens: Annotated[int, Field(ge=0)] = 0
+    money: Figure = 0
+    requests: Figure = 0
+    tokens: Figure = 0
 
     def of(self, measure: Measure) -> int:
         match measure:
@@ -71,11 +71,15 @@ class LeaseReport(Wire):
 
     lease_id: UUID
     spent: Amounts
-    returned: dict[UUID, Annotated[int, Field(ge=0)]] = Field(default_factory=dict)
+    returned: dict[UUID, Figure] = Field(default_factory=dict)
 
 
 class GrantRequest(Wire):
-    """Asks for a lease for one key. `least` is one request's worst case, `want` what the gateway would like ahead.
+    """Asks for a lease for one key, in three figures, each at least the one before it.
+
+    `least`: the smallest amount that admits the request at hand (with clamping: its input and `min_output_tokens`; else
+    the same as `need`). `need`: its worst case in full. `want`: what the gateway would like to hold ahead of need. The
+    answer holds ≥ `need` where that fits, else whatever is left if that is ≥ `least`, else it is a refusal.
 
     `reports` are taken first, so that rights lying idle at this very gateway cannot be the reason for a refusal.
     """
@@ -86,6 +90,7 @@ class GrantRequest(Wire):
     key_hash: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
     attributes: Attributes
     least: Need
+    need: Need
     want: Need
     reports: tuple[LeaseReport, ...] = ()
 
@@ -95,7 +100,7 @@ class Share(Wire):
 
     budget_id: UUID
     measure: Measure
-    granted: NanoAmount
+    granted: Figure
 
 
 class Lease(Wire):
@@ -116,9 +121,9 @@ class PathBudget(Wire):
     currency: Currency | None
     mode: Mode
     narrowed_to: Attributes
-    limit: NanoAmount
+    limit: Figure
     spent: int
-    held: NanoAmount
+    held: Figure
     resets_at: AwareDatetime | None
 
 

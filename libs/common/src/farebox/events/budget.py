@@ -7,7 +7,9 @@ from uuid import UUID
 from pydantic import AwareDatetime, Field
 
 from farebox.events.envelope import CloudEvent
-from farebox.events.usage import Currency, Name, NanoAmount, Part, SignedNano
+from farebox.events.usage import Currency, Name, Part
+
+Figure = Annotated[int, Field(ge=0, description="Nano-units of the budget's currency, or a plain count.")]
 
 Measure = Literal["money", "requests", "tokens"]
 AccountKind = Literal["platform", "org", "team", "user", "key"]
@@ -44,7 +46,7 @@ class ThresholdMark(Part):
 
     severity: Name
     percent: Annotated[Decimal, Field(gt=0, le=1000)] | None = None
-    amount: NanoAmount | None = None
+    amount: Figure | None = None
 
 
 class BudgetState(Part):
@@ -63,11 +65,11 @@ class BudgetState(Part):
     currency: Currency | None
     mode: Mode
     window: BudgetWindow
-    limit: NanoAmount
+    limit: Figure
     limit_revision: Annotated[int, Field(ge=1)]
-    spent: SignedNano
-    held: NanoAmount
-    remaining: NanoAmount
+    spent: int
+    held: Figure
+    remaining: Figure
     percent_spent: Decimal = Field(description="spent ÷ limit in percent, rounded half-even to two decimals.")
     active: bool = True
     revision: Annotated[int, Field(ge=1)]
