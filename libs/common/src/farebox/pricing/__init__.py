@@ -14,24 +14,29 @@ Instants are arguments: a call is priced at the instant its attempt started, in 
 from farebox.pricing.catalogue import Catalogue
 from farebox.pricing.price import Charge, Line, Unpriced, UnpricedReason, explain, price
 from farebox.pricing.rates import Rates, RateTable
-from farebox.pricing.reserve import ALL_BUCKETS, TEXT_BUCKETS, worst_case, worst_case_usage
-from farebox.pricing.row import ContextTier, PriceRow
+from farebox.pricing.reserve import ALL_BUCKETS, ANYTHING, TEXT_BUCKETS, Exposure, worst_case, worst_case_usage
+from farebox.pricing.row import ContextTier, PriceRow, ServiceTier
+from farebox.pricing.seed import SEED_VERSION
 from farebox.pricing.usage import BUCKETS, INPUT_BUCKETS, OUTPUT_BUCKETS, Bucket, Usage, UsageSource
 
 __all__ = [
     "ALL_BUCKETS",
+    "ANYTHING",
     "BUCKETS",
     "INPUT_BUCKETS",
     "OUTPUT_BUCKETS",
+    "SEED_VERSION",
     "TEXT_BUCKETS",
     "Bucket",
     "Catalogue",
     "Charge",
     "ContextTier",
+    "Exposure",
     "Line",
     "PriceRow",
     "RateTable",
     "Rates",
+    "ServiceTier",
     "Unpriced",
     "UnpricedReason",
     "Usage",

@@ -6,7 +6,7 @@ from enum import StrEnum
 from typing import Final
 
 from farebox.money import divide_half_even
-from farebox.pricing.rates import SCALE, Rates, usd
+from farebox.pricing.rates import REQUEST, SCALE, TOOL, Rates, exact_nano, unscaled
 from farebox.pricing.usage import BUCKETS, Usage
 
 MAX_COST_NANO_USD: Final = 10**14
@@ -93,11 +93,11 @@ def explain(rates: Rates, usage: Usage) -> tuple[Line, ...]:
         if count
     ]
     tools = [
-        _line(f"tool:{tool}", count, table.tools.get(tool), _THOUSAND)
+        _line(f"{TOOL}{tool}", count, table.tools.get(tool), _THOUSAND)
         for tool, count in usage.tool_calls.items()
         if count
     ]
-    requests = [_line("request", usage.requests, table.request, _THOUSAND)] if table.request else []
+    requests = [_line(REQUEST, usage.requests, table.request, _THOUSAND)] if table.request else []
     return (*tokens, *tools, *requests)
 
 
@@ -120,7 +120,7 @@ def _counts(usage: Usage) -> tuple[int, ...]:
 def _line(unit: str, count: int, rate: int | None, per: int) -> Line:
     if rate is None:
         return Line(unit, count, None, per, None)
-    return Line(unit, count, usd(rate, per), per, Decimal(count * rate) / SCALE)
+    return Line(unit, count, unscaled(rate, per), per, exact_nano(count * rate))
 
 
 def _no_rate(rates: Rates, usage: Usage) -> Unpriced:

@@ -1,6 +1,6 @@
 """A price row: an override of the seed catalogue, as the price API takes it and `price.catalogue` carries it."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from decimal import Decimal
 from typing import Annotated, Final, Literal, TypeAlias
 
@@ -15,7 +15,7 @@ from pydantic import (
     field_validator,
 )
 
-from farebox.pricing.rates import PARENT
+from farebox.pricing.rates import BASE, PARENT, REQUEST, TOOL, Rates, Steps, ladder, scaled
 from farebox.pricing.usage import BUCKETS, MAX_COUNT
 
 MAX_USD_A_TOKEN: Final = Decimal("0.1")
@@ -24,7 +24,6 @@ MAX_USD_A_TOKEN: Final = Decimal("0.1")
 MAX_USD_A_CALL: Final = Decimal(1000)
 """The same for a request or a tool call."""
 
-_TOOL: Final = "tool:"
 _DECIMAL: Final = r"^[0-9]{1,12}(\.[0-9]{1,18})?$"
 
 
@@ -48,7 +47,7 @@ UnitRates: TypeAlias = dict[str, Usd]
 
 
 class ContextTier(BaseModel):
-    """Rates that replace the row's own for a call with more than `above` input-side tokens."""
+    """Rates of the named units for a call with more than `above` input-side tokens."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -56,14 +55,24 @@ class ContextTier(BaseModel):
     rates: UnitRates
 
 
+class ServiceTier(BaseModel):
+    """Rates of the named units for calls that the provider says it served at this tier."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    rates: UnitRates
+    context_tiers: tuple[ContextTier, ...] = ()
+
+
 class PriceRow(BaseModel):
     """What a model costs from `effective_from` until before `effective_to`, in USD for `per` units.
 
     A row is complete: where it applies, nothing of the seed does. A bucket it leaves out is priced as its parent
-    (`PARENT`); a unit without any rate makes a call unpriced. `context_tiers` and `service_tiers` replace the named
-    units' rates for long contexts and for a service tier. `org` None applies to all; an org's own row goes first.
-    `id` becomes the charge's `price_version`; of rows that overlap, the one that starts last applies, then the one with
-    the greater id, whatever order they arrive in.
+    (`PARENT`), a unit without any rate makes a call unpriced. `context_tiers` and `service_tiers` replace rates of
+    units that the row names; what a service tier leaves out is priced as at the standard one.
+
+    `org` None applies to all, an org's own row goes first. `id` becomes the charge's `price_version`. Of rows that
+    overlap, the one that starts last applies, then the one with the greater id, in whatever order they arrive.
 
     Raises pydantic's ValidationError, a ValueError, that lists every problem.
     """
@@ -79,7 +88,7 @@ class PriceRow(BaseModel):
     per: Literal[1_000, 1_000_000] = 1_000_000
     rates: Annotated[UnitRates, Field(min_length=1)]
     context_tiers: tuple[ContextTier, ...] = ()
-    service_tiers: dict[Name, UnitRates] = Field(default_factory=dict)
+    service_tiers: dict[Name, ServiceTier] = Field(default_factory=dict)
     source: Name
 
     @field_validator("effective_to")
@@ -103,37 +112,72 @@ class PriceRow(BaseModel):
 
     @field_validator("context_tiers")
     @classmethod
-    def _tiers_ascend(cls, tiers: tuple[ContextTier, ...], info: ValidationInfo) -> tuple[ContextTier, ...]:
-        problems = [
-            f"above {tier.above}: {problem}" for tier in tiers for problem in _part_problems(tier.rates, info.data)
-        ]
-        starts = [tier.above for tier in tiers]
-        if starts != sorted(set(starts)):
-            problems.append("must be in ascending order of `above`, each once")
-        _refuse(problems)
+    def _contexts_replace(cls, tiers: tuple[ContextTier, ...], info: ValidationInfo) -> tuple[ContextTier, ...]:
+        _refuse(_ladder_problems(tiers, info.data.get("rates"), info.data.get("per")))
         return tiers
 
     @field_validator("service_tiers")
     @classmethod
-    def _service_tiers_replace(cls, tiers: dict[str, UnitRates], info: ValidationInfo) -> dict[str, UnitRates]:
-        _refuse(f"{name}: {problem}" for name, rates in tiers.items() for problem in _part_problems(rates, info.data))
+    def _service_tiers_replace(cls, tiers: dict[str, ServiceTier], info: ValidationInfo) -> dict[str, ServiceTier]:
+        rates, per = info.data.get("rates"), info.data.get("per")
+        for name, tier in tiers.items():
+            problems = (
+                *_part_problems(tier.rates, rates, per),
+                *_ladder_problems(tier.context_tiers, tier.rates, per),
+            )
+            _refuse(f"{name}: {problem}" for problem in problems)
         return tiers
 
+    def compiled(self) -> Rates:
+        """The row as integer rates."""
+        standard = _steps(self.rates, self.context_tiers, self.per)
+        return Rates(
+            provider=self.provider,
+            model=self.model,
+            version=self.id,
+            effective_from=self.effective_from,
+            effective_to=self.effective_to,
+            standard=ladder(standard),
+            variants={
+                name: ladder({**standard, **_steps(tier.rates, tier.context_tiers, self.per)})
+                for name, tier in self.service_tiers.items()
+            },
+        )
 
-def _unit_problems(rates: Mapping[str, Decimal], per: int | None) -> Iterator[str]:
+
+def _steps(rates: UnitRates, tiers: Iterable[ContextTier], per: int) -> dict[str, Steps]:
+    return {
+        unit: (
+            (BASE, scaled(rate, per)),
+            *((tier.above, scaled(tier.rates[unit], per)) for tier in tiers if unit in tier.rates),
+        )
+        for unit, rate in rates.items()
+    }
+
+
+def _unit_problems(rates: UnitRates, per: int | None) -> Iterator[str]:
     for unit, rate in rates.items():
         is_token = unit in BUCKETS
-        if not is_token and unit != "request" and not (unit.startswith(_TOOL) and len(unit) > len(_TOOL)):
-            yield f"{unit!r} is no unit; units are {', '.join(BUCKETS)}, request, tool:<name>"
+        if not is_token and unit != REQUEST and not (unit.startswith(TOOL) and len(unit) > len(TOOL)):
+            yield f"{unit!r} is no unit; units are {', '.join(BUCKETS)}, {REQUEST}, {TOOL}<name>"
         elif per is not None and rate > (MAX_USD_A_TOKEN if is_token else MAX_USD_A_CALL) * per:
             yield f"{rate} USD for {per} {unit} is absurd"
 
 
-def _part_problems(rates: UnitRates, row: Mapping[str, object]) -> Iterator[str]:
-    per, base = row.get("per"), row.get("rates")
-    yield from _unit_problems(rates, per if isinstance(per, int) else None)
-    if isinstance(base, dict):
-        yield from (f"{unit} is not among the row's own rates" for unit in rates if unit not in base)
+def _part_problems(rates: UnitRates, base: UnitRates | None, per: int | None) -> Iterator[str]:
+    """Problems of rates that replace some of `base`; None where `base` or `per` was itself refused."""
+    yield from _unit_problems(rates, per)
+    if base is not None:
+        yield from (f"{unit} is not among the rates it replaces" for unit in rates if unit not in base)
+
+
+def _ladder_problems(tiers: Iterable[ContextTier], base: UnitRates | None, per: int | None) -> Iterator[str]:
+    starts = []
+    for tier in tiers:
+        starts.append(tier.above)
+        yield from (f"above {tier.above}: {text}" for text in _part_problems(tier.rates, base, per))
+    if starts != sorted(set(starts)):
+        yield "context tiers must ascend by `above`, each once"
 
 
 def _refuse(problems: Iterable[str]) -> None:
