@@ -50,7 +50,7 @@ class Record:
 
 @dataclass(frozen=True, slots=True)
 class Rejected:
-    """A record that the handler can never take. `reason` is a metric label (few, fixed words), `detail` is for people."""
+    """A record the handler can never take. `reason` is a metric label (few, fixed words), `detail` is for people."""
 
     record: Record
     reason: str

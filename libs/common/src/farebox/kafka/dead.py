@@ -1,0 +1,30 @@
+"""Dead letters: the original bytes and headers on `<topic>.dead`, with the reason and the place they came from."""
+
+from typing import Final
+
+from farebox.kafka.record import Message, Rejected
+
+SUFFIX: Final = ".dead"
+DETAIL_CHARS_MAX: Final = 1_000
+HANDLER_ERROR: Final = "handler_error"
+"""Reason of a record at which the handler itself fails, however often it is tried."""
+
+
+def dead_letter(rejected: Rejected, *, keep_value: bool = True) -> Message:
+    """The message for `<topic>.dead`.
+
+    With `keep_value=False` (too large to carry) the value is null and `farebox-dead-value-bytes` tells its size; the
+    original stays in the source topic, at the partition and offset the headers name, for that topic's retention.
+    """
+    record = rejected.record
+    place = (
+        ("farebox-dead-reason", rejected.reason.encode()),
+        ("farebox-dead-detail", rejected.detail[:DETAIL_CHARS_MAX].encode(errors="replace")),
+        ("farebox-dead-topic", record.topic.encode()),
+        ("farebox-dead-partition", b"%d" % record.partition),
+        ("farebox-dead-offset", b"%d" % record.offset),
+    )
+    if keep_value:
+        return Message(record.topic + SUFFIX, record.key, record.value, record.raw_headers + place)
+    size = ("farebox-dead-value-bytes", b"%d" % len(record.value or b""))
+    return Message(record.topic + SUFFIX, record.key, None, (*place, size))
