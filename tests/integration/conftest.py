@@ -1,9 +1,13 @@
-"""What integration tests share: topics of their own on the run's broker."""
+"""What integration tests share: topics of their own on the run's broker, and the run's demo provider."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from pathlib import Path
 
 import pytest
 
+from farebox_local.parts import provider_part
+from farebox_local.ports import free_port
+from support.provider import DemoProvider
 from support.topic import create_topic
 
 
@@ -15,3 +19,19 @@ def topic(kafka: str) -> Callable[..., Awaitable[str]]:
         return await create_topic(kafka, name, partitions=partitions, compacted=compacted)
 
     return create
+
+
+@pytest.fixture(scope="session")
+def _provider_url(server_folder: Path) -> Iterator[str]:
+    part = provider_part(server_folder, free_port())
+    part.start()
+    yield part.url
+    part.stop()
+
+
+@pytest.fixture
+def provider(_provider_url: str) -> Iterator[DemoProvider]:
+    """The demo LLM provider; its bill begins with this test, its defaults end with it."""
+    provider = DemoProvider(_provider_url)
+    yield provider
+    provider.reset()

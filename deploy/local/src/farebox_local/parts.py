@@ -1,0 +1,65 @@
+"""The parts of the stack that are Python programs with an HTTP side: demo provider, sinks and services."""
+
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import httpx
+
+from farebox_local.ports import LOOPBACK
+from farebox_local.process import Process
+
+_READY_WITHIN_S = 60.0
+
+
+class ServedPart:
+    """`python -m <module> …`, ready when `GET <ready_url>` answers 200. Keeps its port over restarts."""
+
+    def __init__(
+        self,
+        name: str,
+        arguments: Sequence[str],
+        *,
+        url: str,
+        ready_url: str,
+        folder: Path,
+        env: Mapping[str, str] | None = None,
+    ) -> None:
+        self.url = url
+        self.ready_url = ready_url
+        self.process = Process(
+            name,
+            [sys.executable, "-m", *arguments],
+            log=folder / "logs" / f"{name}.log",
+            pid_file=folder / "run" / f"{name}.pid",
+            env=env,
+            # A service gives requests under way 20 s; a moment more, and it would not have ended by itself.
+            stop_within_s=25.0,
+        )
+
+    def start(self) -> None:
+        """Start and wait until it is ready. Raises PartFailed if it does not get there."""
+        self.process.spawn()
+        self.process.wait_ready(self.answers, _READY_WITHIN_S)
+
+    def stop(self) -> None:
+        """Ask it to end, and wait until it has."""
+        self.process.stop()
+
+    def kill(self) -> None:
+        """SIGKILL, as when the machine fails."""
+        self.process.kill()
+
+    def answers(self) -> bool:
+        """Whether it says that it is ready."""
+        try:
+            return httpx.get(self.ready_url, timeout=2.0, trust_env=False).status_code == 200
+        except httpx.HTTPError:
+            return False
+
+
+def provider_part(folder: Path, port: int) -> ServedPart:
+    """The demo LLM provider; its bill is `<folder>/provider/bill.jsonl`."""
+    url = f"http://{LOOPBACK}:{port}"
+    arguments = ("farebox_local.provider", "--port", str(port), "--bill", str(folder / "provider" / "bill.jsonl"))
+    return ServedPart("provider", arguments, url=url, ready_url=f"{url}/healthz", folder=folder)
