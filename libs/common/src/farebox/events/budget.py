@@ -71,6 +71,11 @@ class BudgetState(Part):
     held: Figure
     remaining: Figure
     percent_spent: Decimal = Field(description="spent ÷ limit in percent, rounded half-even to two decimals.")
+    thresholds: tuple[ThresholdMark, ...] = Field(
+        default=(),
+        description="The budget's thresholds, lowest first. Pages and mails take their colours from them: first amber, "
+        "second and above red; the highest is the one that calls for action.",
+    )
     active: bool = True
     revision: Annotated[int, Field(ge=1)]
 
