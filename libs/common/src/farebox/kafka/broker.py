@@ -99,7 +99,7 @@ def make_broker(bootstrap: str, *, client_id: str) -> Broker:
         connections_max_idle_ms=540_000,
         graceful_timeout=GRACEFUL_TIMEOUT_S,
         apply_types=False,
-        logger=logging.getLogger("faststream.kafka"),
+        logger=logging.getLogger("farebox.kafka"),
         log_level=logging.DEBUG,
     )
     broker.subscriptions = []

@@ -9,15 +9,16 @@ hole, aiokafka #1017), and it never times a batch out, so it is given up for a f
 import asyncio
 import contextlib
 import random
-from collections import defaultdict
+from collections import Counter, defaultdict, deque
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 from functools import lru_cache
 from types import TracebackType
 from typing import Any, Final, Self
 
 import structlog
 from aiokafka import AIOKafkaProducer
-from aiokafka.errors import KafkaError, MessageSizeTooLargeError
+from aiokafka.errors import KafkaError
 from aiokafka.partitioner import murmur2
 
 from farebox.errors import FareboxError, Transient
@@ -38,14 +39,15 @@ RECONNECT: Final = Backoff(base_s=0.2, cap_s=5.0)
 CONNECT_TIMEOUT_S: Final = 15.0
 CLOSE_TIMEOUT_S: Final = 5.0
 STUCK_AFTER_S: Final = 60.0
-"""A batch not acknowledged for so long, though connected, means a producer that hangs."""
-WATCH_EVERY_S: Final = 1.0
+"""Batches not acknowledged for so long mean a producer that hangs, or a Kafka that was away so long."""
+ROUND_MESSAGES_MAX: Final = 20_000
+"""Messages in flight at once: calls that wait together travel together, up to this many or one call."""
 _MESSAGE_OVERHEAD_BYTES: Final = 64
 _HEADER_OVERHEAD_BYTES: Final = 8
 
 
 class Undelivered(Transient):
-    """No acknowledgement: some of the messages may be on the broker, none is known to be. Send all of them again."""
+    """Not acknowledged: some of the messages may be on the broker, none is known to be. Send all of them again."""
 
     code = "kafka_unavailable"
 
@@ -60,23 +62,26 @@ class MessageTooLarge(FareboxError):
         super().__init__(f"{len(self.messages)} messages over {MESSAGE_BYTES_MAX} bytes")
 
 
+@dataclass(eq=False, slots=True)
+class _Call:
+    """One `send`; `done` is cancelled when its time is up."""
+
+    messages: Sequence[Message]
+    done: "asyncio.Future[None]" = field(default_factory=lambda: asyncio.get_running_loop().create_future())
+
+
 class Producer:
     """Publishes messages, all or an error. Entering starts it in the background; leaving flushes and closes it."""
 
-    def __init__(
-        self,
-        bootstrap: str,
-        *,
-        client_id: str,
-        stuck_after_s: float = STUCK_AFTER_S,
-        batch_bytes_max: int = BATCH_BYTES_MAX,
-    ) -> None:
+    def __init__(self, bootstrap: str, *, client_id: str, stuck_after_s: float = STUCK_AFTER_S) -> None:
         self._bootstrap = bootstrap
         self._client_id = client_id
         self._stuck_after_s = stuck_after_s
-        self._batch_bytes_max = batch_bytes_max
-        self._session: _Session | None = None
+        self._client: Any = None
         self._connected = asyncio.Event()
+        self._calls: deque[_Call] = deque()
+        self._called = asyncio.Event()
+        self._idle = asyncio.Event()
         self._keeper: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
@@ -91,24 +96,23 @@ class Producer:
     def start(self) -> None:
         """Connect in the background, for as long as it takes. Needs a running loop."""
         if self._keeper is None:
-            self._keeper = asyncio.create_task(self._keep_connected(), name=f"producer {self._client_id}")
+            self._idle.set()
+            self._keeper = asyncio.create_task(self._keep(), name=f"producer {self._client_id}")
 
     async def stop(self) -> None:
         """Give what is under way CLOSE_TIMEOUT_S to be acknowledged, then close."""
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._idle.wait(), CLOSE_TIMEOUT_S)
         keeper, self._keeper = self._keeper, None
         if keeper is not None:
             keeper.cancel()
             await asyncio.wait([keeper])
-        session, self._session = self._session, None
-        self._connected.clear()
-        if session is not None:
-            await session.close(flush=True)
 
     async def send(self, messages: Sequence[Message], timeout_s: float) -> None:
         """Publish all and return when every in-sync replica has them.
 
-        Order: messages of one key, and calls one after the other, keep their order; calls at the same time have none.
-        After an error the caller sends everything again, so that readers may see some messages twice, the newest last.
+        Messages of one key arrive in the order of the messages and of the calls. After an error the caller sends
+        everything again, so readers may see some messages twice, and the newest last.
 
         Raises Undelivered (not acknowledged within `timeout_s`, or Kafka is away), MessageTooLarge (nothing was sent).
         """
@@ -116,15 +120,14 @@ class Producer:
             raise MessageTooLarge(large)
         if not messages:
             return
+        topics = Counter(m.topic for m in messages)
         try:
             async with asyncio.timeout(timeout_s):
-                await (await self._current()).send(messages)
-        except MessageSizeTooLargeError as error:
-            raise MessageTooLarge(messages) from error
+                await self._deliver(messages, topics)
         except (KafkaError, TimeoutError, OSError) as error:
             metrics.UNDELIVERED.labels(self._client_id).inc()
             raise Undelivered(f"{len(messages)} messages not acknowledged: {error!r}") from error
-        for topic, count in _counts(messages).items():
+        for topic, count in topics.items():
             metrics.PRODUCED.labels(topic).inc(count)
 
     @property
@@ -134,7 +137,7 @@ class Producer:
 
     @property
     def healthy(self) -> bool:
-        """False when the task that keeps this producer connected has ended, so that nothing will ever be sent."""
+        """False when the task that connects and sends has ended, so that nothing will ever be sent."""
         return self._keeper is not None and not self._keeper.done()
 
     def problems(self) -> list[str]:
@@ -143,140 +146,130 @@ class Producer:
     def unready(self) -> list[str]:
         return [] if self.connected else [f"producer {self._client_id}: not connected to Kafka"]
 
-    async def _current(self) -> "_Session":
-        while (session := self._session) is None:
+    async def _deliver(self, messages: Sequence[Message], topics: Iterable[str]) -> None:
+        while self._client is None:
             await self._connected.wait()
-        return session
+        for topic in topics:  # here, so that an unknown topic holds up nobody else
+            await self._client.partitions_for(topic)
+        call = _Call(messages)
+        self._calls.append(call)
+        self._called.set()
+        await call.done
 
-    async def _keep_connected(self) -> None:
+    async def _keep(self) -> None:
+        """Connect, send until that fails, begin again with a fresh producer."""
         while True:
-            session = await self._connect()
-            self._session = session
-            self._connected.set()
-            metrics.CONNECTED.labels(self._client_id).set(1)
-            log.info("producer_connected", client=self._client_id)
-            reason = await session.ended(self._stuck_after_s)
-            self._session = None
-            self._connected.clear()
-            metrics.CONNECTED.labels(self._client_id).set(0)
-            metrics.REPLACED.labels(self._client_id).inc()
-            log.warning("producer_replaced", client=self._client_id, reason=reason)
-            await session.close(flush=False)
+            client = await self._connect()
+            try:
+                self._client = client
+                self._connected.set()
+                metrics.CONNECTED.labels(self._client_id).set(1)
+                log.info("producer_connected", client=self._client_id)
+                reason = await self._pump(client)
+                metrics.REPLACED.labels(self._client_id).inc()
+                log.warning("producer_replaced", client=self._client_id, reason=reason)
+            finally:
+                self._client = None
+                self._connected.clear()
+                metrics.CONNECTED.labels(self._client_id).set(0)
+                await _abandon(client)
 
-    async def _connect(self) -> "_Session":
+    async def _connect(self) -> Any:
         attempt = 0
         while True:
-            client = AIOKafkaProducer(
-                bootstrap_servers=self._bootstrap,
-                client_id=self._client_id,
-                acks="all",
-                enable_idempotence=True,
-                compression_type=None,
-                linger_ms=0,  # whole batches are handed over, there is nothing to wait for
-                max_batch_size=self._batch_bytes_max,
-                max_request_size=DEAD_LETTER_BYTES_MAX,
-                request_timeout_ms=REQUEST_TIMEOUT_MS,
-                retry_backoff_ms=100,
-                metadata_max_age_ms=60_000,
-                connections_max_idle_ms=540_000,
-            )
-            session = _Session(client)
+            client = self._make_client()
             try:
                 async with asyncio.timeout(CONNECT_TIMEOUT_S):
                     await client.start()
             except (KafkaError, OSError, TimeoutError) as error:
                 attempt += 1
                 log.warning("producer_cannot_connect", client=self._client_id, attempt=attempt, error=repr(error))
-                await session.close(flush=False)
+                await _abandon(client)
                 await asyncio.sleep(RECONNECT.jittered_s(attempt))
             except BaseException:
-                await session.close(flush=False)
+                await _abandon(client)
                 raise
             else:
-                return session
+                return client
+
+    def _make_client(self) -> Any:
+        return AIOKafkaProducer(
+            bootstrap_servers=self._bootstrap,
+            client_id=self._client_id,
+            acks="all",
+            enable_idempotence=True,
+            compression_type=None,
+            linger_ms=0,  # whole batches are handed over, there is nothing to wait for
+            max_batch_size=BATCH_BYTES_MAX,
+            max_request_size=DEAD_LETTER_BYTES_MAX,
+            request_timeout_ms=REQUEST_TIMEOUT_MS,
+            retry_backoff_ms=100,
+            metadata_max_age_ms=60_000,
+            connections_max_idle_ms=540_000,
+        )
+
+    async def _pump(self, client: Any) -> str:
+        """Send what is called for, one round after the other; says why this client is of no more use.
+
+        One round at a time keeps the order of calls, and keeps the repetitions of a call that timed out from piling up
+        in aiokafka's queue while Kafka is away: they wait here, where a call whose time is up is dropped.
+        """
+        while True:
+            self._called.clear()
+            calls = self._take()
+            if not calls:
+                self._idle.set()
+                await self._called.wait()
+                continue
+            self._idle.clear()
+            try:
+                await _send_round(client, [m for call in calls for m in call.messages], self._stuck_after_s)
+            except (KafkaError, TimeoutError, OSError) as error:
+                for call in calls:
+                    if not call.done.done():
+                        call.done.set_exception(error)
+                return repr(error)
+            for call in calls:
+                if not call.done.done():
+                    call.done.set_result(None)
+
+    def _take(self) -> list[_Call]:
+        taken: list[_Call] = []
+        messages = 0
+        while self._calls and (not taken or messages + len(self._calls[0].messages) <= ROUND_MESSAGES_MAX):
+            call = self._calls.popleft()
+            if not call.done.done():
+                taken.append(call)
+                messages += len(call.messages)
+        return taken
 
 
-class _Session:
-    """The life of one aiokafka producer: from its connecting to its first refused batch."""
+async def _send_round(client: Any, messages: Sequence[Message], timeout_s: float) -> None:
+    """Raises KafkaError when a batch was refused, TimeoutError when one was not acknowledged in time."""
+    partitions = {topic: sorted(await client.partitions_for(topic)) for topic in {m.topic for m in messages}}
+    packed = _pack(client, messages, partitions)
+    acks: list[asyncio.Future[Any]] = []
+    # In turns, because aiokafka takes a partition's next batch only when its last one has left the queue.
+    for turn in range(max(map(len, packed.values()))):
+        for (topic, partition), batches in packed.items():
+            if turn < len(batches):
+                batches[turn].close()  # a closed batch leaves at once
+                acks.append(await client.send_batch(batches[turn], topic, partition=partition))
+                acks[-1].add_done_callback(_seen)
+    done, pending = await asyncio.wait(acks, timeout=timeout_s, return_when=asyncio.FIRST_EXCEPTION)
+    for ack in done:
+        ack.result()
+    if pending:
+        raise TimeoutError(f"{len(pending)} batches not acknowledged for {timeout_s:g} s")
 
-    def __init__(self, client: Any) -> None:
-        self._client = client
-        self._lost: asyncio.Future[str] = asyncio.get_running_loop().create_future()
-        self._overdue: set[asyncio.Future[Any]] = set()
-        self._overdue_since = 0.0
 
-    async def send(self, messages: Sequence[Message]) -> None:
-        """Submit and await acknowledgement. When cancelled (a timeout) the batches under way become overdue."""
-        # A call that timed out left its batches in aiokafka's queue. Piling its repetition on top would deliver
-        # one more copy for every attempt, so the old batches come first.
-        await self._acknowledged(self._overdue)
-        acks: set[asyncio.Future[Any]] = set()
-        try:
-            await self._submit(messages, acks)
-            await self._acknowledged(acks)
-        finally:
-            self._note_overdue({ack for ack in acks if not ack.done()})
-
-    async def ended(self, stuck_after_s: float) -> str:
-        """Wait until this producer is of no more use; says why."""
-        sender = self._client._sender.sender_task  # noqa: SLF001 - aiokafka shows it nowhere else
-        while not self._lost.done():
-            await asyncio.wait({self._lost, sender}, timeout=WATCH_EVERY_S, return_when=asyncio.FIRST_COMPLETED)
-            if sender.done():
-                self._lose("its sender task ended")
-            elif self._overdue and asyncio.get_running_loop().time() - self._overdue_since > stuck_after_s:
-                self._lose(f"a batch was not acknowledged for {stuck_after_s:g} s")
-        return self._lost.result()
-
-    async def close(self, *, flush: bool) -> None:
-        self._lose("closed")
-        with contextlib.suppress(KafkaError, OSError, TimeoutError):
-            async with asyncio.timeout(CLOSE_TIMEOUT_S):
-                if flush:
-                    await self._client.stop()
-        with contextlib.suppress(KafkaError, OSError, TimeoutError):
-            async with asyncio.timeout(CLOSE_TIMEOUT_S):
-                await self._abandon()
-
-    async def _abandon(self) -> None:
-        """Close without flushing, which aiokafka has no method for: a flush could wait for lost batches for ever."""
-        self._client._closed = True  # noqa: SLF001
-        await self._client.client.close()
-        await self._client._sender.close()  # noqa: SLF001
-
-    async def _submit(self, messages: Sequence[Message], acks: set[asyncio.Future[Any]]) -> None:
-        partitions = {topic: sorted(await self._client.partitions_for(topic)) for topic in {m.topic for m in messages}}
-        packed = _pack(self._client, messages, partitions)
-        # In turns, because aiokafka takes a partition's next batch only when its last one has left the queue.
-        for turn in range(max(map(len, packed.values()))):
-            for (topic, partition), batches in packed.items():
-                if turn < len(batches):
-                    batches[turn].close()  # a closed batch leaves at once
-                    ack = await self._client.send_batch(batches[turn], topic, partition=partition)
-                    ack.add_done_callback(_seen)
-                    acks.add(ack)
-
-    async def _acknowledged(self, acks: Iterable[asyncio.Future[Any]]) -> None:
-        waiting = {ack for ack in acks if not ack.done()}
-        while waiting:
-            done, _ = await asyncio.wait({*waiting, self._lost}, return_when=asyncio.FIRST_COMPLETED)
-            if self._lost in done:
-                raise KafkaError(self._lost.result())
-            waiting -= done
-        for ack in acks:
-            if error := ack.exception():
-                self._lose(repr(error))
-                raise error
-
-    def _note_overdue(self, acks: set[asyncio.Future[Any]]) -> None:
-        self._overdue = {ack for ack in self._overdue if not ack.done()}
-        if acks and not self._overdue:
-            self._overdue_since = asyncio.get_running_loop().time()
-        self._overdue |= acks
-
-    def _lose(self, reason: str) -> None:
-        if not self._lost.done():
-            self._lost.set_result(reason)
+async def _abandon(client: Any) -> None:
+    """Close without flushing, which aiokafka has no method for: a flush could wait for lost batches for ever."""
+    client._closed = True  # noqa: SLF001 - or it complains when it is collected
+    with contextlib.suppress(KafkaError, OSError, TimeoutError):
+        async with asyncio.timeout(CLOSE_TIMEOUT_S):
+            await client.client.close()
+            await client._sender.close()  # noqa: SLF001 - ends its task
 
 
 def _pack(
@@ -296,7 +289,7 @@ def _pack(
 
 
 def _appended(batch: Any, message: Message) -> bool:
-    added = batch.append(timestamp=None, key=message.key, value=message.value, headers=message.headers)
+    added = batch.append(timestamp=None, key=message.key, value=message.value, headers=list(message.headers))
     return added is not None
 
 
@@ -314,13 +307,6 @@ def _size_bytes(message: Message) -> int:
 
 def _bytes_max(topic: str) -> int:
     return DEAD_LETTER_BYTES_MAX if topic.endswith(SUFFIX) else MESSAGE_BYTES_MAX
-
-
-def _counts(messages: Iterable[Message]) -> dict[str, int]:
-    counts: dict[str, int] = defaultdict(int)
-    for message in messages:
-        counts[message.topic] += 1
-    return counts
 
 
 def _seen(ack: asyncio.Future[Any]) -> None:
