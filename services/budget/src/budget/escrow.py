@@ -1,0 +1,148 @@
+"""The budget service's half of the lease protocol, without I/O (the gateway's half is `gateway.leases`).
+
+A window holds `posted + escrowed + suspended <= limit`. A grant moves free room into escrow, in every hard window on a
+path or in none; a return moves it back; a posting turns it into spending (see `posting`).
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Final
+from uuid import UUID
+
+from farebox.events import Measure
+
+SHARE_OF_REMAINING: Final = 8
+"""Ahead of need, one lease takes at most 1/8 of what a live gateway's equal part of the remainder is."""
+
+WindowKey = tuple[UUID, datetime]
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """A budget window's figures while its row is locked, in the budget's own measure."""
+
+    key: WindowKey
+    measure: Measure
+    limit: int
+    posted: int
+    escrowed: int
+    suspended: int
+    is_hard: bool = True
+    is_over: bool = False
+
+    @property
+    def free(self) -> int:
+        """What can still be promised; never below 0."""
+        return max(0, self.limit - self.posted - self.escrowed - self.suspended)
+
+    @property
+    def spent(self) -> int:
+        """Charges posted, and what a lost gateway may have spent."""
+        return self.posted + self.suspended
+
+    def moved(self, *, posted: int = 0, escrowed: int = 0, suspended: int = 0) -> "Room":
+        """The window after the moves. `is_over` says whether more is out than the limit allows."""
+        after = replace(
+            self,
+            posted=self.posted + posted,
+            escrowed=self.escrowed + escrowed,
+            suspended=self.suspended + suspended,
+        )
+        return replace(after, is_over=after.posted + after.escrowed + after.suspended > after.limit)
+
+    def limited(self, limit: int, *, is_hard: bool) -> "Room":
+        """The window under another limit; what is out already stays out."""
+        return replace(self, limit=limit, is_hard=is_hard).moved()
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """Three figures in one measure, each at least the one before: see `farebox.leasing.GrantRequest`."""
+
+    least: int
+    need: int
+    want: int
+
+
+@dataclass(frozen=True, slots=True)
+class Granted:
+    """What each window gives. Budgets of one measure give the same amount."""
+
+    amounts: Mapping[WindowKey, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Short:
+    """The first window, in the order given, that has less than the least."""
+
+    key: WindowKey
+
+
+def grant(rooms: Sequence[Room], asks: Mapping[Measure, Ask], *, live_gateways: int) -> Granted | Short:
+    """Size a lease over all `rooms` (hard windows, platform first), or name the one that is short.
+
+    Every measure takes the smallest amount any of its windows would give, so that all levels hold the same.
+    """
+    for room in rooms:
+        if room.free < asks[room.measure].least:
+            return Short(room.key)
+    sizes: dict[Measure, int] = {}
+    for room in rooms:
+        size = _size(room.free, asks[room.measure], live_gateways)
+        sizes[room.measure] = min(size, sizes.get(room.measure, size))
+    return Granted({room.key: sizes[room.measure] for room in rooms})
+
+
+def _size(free: int, ask: Ask, live_gateways: int) -> int:
+    """Plenty: what is wanted, up to a small share. Near the limit: exactly one request. At the limit: what is left."""
+    ahead = min(ask.want, free // (SHARE_OF_REMAINING * max(1, live_gateways)))
+    return max(ahead, min(ask.need, free))
+
+
+@dataclass(frozen=True, slots=True)
+class ShareState:
+    """A lease's part in one window, as stored."""
+
+    lease_id: UUID
+    key: WindowKey
+    granted: int
+    posted: int = 0
+    returned: int = 0
+    spent: int = 0
+    is_suspended: bool = False
+
+    @property
+    def held(self) -> int:
+        """What the window still holds for this lease."""
+        return max(0, self.granted - self.returned - self.posted)
+
+    def reported(self, *, spent: int, returned: int) -> "ShareState":
+        """The share after a gateway's cumulative report. Old or repeated reports change nothing.
+
+        No report can return what is already posted, or what the gateway itself says was spent.
+        """
+        spent = max(spent, self.spent)
+        most = max(0, self.granted - max(self.posted, spent))
+        return replace(self, spent=spent, returned=max(self.returned, min(returned, most)))
+
+    def closed(self) -> "ShareState":
+        """The share when its gateway will never use it again: all that was not spent is returned."""
+        return self.reported(spent=self.spent, returned=self.granted)
+
+    def charged(self, amount: int) -> "ShareState":
+        """The share after a ledger entry under this lease was posted."""
+        return replace(self, posted=self.posted + amount)
+
+
+def release(before: ShareState, after: ShareState, room: Room) -> Room:
+    """The window once `before` has become `after`: what the lease no longer holds is free, or spent, again."""
+    freed = before.held - after.held
+    return room.moved(suspended=-freed) if before.is_suspended else room.moved(escrowed=-freed)
+
+
+def suspend(share: ShareState, room: Room) -> tuple[ShareState, Room]:
+    """A gateway is lost with its journal: what its lease holds counts as spent until somebody knows better."""
+    if share.is_suspended:
+        return share, room
+    return replace(share, is_suspended=True), room.moved(escrowed=-share.held, suspended=share.held)

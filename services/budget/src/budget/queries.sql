@@ -1,0 +1,237 @@
+-- Accounts ---------------------------------------------------------------------------------------------------------
+
+-- name: account
+SELECT account_id, kind, path, name, revision FROM account WHERE account_id = $1;
+
+-- name: account_insert
+-- The path is the parent's with the new id behind it. No row comes back when the parent is missing.
+INSERT INTO account (account_id, kind, parent_id, path, name, currency, fx_rate, fx_source, fx_date, language, zone,
+                     clamp, min_output_tokens, allowed_models, blocked_models, alerts)
+SELECT $1, $2, parent.account_id, parent.path || $1::text, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15
+FROM account parent
+WHERE parent.account_id = $3
+RETURNING path;
+
+-- name: account_update
+-- Null means unchanged.
+UPDATE account
+SET name = coalesce($2, name),
+    currency = coalesce($3, currency),
+    fx_rate = coalesce($4, fx_rate),
+    fx_source = coalesce($5, fx_source),
+    fx_date = coalesce($6, fx_date),
+    language = coalesce($7, language),
+    zone = coalesce($8, zone),
+    clamp = coalesce($9, clamp),
+    min_output_tokens = coalesce($10, min_output_tokens),
+    allowed_models = coalesce($11, allowed_models),
+    blocked_models = coalesce($12, blocked_models),
+    alerts = coalesce($13, alerts),
+    revision = revision + 1
+WHERE account_id = $1
+RETURNING account_id, kind, revision;
+
+-- name: accounts_on_path
+-- Every account from the platform down to $1, in that order.
+SELECT a.*
+FROM account leaf
+JOIN account a ON a.account_id = ANY (leaf.path)
+WHERE leaf.account_id = $1
+ORDER BY cardinality(a.path);
+
+-- name: accounts
+SELECT * FROM account WHERE $1::text IS NULL OR parent_id = $1 ORDER BY path LIMIT $2;
+
+-- name: foreign_budgets
+-- Money budgets above or below an account that count in another currency than $2.
+SELECT b.name, b.currency
+FROM budget b
+JOIN account owner USING (account_id)
+WHERE b.measure = 'money'
+  AND b.currency <> $2
+  AND (owner.account_id = ANY ($1::text[]) OR ($1::text[])[cardinality($1::text[])] = ANY (owner.path))
+LIMIT 1;
+
+-- name: foreign_accounts
+-- Accounts at or below $1 that bill in another currency than $2.
+SELECT account_id, currency FROM account WHERE $1 = ANY (path) AND kind <> 'platform' AND currency <> $2 LIMIT 1;
+
+-- Keys -------------------------------------------------------------------------------------------------------------
+
+-- name: key_insert
+INSERT INTO api_key (account_id, key_hash, hint) VALUES ($1, $2, $3) RETURNING created_at;
+
+-- name: key_revoke
+-- A key revoked before keeps its first date.
+UPDATE api_key SET revoked_at = coalesce(revoked_at, $2) WHERE account_id = $1 RETURNING revoked_at;
+
+-- name: key_account
+-- The account of a key that is in force.
+SELECT account_id FROM api_key WHERE key_hash = $1 AND revoked_at IS NULL;
+
+-- name: keys_below
+SELECT k.account_id, a.name, a.parent_id, k.hint, k.created_at, k.revoked_at
+FROM api_key k
+JOIN account a USING (account_id)
+WHERE $1 = ANY (a.path)
+ORDER BY k.created_at, k.account_id
+LIMIT $2;
+
+-- Budgets ----------------------------------------------------------------------------------------------------------
+
+-- name: budget_insert
+INSERT INTO budget (budget_id, account_id, name, measure, currency, window_kind, zone, week_start, limit_amount, mode,
+                    thresholds, narrowed_to)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12);
+
+-- name: budget_update
+UPDATE budget
+SET name = $2, limit_amount = $3, limit_revision = $4, mode = $5, active = $6, thresholds = $7
+WHERE budget_id = $1;
+
+-- name: budget_for_update
+SELECT b.*, a.kind AS account_kind, a.name AS account_name, a.path
+FROM budget b
+JOIN account a USING (account_id)
+WHERE b.budget_id = $1
+FOR UPDATE OF b;
+
+-- name: budgets_of
+-- Every budget that sits on one of the accounts, platform first.
+SELECT b.*, a.kind AS account_kind, a.name AS account_name, a.path
+FROM budget b
+JOIN account a USING (account_id)
+WHERE b.account_id = ANY ($1::text[])
+ORDER BY cardinality(a.path), b.budget_id;
+
+-- name: budgets_below
+-- Every budget on the path of an account or below it.
+SELECT b.*, a.kind AS account_kind, a.name AS account_name, a.path
+FROM budget b
+JOIN account a USING (account_id)
+WHERE $1 = ANY (a.path) OR a.account_id = ANY ($2::text[])
+ORDER BY a.path, b.budget_id
+LIMIT $3;
+
+-- Windows ----------------------------------------------------------------------------------------------------------
+
+-- name: windows_open
+-- Make the rows that are missing. The budget's row says under which limit a window begins.
+INSERT INTO budget_window (budget_id, window_start, window_end, is_hard, limit_amount, limit_revision)
+SELECT b.budget_id, asked.window_start, asked.window_end, b.mode = 'hard' AND b.active, b.limit_amount, b.limit_revision
+FROM unnest($1::uuid[], $2::timestamptz[], $3::timestamptz[]) AS asked (budget_id, window_start, window_end)
+JOIN budget b USING (budget_id)
+ORDER BY asked.budget_id, asked.window_start
+ON CONFLICT DO NOTHING;
+
+-- name: windows_for_update
+-- Locked in one order by everybody: (budget_id, window_start).
+SELECT w.*
+FROM budget_window w
+JOIN unnest($1::uuid[], $2::timestamptz[]) AS asked (budget_id, window_start) USING (budget_id, window_start)
+ORDER BY w.budget_id, w.window_start
+FOR UPDATE OF w;
+
+-- name: windows
+SELECT w.*
+FROM budget_window w
+JOIN unnest($1::uuid[], $2::timestamptz[]) AS asked (budget_id, window_start) USING (budget_id, window_start);
+
+-- name: windows_since
+-- The windows of a budget that are not over at $2.
+SELECT budget_id, window_start FROM budget_window WHERE budget_id = $1 AND (window_end IS NULL OR window_end > $2);
+
+-- name: windows_update
+UPDATE budget_window w
+SET posted = new.posted,
+    escrowed = new.escrowed,
+    suspended = new.suspended,
+    limit_amount = new.limit_amount,
+    limit_revision = new.limit_revision,
+    is_hard = new.is_hard,
+    is_over = new.is_over,
+    revision = new.revision
+FROM unnest($1::uuid[], $2::timestamptz[], $3::numeric[], $4::numeric[], $5::numeric[], $6::numeric[], $7::integer[],
+            $8::boolean[], $9::boolean[], $10::bigint[])
+         AS new (budget_id, window_start, posted, escrowed, suspended, limit_amount, limit_revision, is_hard, is_over,
+                 revision)
+WHERE w.budget_id = new.budget_id AND w.window_start = new.window_start;
+
+-- Gateways and leases ----------------------------------------------------------------------------------------------
+
+-- name: gateway_start
+-- Locks the gateway's row; gives the epoch known before, 0 for a gateway never seen.
+INSERT INTO gateway (gateway_id, epoch, seen_at)
+VALUES ($1, 1, $2)
+ON CONFLICT (gateway_id) DO UPDATE SET epoch = gateway.epoch + 1, seen_at = excluded.seen_at
+RETURNING epoch;
+
+-- name: gateway_epoch
+-- Shared, so that calls of one gateway run side by side while a start of a newer epoch waits for them.
+SELECT epoch FROM gateway WHERE gateway_id = $1 FOR SHARE;
+
+-- name: gateway_seen
+UPDATE gateway SET seen_at = greatest(seen_at, $2) WHERE gateway_id = $1 RETURNING epoch;
+
+-- name: gateways_live
+SELECT count(*) FROM gateway WHERE seen_at > $1;
+
+-- name: lease_insert
+-- A repeated request meets the lease it made before.
+INSERT INTO lease (lease_id, gateway_id, epoch, key_id, granted_at)
+VALUES ($1, $2, $3, $4, $5)
+ON CONFLICT DO NOTHING
+RETURNING lease_id;
+
+-- name: shares_insert
+INSERT INTO lease_share (lease_id, budget_id, window_start, granted)
+SELECT $1, budget_id, window_start, granted
+FROM unnest($2::uuid[], $3::timestamptz[], $4::numeric[]) AS new (budget_id, window_start, granted);
+
+-- name: shares_of
+SELECT s.*, l.suspended_at IS NOT NULL AS is_suspended
+FROM lease_share s
+JOIN lease l USING (lease_id)
+WHERE s.lease_id = ANY ($1::uuid[]);
+
+-- name: shares_of_gateway
+-- Leases of one gateway's epochs before $2 that still hold something, or may still be reported on.
+SELECT s.*, l.suspended_at IS NOT NULL AS is_suspended
+FROM lease_share s
+JOIN lease l USING (lease_id)
+WHERE l.gateway_id = $1 AND l.epoch < $2 AND s.granted > s.returned + s.posted;
+
+-- name: shares_update
+UPDATE lease_share s
+SET posted = new.posted, returned = new.returned, spent = new.spent
+FROM unnest($1::uuid[], $2::uuid[], $3::numeric[], $4::numeric[], $5::numeric[])
+         AS new (lease_id, budget_id, posted, returned, spent)
+WHERE s.lease_id = new.lease_id AND s.budget_id = new.budget_id;
+
+-- name: leases_suspend
+UPDATE lease SET suspended_at = $2 WHERE lease_id = ANY ($1::uuid[]) AND suspended_at IS NULL;
+
+-- Postings and marks -----------------------------------------------------------------------------------------------
+
+-- name: postings_insert
+-- Which of the entries are new: only those count.
+INSERT INTO posting (entry_id)
+SELECT entry_id FROM unnest($1::uuid[]) AS new (entry_id) ORDER BY entry_id
+ON CONFLICT DO NOTHING
+RETURNING entry_id;
+
+-- name: crossings_insert
+INSERT INTO crossing (budget_id, window_start, limit_revision, mark, event_id, crossed_at)
+SELECT * FROM unnest($1::uuid[], $2::timestamptz[], $3::integer[], $4::text[], $5::uuid[], $6::timestamptz[])
+ON CONFLICT DO NOTHING
+RETURNING event_id;
+
+-- name: crossings_open
+SELECT c.budget_id, c.window_start, c.limit_revision, c.mark
+FROM crossing c
+JOIN unnest($1::uuid[], $2::timestamptz[]) AS asked (budget_id, window_start) USING (budget_id, window_start)
+WHERE c.resolved_at IS NULL;
+
+-- name: crossings_resolve
+UPDATE crossing SET resolved_at = $4
+WHERE budget_id = $1 AND window_start = $2 AND mark = $3 AND resolved_at IS NULL;

@@ -1,0 +1,196 @@
+"""Windows, leases, postings and marks as rows. Rows are locked in (budget_id, window_start) order, always."""
+
+from collections.abc import Collection, Mapping, Sequence
+from datetime import datetime, timedelta
+from uuid import UUID
+
+import asyncpg
+
+from budget.budgets import Budget, Window
+from budget.escrow import Room, ShareState, WindowKey
+from budget.posting import Reached
+from budget.windows import Span
+from farebox.postgres import Connection
+
+LIVE_WITHIN = timedelta(seconds=10)
+"""A gateway whose last heartbeat is older does not count when a remainder is shared out."""
+
+
+class Books:
+    """The figures, inside one transaction."""
+
+    def __init__(self, connection: Connection, queries: Mapping[str, str]) -> None:
+        self._connection = connection
+        self._sql = queries
+
+    # Windows
+
+    async def lock(self, asked: Mapping[WindowKey, tuple[Budget, Span]]) -> dict[WindowKey, Window]:
+        """Every asked window, made if it is new, locked until the transaction ends."""
+        keys = sorted(asked)
+        ends = [asked[key][1].end for key in keys]
+        await self._connection.execute(self._sql["windows_open"], *_columns(keys), ends)
+        rows = await self._connection.fetch(self._sql["windows_for_update"], *_columns(keys))
+        return {(row["budget_id"], row["window_start"]): _window(row, asked) for row in rows}
+
+    async def lock_known(self, keys: Collection[WindowKey], budgets: Mapping[UUID, Budget]) -> dict[WindowKey, Window]:
+        """Lock windows that exist."""
+        rows = await self._connection.fetch(self._sql["windows_for_update"], *_columns(sorted(keys)))
+        asked = {key: (budgets[key[0]], Span(key[1], None)) for key in keys}
+        return {(row["budget_id"], row["window_start"]): _window(row, asked) for row in rows}
+
+    async def read(self, asked: Mapping[WindowKey, tuple[Budget, Span]]) -> dict[WindowKey, Window]:
+        """The windows as they are, without a lock; one that was never used reads as fresh."""
+        fresh = {key: _fresh(budget, key, span) for key, (budget, span) in asked.items()}
+        rows = await self._connection.fetch(self._sql["windows"], *_columns(list(asked)))
+        return fresh | {(row["budget_id"], row["window_start"]): _window(row, asked) for row in rows}
+
+    async def current(self, budget_id: UUID, now: datetime) -> list[WindowKey]:
+        """Windows of a budget that have not ended."""
+        rows = await self._connection.fetch(self._sql["windows_since"], budget_id, now)
+        return [(row["budget_id"], row["window_start"]) for row in rows]
+
+    async def save(self, windows: Mapping[WindowKey, Window]) -> None:
+        """Write locked windows back. The table's CHECK judges the limit once more."""
+        if not windows:
+            return
+        keys = sorted(windows)
+        rooms = [windows[key].room for key in keys]
+        await self._connection.execute(
+            self._sql["windows_update"],
+            *_columns(keys),
+            [room.posted for room in rooms],
+            [room.escrowed for room in rooms],
+            [room.suspended for room in rooms],
+            [room.limit for room in rooms],
+            [windows[key].limit_revision for key in keys],
+            [room.is_hard for room in rooms],
+            [room.is_over for room in rooms],
+            [windows[key].revision for key in keys],
+        )
+
+    # Gateways and leases
+
+    async def start_gateway(self, gateway_id: str, now: datetime) -> int:
+        """Begin the gateway's next epoch, from 1."""
+        epoch: int = await self._connection.fetchval(self._sql["gateway_start"], gateway_id, now)
+        return epoch
+
+    async def epoch(self, gateway_id: str) -> int | None:
+        """The gateway's newest epoch, held until the transaction ends; None for one that never started."""
+        epoch: int | None = await self._connection.fetchval(self._sql["gateway_epoch"], gateway_id)
+        return epoch
+
+    async def seen(self, gateway_id: str, now: datetime) -> int | None:
+        """As `epoch`, and notes that the gateway lives."""
+        epoch: int | None = await self._connection.fetchval(self._sql["gateway_seen"], gateway_id, now)
+        return epoch
+
+    async def live_gateways(self, now: datetime) -> int:
+        count: int = await self._connection.fetchval(self._sql["gateways_live"], now - LIVE_WITHIN)
+        return count
+
+    async def add_lease(
+        self, lease_id: UUID, gateway_id: str, epoch: int, key_id: str, amounts: Mapping[WindowKey, int], now: datetime
+    ) -> bool:
+        """False if there is a lease of that id: the request was repeated."""
+        made = await self._connection.fetchval(self._sql["lease_insert"], lease_id, gateway_id, epoch, key_id, now)
+        if made is None:
+            return False
+        await self._connection.execute(
+            self._sql["shares_insert"], lease_id, *_columns(list(amounts)), list(amounts.values())
+        )
+        return True
+
+    async def shares(self, lease_ids: Collection[UUID]) -> dict[UUID, dict[UUID, ShareState]]:
+        """By lease id and budget id."""
+        rows = await self._connection.fetch(self._sql["shares_of"], list(lease_ids))
+        return _by_lease(rows)
+
+    async def shares_before(self, gateway_id: str, epoch: int) -> dict[UUID, dict[UUID, ShareState]]:
+        """Shares that earlier epochs of a gateway still hold."""
+        rows = await self._connection.fetch(self._sql["shares_of_gateway"], gateway_id, epoch)
+        return _by_lease(rows)
+
+    async def save_shares(self, shares: Sequence[ShareState]) -> None:
+        if not shares:
+            return
+        await self._connection.execute(
+            self._sql["shares_update"],
+            [share.lease_id for share in shares],
+            [share.key[0] for share in shares],
+            [share.posted for share in shares],
+            [share.returned for share in shares],
+            [share.spent for share in shares],
+        )
+
+    async def suspend(self, lease_ids: Collection[UUID], now: datetime) -> None:
+        await self._connection.execute(self._sql["leases_suspend"], list(lease_ids), now)
+
+    # Postings and marks
+
+    async def first_seen(self, entry_ids: Collection[UUID]) -> set[UUID]:
+        """Note ledger entries as posted; which of them had not been."""
+        rows = await self._connection.fetch(self._sql["postings_insert"], list(entry_ids))
+        return {row["entry_id"] for row in rows}
+
+    async def first_crossed(self, marks: Sequence[tuple[Reached, int, UUID]], now: datetime) -> set[UUID]:
+        """Note marks as reached under a limit revision; the event ids of those that had not been."""
+        rows = await self._connection.fetch(
+            self._sql["crossings_insert"],
+            *_columns([mark.key for mark, _, _ in marks]),
+            [revision for _, revision, _ in marks],
+            [mark.mark_id for mark, _, _ in marks],
+            [event_id for _, _, event_id in marks],
+            [now] * len(marks),
+        )
+        return {row["event_id"] for row in rows}
+
+    async def open_marks(self, keys: Collection[WindowKey]) -> dict[WindowKey, set[str]]:
+        """Marks that were reached and not resolved, by window."""
+        found: dict[WindowKey, set[str]] = {}
+        for row in await self._connection.fetch(self._sql["crossings_open"], *_columns(list(keys))):
+            found.setdefault((row["budget_id"], row["window_start"]), set()).add(row["mark"])
+        return found
+
+    async def resolve(self, key: WindowKey, mark: str, now: datetime) -> None:
+        await self._connection.execute(self._sql["crossings_resolve"], *key, mark, now)
+
+
+def _columns(keys: Sequence[WindowKey]) -> tuple[list[UUID], list[datetime]]:
+    return [key[0] for key in keys], [key[1] for key in keys]
+
+
+def _by_lease(rows: Sequence[asyncpg.Record]) -> dict[UUID, dict[UUID, ShareState]]:
+    found: dict[UUID, dict[UUID, ShareState]] = {}
+    for row in rows:
+        found.setdefault(row["lease_id"], {})[row["budget_id"]] = ShareState(
+            lease_id=row["lease_id"],
+            key=(row["budget_id"], row["window_start"]),
+            granted=int(row["granted"]),
+            posted=int(row["posted"]),
+            returned=int(row["returned"]),
+            spent=int(row["spent"]),
+            is_suspended=row["is_suspended"],
+        )
+    return found
+
+
+def _window(row: asyncpg.Record, asked: Mapping[WindowKey, tuple[Budget, Span]]) -> Window:
+    key = (row["budget_id"], row["window_start"])
+    room = Room(
+        key=key,
+        measure=asked[key][0].measure,
+        limit=int(row["limit_amount"]),
+        posted=int(row["posted"]),
+        escrowed=int(row["escrowed"]),
+        suspended=int(row["suspended"]),
+        is_hard=row["is_hard"],
+        is_over=row["is_over"],
+    )
+    return Window(room, row["window_end"], row["limit_revision"], row["revision"])
+
+
+def _fresh(budget: Budget, key: WindowKey, span: Span) -> Window:
+    room = Room(key, budget.measure, budget.limit, 0, 0, 0, is_hard=budget.holds)
+    return Window(room, span.end, budget.limit_revision, 1)

@@ -1,0 +1,208 @@
+"""Accounts, keys and budgets as rows."""
+
+import json
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import astuple, dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import asyncpg
+
+from budget.accounts import Account, Terms
+from budget.budgets import Budget, BudgetsByAccount
+from budget.errors import Exists
+from budget.windows import Calendar
+from farebox.errors import NotFound
+from farebox.events import AccountRef, ThresholdMark
+from farebox.events.budget import AccountKind
+from farebox.leasing import Attributes
+from farebox.postgres import Connection
+
+LIST_MAX = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class KeyRow:
+    """A key as people may see it: never the key itself."""
+
+    key_id: str
+    name: str
+    account: str
+    hint: str
+    created_at: datetime
+    revoked_at: datetime | None
+
+
+class Registry:
+    """Who there is and what limits are set, inside one transaction."""
+
+    def __init__(self, connection: Connection, queries: Mapping[str, str]) -> None:
+        self._connection = connection
+        self._sql = queries
+
+    async def path(self, account_id: str) -> list[Account]:
+        """Accounts from the platform down to this one. Raises NotFound."""
+        rows = await self._connection.fetch(self._sql["accounts_on_path"], account_id)
+        if not rows:
+            raise NotFound(f"there is no account {account_id!r}")
+        return [_account(row) for row in rows]
+
+    async def children(self, parent: str | None) -> list[Account]:
+        rows = await self._connection.fetch(self._sql["accounts"], parent, LIST_MAX)
+        return [_account(row) for row in rows]
+
+    async def add_account(self, account_id: str, kind: AccountKind, parent: str, name: str, terms: Terms) -> None:
+        """Raises Exists, or NotFound for the parent."""
+        try:
+            row = await self._connection.fetchrow(
+                self._sql["account_insert"], account_id, kind, parent, name, *_columns(terms)
+            )
+        except asyncpg.UniqueViolationError as error:
+            raise Exists(f"there is an account {account_id!r} already") from error
+        if row is None:
+            raise NotFound(f"there is no account {parent!r}")
+
+    async def change_account(self, account_id: str, name: str | None, terms: Terms) -> tuple[AccountKind, int]:
+        """The account's kind and new revision. Raises NotFound."""
+        row = await self._connection.fetchrow(self._sql["account_update"], account_id, name, *_columns(terms))
+        if row is None:
+            raise NotFound(f"there is no account {account_id!r}")
+        return row["kind"], row["revision"]
+
+    async def foreign_budget(self, path: Sequence[str], currency: str) -> str | None:
+        """The name of a money budget on or below the path's end that counts in another currency."""
+        row = await self._connection.fetchrow(self._sql["foreign_budgets"], list(path), currency)
+        return f"{row['name']} ({row['currency']})" if row else None
+
+    async def foreign_account(self, account_id: str, currency: str) -> str | None:
+        """An account at or below this one that bills in another currency."""
+        row = await self._connection.fetchrow(self._sql["foreign_accounts"], account_id, currency)
+        return f"{row['account_id']} ({row['currency']})" if row else None
+
+    async def add_key(self, key_id: str, key_hash: str, hint: str) -> datetime:
+        created: datetime = await self._connection.fetchval(self._sql["key_insert"], key_id, key_hash, hint)
+        return created
+
+    async def revoke_key(self, key_id: str, now: datetime) -> datetime:
+        """When it was revoked. Raises NotFound."""
+        revoked: datetime | None = await self._connection.fetchval(self._sql["key_revoke"], key_id, now)
+        if revoked is None:
+            raise NotFound(f"there is no key {key_id!r}")
+        return revoked
+
+    async def key_account(self, key_hash: str) -> str | None:
+        """The account of a key in force."""
+        account: str | None = await self._connection.fetchval(self._sql["key_account"], key_hash)
+        return account
+
+    async def keys_below(self, account_id: str) -> list[KeyRow]:
+        rows = await self._connection.fetch(self._sql["keys_below"], account_id, LIST_MAX)
+        return [
+            KeyRow(r["account_id"], r["name"], r["parent_id"], r["hint"], r["created_at"], r["revoked_at"])
+            for r in rows
+        ]
+
+    async def add_budget(self, budget: Budget) -> None:
+        """Raises Exists for a second budget of that name on the account."""
+        try:
+            await self._connection.execute(
+                self._sql["budget_insert"],
+                budget.budget_id,
+                budget.account.id,
+                budget.name,
+                budget.measure,
+                budget.currency,
+                budget.calendar.kind,
+                budget.calendar.zone,
+                budget.calendar.week_start,
+                budget.limit,
+                budget.mode,
+                _marks_json(budget.marks),
+                budget.narrowed_to.model_dump_json(),
+            )
+        except asyncpg.UniqueViolationError as error:
+            raise Exists(f"{budget.account.id} has a budget named {budget.name!r} already") from error
+
+    async def change_budget(self, budget: Budget) -> None:
+        await self._connection.execute(
+            self._sql["budget_update"],
+            budget.budget_id,
+            budget.name,
+            budget.limit,
+            budget.limit_revision,
+            budget.mode,
+            budget.is_active,
+            _marks_json(budget.marks),
+        )
+
+    async def budget_for_update(self, budget_id: UUID) -> Budget:
+        """Locked. Raises NotFound."""
+        row = await self._connection.fetchrow(self._sql["budget_for_update"], budget_id)
+        if row is None:
+            raise NotFound(f"there is no budget {budget_id}")
+        return _budget(row)
+
+    async def budgets_of(self, accounts: Collection[str]) -> BudgetsByAccount:
+        """Budgets that sit on any of the accounts, by account."""
+        found: dict[str, list[Budget]] = {}
+        for row in await self._connection.fetch(self._sql["budgets_of"], list(accounts)):
+            found.setdefault(row["account_id"], []).append(_budget(row))
+        return {account: tuple(budgets) for account, budgets in found.items()}
+
+    async def budgets_around(self, path: Sequence[str]) -> list[Budget]:
+        """Budgets on a path, and on everything below its end."""
+        rows = await self._connection.fetch(self._sql["budgets_below"], path[-1], list(path), LIST_MAX)
+        return [_budget(row) for row in rows]
+
+
+def _columns(terms: Terms) -> list[Any]:
+    return [list(value) if isinstance(value, tuple) else value for value in astuple(terms)]
+
+
+def _account(row: asyncpg.Record) -> Account:
+    def models(name: str) -> tuple[str, ...] | None:
+        return None if row[name] is None else tuple(row[name])
+
+    return Account(
+        account_id=row["account_id"],
+        kind=row["kind"],
+        path=tuple(row["path"]),
+        name=row["name"],
+        revision=row["revision"],
+        terms=Terms(
+            currency=row["currency"],
+            fx_rate=row["fx_rate"],
+            fx_source=row["fx_source"],
+            fx_date=row["fx_date"],
+            language=row["language"],
+            zone=row["zone"],
+            clamp=row["clamp"],
+            min_output_tokens=row["min_output_tokens"],
+            allowed_models=models("allowed_models"),
+            blocked_models=models("blocked_models"),
+            alerts=row["alerts"],
+        ),
+    )
+
+
+def _budget(row: asyncpg.Record) -> Budget:
+    return Budget(
+        budget_id=row["budget_id"],
+        name=row["name"],
+        account=AccountRef(id=row["account_id"], kind=row["account_kind"], name=row["account_name"]),
+        path=tuple(row["path"]),
+        measure=row["measure"],
+        currency=row["currency"],
+        calendar=Calendar(row["window_kind"], row["zone"], row["week_start"]),
+        limit=int(row["limit_amount"]),
+        limit_revision=row["limit_revision"],
+        mode=row["mode"],
+        is_active=row["active"],
+        marks=tuple(ThresholdMark.model_validate(mark) for mark in json.loads(row["thresholds"])),
+        narrowed_to=Attributes.model_validate_json(row["narrowed_to"]),
+    )
+
+
+def _marks_json(marks: Sequence[ThresholdMark]) -> str:
+    return json.dumps([mark.model_dump(mode="json") for mark in marks])
