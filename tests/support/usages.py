@@ -6,6 +6,7 @@ from decimal import Decimal, localcontext
 
 import genai_prices
 from genai_prices.data_units import unit_data
+from genai_prices.types import ModelInfo, Provider
 from hypothesis import strategies as st
 
 from farebox.money import NANO, round_half_even
@@ -56,14 +57,13 @@ usages = st.builds(
 """Any mix of buckets; one request, because genai-prices knows no other number."""
 
 
-def genai_cost_nano_usd(provider: str, model: str, usage: Usage, at: datetime) -> int:
+def genai_cost_nano_usd(provider: Provider, model: ModelInfo, usage: Usage, at: datetime) -> int:
     """What genai-prices charges for the usage, rounded half-even to a nano-USD."""
     tier = usage.service_tier
     with localcontext(prec=60):
-        calculated = genai_prices.calc_price(
+        calculated = model.calc_price(
             _as_genai(usage),
-            model,
-            provider_id=provider,
+            provider,
             genai_request_timestamp=at,
             price_context=None if tier is None else {"service_tier": tier, "processing": tier, "speed": tier},
         )

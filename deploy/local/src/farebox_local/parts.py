@@ -63,3 +63,18 @@ def provider_part(folder: Path, port: int) -> ServedPart:
     url = f"http://{LOOPBACK}:{port}"
     arguments = ("farebox_local.provider", "--port", str(port), "--bill", str(folder / "provider" / "bill.jsonl"))
     return ServedPart("provider", arguments, url=url, ready_url=f"{url}/healthz", folder=folder)
+
+
+def mail_part(folder: Path, port: int, smtp_port: int) -> ServedPart:
+    """The mail sink; SMTP on `smtp_port`, its page on `port`, the mails in `<folder>/mail`."""
+    url = f"http://{LOOPBACK}:{port}"
+    ports = ("--port", str(port), "--smtp-port", str(smtp_port))
+    arguments = ("farebox_local.mail", *ports, "--folder", str(folder / "mail"))
+    return ServedPart("mail", arguments, url=url, ready_url=f"{url}/healthz", folder=folder)
+
+
+def webhooks_part(folder: Path, port: int) -> ServedPart:
+    """The webhook sink; what it got is in `<folder>/webhooks`."""
+    url = f"http://{LOOPBACK}:{port}"
+    arguments = ("farebox_local.webhooks", "--port", str(port), "--folder", str(folder / "webhooks"))
+    return ServedPart("webhooks", arguments, url=url, ready_url=f"{url}/healthz", folder=folder)
