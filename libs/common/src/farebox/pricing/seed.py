@@ -120,9 +120,12 @@ _MODELS: Final[dict[tuple[str, int], SeedModel]] = {}
 
 
 def model_ids(provider: str) -> tuple[str, ...]:
-    """Ids of a provider's own models; empty if the provider is unknown."""
+    """Ids by which a provider's own models can be asked for; empty if the provider is unknown.
+
+    A few of the seed's ids (Bedrock's `regional.…`, Fireworks' short ones) name a model that answers only to others.
+    """
     found = find_provider_by_id(load(), provider)
-    return () if found is None else tuple(model.id for model in found.models)
+    return () if found is None else tuple(model.id for model in found.models if model.is_match(model.id))
 
 
 @lru_cache(maxsize=_RESOLVED_REFERENCES)

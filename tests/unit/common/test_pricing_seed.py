@@ -1,0 +1,155 @@
+"""The compiled seed prices as genai-prices does: its own calc_price is the oracle."""
+
+from datetime import UTC, datetime, time, timedelta
+
+import pytest
+from genai_prices.data import providers
+from genai_prices.types import ModelInfo, ModelPrice, Provider, StartDateConstraint, TimeOfDateConstraint
+from hypothesis import given
+from hypothesis import strategies as st
+
+from farebox.pricing import SEED_VERSION, Catalogue, Charge, Unpriced, UnpricedReason, Usage, price
+from farebox.pricing.seed import SeedModel
+from support.usages import SEED_TOOLS, SERVICE_TIERS, genai_cost_nano_usd, usages
+
+CATALOGUE = Catalogue()
+MODELS = [(provider, model) for provider in providers for model in provider.models]
+CHANGING = [(provider, model) for provider, model in MODELS if isinstance(model.prices, list)]
+VARIED = [(provider, model) for provider, model in MODELS if model.price_variants]
+AT = datetime(2026, 11, 20, 12, tzinfo=UTC)
+
+instants = st.datetimes(datetime(2023, 1, 1), datetime(2027, 6, 1), timezones=st.just(UTC))  # noqa: DTZ001
+
+
+def edges(model: ModelInfo) -> list[datetime]:
+    """Instants just before and at which one of the model's prices begins or ends."""
+    conditions = model.prices if isinstance(model.prices, list) else []
+    found = [AT]
+    for condition in (*conditions, *(model.price_variants or ())):
+        match condition.constraint:
+            case StartDateConstraint(start_date=start):
+                found.append(datetime.combine(start, time(), UTC))
+            case TimeOfDateConstraint(start_time=start, end_time=end):
+                found += [datetime.combine(AT, edge) for edge in (start, end)]
+    return [edge - before for edge in found for before in (timedelta(), timedelta(microseconds=1))]
+
+
+def assert_as_genai_prices(provider: Provider, model: ModelInfo, usage: Usage, at: datetime) -> None:
+    charge = price(SeedModel(provider, model).rates_at(at), usage)
+    expected = genai_cost_nano_usd(provider, model, usage, at)
+    match charge:
+        case Charge():
+            assert charge == Charge(expected, SEED_VERSION)
+        case Unpriced(reason=UnpricedReason.NO_RATE_FOR_UNIT):
+            assert_lacks_a_rate(model, usage, at)
+        case Unpriced():
+            pytest.fail(f"{provider.id}/{model.id}: {charge}")
+
+
+def assert_lacks_a_rate(model: ModelInfo, usage: Usage, at: datetime) -> None:
+    """Where genai-prices says nothing about a side of the call, it charges 0; we refuse."""
+    listed = vars(model.get_prices(at))
+    tools_without = [tool for tool in usage.tool_calls if f"{SEED_TOOLS[tool]}_kcount" not in listed]
+    assert (
+        (usage.input_total and "input_mtok" not in listed)
+        or (usage.output_total and "output_mtok" not in listed)
+        or tools_without
+    )
+
+
+def test_every_model_of_the_seed_prices_as_genai_prices_does() -> None:
+    usage = Usage(input=1_234, cache_read=567, cache_write_5m=89, cache_write_1h=10, output=321, reasoning=123)
+    for provider, model in MODELS:
+        assert_as_genai_prices(provider, model, usage, AT)
+
+
+def test_every_service_tier_prices_as_genai_prices_does_whenever_a_price_begins() -> None:
+    for provider, model in VARIED:
+        for at in edges(model):
+            for tier in SERVICE_TIERS:
+                usage = Usage(input=300_001, cache_read=2, output=7, audio_in=3, image_in=4, service_tier=tier)
+                assert_as_genai_prices(provider, model, usage, at)
+
+
+def test_a_price_begins_at_its_instant_and_not_a_microsecond_sooner() -> None:
+    for provider, model in CHANGING:
+        for at in edges(model):
+            assert_as_genai_prices(provider, model, Usage(input=1_000_003, output=1_001), at)
+
+
+@given(st.sampled_from(MODELS), usages, instants)
+def test_any_usage_of_any_model_at_any_time_prices_as_genai_prices_does(
+    listed: tuple[Provider, ModelInfo], usage: Usage, at: datetime
+) -> None:
+    assert_as_genai_prices(*listed, usage, at)
+
+
+@given(st.sampled_from(VARIED), usages, instants)
+def test_variants_price_as_genai_prices_does(listed: tuple[Provider, ModelInfo], usage: Usage, at: datetime) -> None:
+    assert_as_genai_prices(*listed, usage, at)
+
+
+@given(st.sampled_from(MODELS), st.dictionaries(st.sampled_from(sorted(SEED_TOOLS)), st.integers(1, 9)))
+def test_tool_calls_price_as_genai_prices_does(listed: tuple[Provider, ModelInfo], calls: dict[str, int]) -> None:
+    assert_as_genai_prices(*listed, Usage(input=10, output=10, tool_calls=calls), AT)
+
+
+@pytest.mark.parametrize("beyond", [0, 1])
+def test_the_whole_call_is_priced_at_the_long_context_tier(beyond: int) -> None:
+    rates = CATALOGUE.rates_for("anthropic", "claude-sonnet-4-5", AT)
+    assert rates is not None
+    usage = Usage(input=100_000, cache_read=100_000 + beyond, output=1_000_000)
+    assert price(rates, usage) == Charge([15_330_000_000, 23_160_000_600][beyond], SEED_VERSION)
+
+
+@pytest.mark.parametrize(
+    ("provider", "reference", "model"),
+    [
+        ("openai", "gpt-4o-2024-08-06", "gpt-4o"),
+        ("openai", "GPT-4o", "gpt-4o"),
+        ("openai", "gpt-5.2-20251211", "gpt-5.2"),
+        ("anthropic", "claude-3-5-sonnet-20241022", "claude-3-5-sonnet"),
+        ("azure", "gpt-4o-mini", "gpt-4o-mini"),
+    ],
+)
+def test_a_reference_means_the_model_that_genai_prices_finds(provider: str, reference: str, model: str) -> None:
+    rates = CATALOGUE.rates_for(provider, reference, AT)
+    assert rates is not None
+    assert (rates.provider, rates.model) == (provider, model)
+
+
+def test_every_id_that_is_listed_can_be_priced_by_it() -> None:
+    for provider in providers:
+        for model in CATALOGUE.models(provider.id):
+            rates = CATALOGUE.rates_for(provider.id, model, AT)
+            assert rates is not None
+            assert rates.model == model
+
+
+def test_a_variant_does_not_follow_a_model_to_a_provider_that_borrows_it() -> None:
+    flex = Usage(input=1_000, output=1_000, service_tier="flex")
+    standard = Usage(input=1_000, output=1_000)
+    assert CATALOGUE.price("azure", "gpt-5", flex, AT) == CATALOGUE.price("azure", "gpt-5", standard, AT)
+    assert CATALOGUE.price("openai", "gpt-5", flex, AT) != CATALOGUE.price("openai", "gpt-5", standard, AT)
+
+
+def test_a_model_listed_without_prices_is_unpriced_and_not_free() -> None:
+    empty = [(p, m) for p, m in MODELS if isinstance(m.prices, ModelPrice) and not vars(m.prices)]
+    for provider, model in empty:
+        charge = price(SeedModel(provider, model).rates_at(AT), Usage(input=1, output=1))
+        assert (charge == Charge(0, SEED_VERSION)) == model.id.endswith(":free"), model.id
+
+
+def test_prices_for_units_that_no_bucket_counts_are_shown() -> None:
+    rates = CATALOGUE.rates_for("perplexity", "sonar-deep-research", AT)
+    assert rates is not None
+    assert rates.unmetered == ("output_citation_mtok",)
+
+
+def test_a_model_billed_by_the_hour_prices_nothing_not_even_an_empty_call() -> None:
+    charge = CATALOGUE.price("groq", "whisper-large-v3", Usage(), AT)
+    assert isinstance(charge, Unpriced)
+
+
+def test_compiled_rates_are_kept_and_shared_by_every_reference() -> None:
+    assert CATALOGUE.rates_for("openai", "gpt-4o", AT) is CATALOGUE.rates_for("openai", "gpt-4o-2024-08-06", AT)
