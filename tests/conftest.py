@@ -11,6 +11,7 @@ from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
+import hypothesis
 import pytest
 
 from farebox.postgres import migrate
@@ -19,6 +20,10 @@ from farebox_local.kafka import Kafka
 from farebox_local.postgres import GivenPostgres, Postgres
 
 T = TypeVar("T")
+
+# No test is judged by its time: the machine is shared. A failure prints what reproduces it.
+hypothesis.settings.register_profile("farebox", deadline=None, print_blob=True)
+hypothesis.settings.load_profile("farebox")
 
 # Nothing here outlives the run, so the disk need not be waited for; a SIGKILL loses nothing either way.
 _HASTY = {"fsync": "off", "full_page_writes": "off", "synchronous_commit": "off"}
