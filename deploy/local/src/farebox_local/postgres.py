@@ -3,7 +3,6 @@
 import importlib.util
 import os
 import pwd
-import secrets
 import shutil
 import signal
 import socket
@@ -16,8 +15,9 @@ from pathlib import Path
 from urllib.parse import quote, urlsplit
 
 from farebox_local.errors import MissingTool, PartFailed
-from farebox_local.ports import LOOPBACK, free_port, is_free
-from farebox_local.process import Owner, Process, as_owner, end_leftover
+from farebox_local.ports import LOOPBACK, KeptPorts
+from farebox_local.process import Owner, Process, as_owner, end_leftover, pid_file
+from farebox_local.secrets import Secrets
 
 _SUPERUSER = "postgres"
 _READY_WITHIN_S = 60.0
@@ -57,37 +57,40 @@ class GivenPostgres:
 class Postgres(GivenPostgres):
     """A real server. Its port and data stay the same over `stop`, `kill` and `restart`.
 
-    The data is in `<folder>/postgres`, readable for its own user only; the administrator's password,
-    made at the first start, in `<folder>/postgres.password`. `settings` go on top of the local ones.
+    The data is in `<folder>/postgres`, readable for its own user only; the administrator's password is
+    the folder's secret `postgres`. `settings` go on top of the local ones.
     """
 
-    def __init__(self, folder: Path, *, log: Path | None = None, settings: Mapping[str, str] | None = None) -> None:
+    def __init__(self, folder: Path, *, settings: Mapping[str, str] | None = None) -> None:
         self._folder = folder.resolve()
         self._folder.mkdir(parents=True, exist_ok=True)
         self._data = self._folder / "postgres"
-        self._log = log or self._folder / "postgres.log"
         self._owner = _unprivileged_owner() if os.geteuid() == 0 else None
         self._settings = {**_SETTINGS, **(settings or {})}
-        end_leftover(self._folder / "postgres.pid")  # before the port is looked at: it may hold it
-        self.port = self._kept_port()
+        end_leftover(pid_file(self._folder, "postgres"))  # before the port is looked at: it may hold it
+        self.port = KeptPorts(self._folder).of("postgres")
         self.process = Process(
             "postgres",
             [str(_binary("postgres")), "-D", str(self._data), *self._options()],
-            log=self._log,
-            pid_file=self._folder / "postgres.pid",
+            folder=self._folder,
             owner=self._owner,
             stop_signal=signal.SIGINT,  # "fast": ends open sessions
         )
         super().__init__(f"postgresql://{_SUPERUSER}:{self._password()}@{LOOPBACK}:{self.port}/postgres")
 
-    def start(self) -> None:
-        """Start the server and return once it takes connections.
-
-        Raises PartFailed if it does not come up.
-        """
+    def spawn(self) -> None:
+        """Start the server without waiting for it. Raises PartFailed if the data folder cannot be made."""
         self._create_once()
         self.process.spawn()
+
+    def wait_ready(self) -> None:
+        """Return once it takes connections. Raises PartFailed if it does not get there."""
         self.process.wait_ready(self.answers, _READY_WITHIN_S)
+
+    def start(self) -> None:
+        """`spawn`, then `wait_ready`."""
+        self.spawn()
+        self.wait_ready()
 
     def stop(self) -> None:
         """Fast shutdown: open transactions are rolled back, everything committed is on disk."""
@@ -115,20 +118,8 @@ class Postgres(GivenPostgres):
         settings = {**self._settings, "port": str(self.port)}
         return [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
 
-    def _kept_port(self) -> int:
-        """The port of the earlier run on this folder, as long as it is free; else a new one."""
-        note = self._folder / "postgres.port"
-        kept = int(note.read_text()) if note.exists() else 0
-        port = kept if kept and is_free(kept) else free_port()
-        note.write_text(f"{port}\n")
-        return port
-
     def _password(self) -> str:
-        note = self._folder / "postgres.password"
-        if not note.exists():
-            note.touch(mode=0o600)
-            note.write_text(secrets.token_urlsafe(24))
-        return note.read_text()
+        return Secrets(self._folder).of("postgres")
 
     def _create_once(self) -> None:
         if (self._data / "PG_VERSION").exists():

@@ -13,6 +13,8 @@ import psutil
 from farebox_local.errors import PartFailed
 
 _POLL_S = 0.05
+_LOG_MAX_BYTES = 20_000_000
+"""A log that is larger at a start is put aside as `<name>.log.1`."""
 
 
 class Owner(NamedTuple):
@@ -37,7 +39,8 @@ class Process:
     """A part of the stack that runs as its own process.
 
     It lives in its own session, so that Ctrl-C reaches the supervisor alone, which then stops
-    the parts in order. `<folder>/<name>.pid` lets the next run find a part that was left over.
+    the parts in order. Its output goes to `<folder>/logs/<name>.log`; `<folder>/run/<name>.pid` lets
+    the next run find a part that was left over.
     """
 
     def __init__(
@@ -45,8 +48,7 @@ class Process:
         name: str,
         command: Sequence[str],
         *,
-        log: Path,
-        pid_file: Path,
+        folder: Path,
         env: Mapping[str, str] | None = None,
         owner: Owner | None = None,
         stop_signal: signal.Signals = signal.SIGTERM,
@@ -54,8 +56,8 @@ class Process:
     ) -> None:
         self.name = name
         self.command = list(command)
-        self.log = log
-        self._pid_file = pid_file
+        self.log = folder / "logs" / f"{name}.log"
+        self._pid_file = pid_file(folder, name)
         self._env = dict(env) if env is not None else None
         self._owner = owner
         self._stop_signal = stop_signal
@@ -84,6 +86,8 @@ class Process:
         end_leftover(self._pid_file)
         self.log.parent.mkdir(parents=True, exist_ok=True)
         self._pid_file.parent.mkdir(parents=True, exist_ok=True)
+        if self.log.exists() and self.log.stat().st_size > _LOG_MAX_BYTES:
+            self.log.rename(self.log.with_suffix(".log.1"))
         with self.log.open("ab") as log:
             self._child = subprocess.Popen(
                 self.command,
@@ -169,10 +173,15 @@ def _kill_quietly(process: psutil.Process) -> None:
         return
 
 
-def end_leftover(pid_file: Path, within_s: float = 15.0) -> bool:
+def pid_file(folder: Path, name: str) -> Path:
+    """Where the process id of a part is noted while it runs."""
+    return folder / "run" / f"{name}.pid"
+
+
+def end_leftover(note: Path, within_s: float = 15.0) -> bool:
     """End the process a pid file names, if it still is that process. Returns whether there was one."""
     try:
-        pid, started = pid_file.read_text().split()
+        pid, started = note.read_text().split()
         process = psutil.Process(int(pid))
         if abs(process.create_time() - float(started)) > 1:
             return False
@@ -186,4 +195,4 @@ def end_leftover(pid_file: Path, within_s: float = 15.0) -> bool:
     else:
         return True
     finally:
-        pid_file.unlink(missing_ok=True)
+        note.unlink(missing_ok=True)
