@@ -14,6 +14,7 @@ from support.usages import SEED_TOOLS, SERVICE_TIERS, genai_cost_nano_usd, usage
 
 CATALOGUE = Catalogue()
 MODELS = [(provider, model) for provider in providers for model in provider.models]
+COMPILED = {(provider.id, model.id): SeedModel(provider, model) for provider, model in MODELS}
 CHANGING = [(provider, model) for provider, model in MODELS if isinstance(model.prices, list)]
 VARIED = [(provider, model) for provider, model in MODELS if model.price_variants]
 AT = datetime(2026, 11, 20, 12, tzinfo=UTC)
@@ -35,7 +36,7 @@ def edges(model: ModelInfo) -> list[datetime]:
 
 
 def assert_as_genai_prices(provider: Provider, model: ModelInfo, usage: Usage, at: datetime) -> None:
-    charge = price(SeedModel(provider, model).rates_at(at), usage)
+    charge = price(COMPILED[provider.id, model.id].rates_at(at), usage)
     expected = genai_cost_nano_usd(provider, model, usage, at)
     match charge:
         case Charge():
@@ -75,6 +76,14 @@ def test_a_price_begins_at_its_instant_and_not_a_microsecond_sooner() -> None:
     for provider, model in CHANGING:
         for at in edges(model):
             assert_as_genai_prices(provider, model, Usage(input=1_000_003, output=1_001), at)
+
+
+@given(st.sampled_from(CHANGING), instants)
+def test_rates_name_the_dates_between_which_they_hold(listed: tuple[Provider, ModelInfo], at: datetime) -> None:
+    provider, model = listed
+    rates = COMPILED[provider.id, model.id].rates_at(at)
+    assert rates.effective_from is None or rates.effective_from <= at
+    assert rates.effective_to is None or at < rates.effective_to
 
 
 @given(st.sampled_from(MODELS), usages, instants)
@@ -136,7 +145,7 @@ def test_a_variant_does_not_follow_a_model_to_a_provider_that_borrows_it() -> No
 def test_a_model_listed_without_prices_is_unpriced_and_not_free() -> None:
     empty = [(p, m) for p, m in MODELS if isinstance(m.prices, ModelPrice) and not vars(m.prices)]
     for provider, model in empty:
-        charge = price(SeedModel(provider, model).rates_at(AT), Usage(input=1, output=1))
+        charge = price(COMPILED[provider.id, model.id].rates_at(AT), Usage(input=1, output=1))
         assert (charge == Charge(0, SEED_VERSION)) == model.id.endswith(":free"), model.id
 
 
