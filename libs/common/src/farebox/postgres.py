@@ -170,3 +170,13 @@ def _migrations(package: str) -> list[tuple[str, str]]:
 
 def _entries(folder: Traversable) -> list[Traversable]:
     return list(folder.iterdir()) if folder.is_dir() else []
+
+
+async def ping(pool: Pool) -> list[str]:
+    """What keeps the database from answering, as a readiness check tells it; empty when it answers."""
+    try:
+        async with session(pool) as connection:
+            await connection.execute("SELECT 1", timeout=CONNECT_TIMEOUT_S)
+    except Transient as error:
+        return [str(error)]
+    return []

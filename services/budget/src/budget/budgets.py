@@ -67,6 +67,11 @@ class Window:
         """The window's next revision."""
         return replace(self, room=room, revision=self.revision + 1)
 
+    def under(self, budget: Budget) -> "Window":
+        """The window once its budget's limit, mode or activity has changed; what is out stays out."""
+        room = self.room.limited(budget.limit, is_hard=budget.holds)
+        return replace(self.with_room(room), limit_revision=budget.limit_revision)
+
     def thresholds(self, budget: Budget) -> tuple[Threshold, ...]:
         return thresholds(budget.marks, self.room.limit)
 

@@ -5,12 +5,13 @@ path or in none; a return moves it back; a posting turns it into spending (see `
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Final
 from uuid import UUID
 
 from farebox.events import Measure
+from farebox.leasing import LeaseReport
 
 SHARE_OF_REMAINING: Final = 8
 """Ahead of need, one lease takes at most 1/8 of what a live gateway's equal part of the remainder is."""
@@ -146,3 +147,38 @@ def suspend(share: ShareState, room: Room) -> tuple[ShareState, Room]:
     if share.is_suspended:
         return share, room
     return replace(share, is_suspended=True), room.moved(escrowed=-share.held, suspended=share.held)
+
+
+@dataclass(slots=True)
+class Desk:
+    """Shares and the windows they are in, all locked, and what has become of them."""
+
+    rooms: dict[WindowKey, Room]
+    shares: dict[tuple[UUID, UUID], ShareState]
+    touched: set[tuple[UUID, UUID]] = field(default_factory=set)
+
+    def shares_of(self, lease_id: UUID) -> list[ShareState]:
+        return [share for (lease, _), share in self.shares.items() if lease == lease_id]
+
+    def report(self, report: LeaseReport) -> None:
+        """Take a gateway's cumulative word on one lease. Budgets it does not name return nothing."""
+        for share in self.shares_of(report.lease_id):
+            spent = report.spent.of(self.rooms[share.key].measure)
+            self._become(share, share.reported(spent=spent, returned=report.returned.get(share.key[0], 0)))
+
+    def close(self, lease_id: UUID) -> None:
+        """The gateway will never use the lease again, and has said all there was to say of it."""
+        for share in self.shares_of(lease_id):
+            self._become(share, share.closed())
+
+    def suspend(self, lease_id: UUID) -> None:
+        """The gateway is gone and has said nothing of the lease: what it holds counts as spent."""
+        for share in self.shares_of(lease_id):
+            self.shares[lease_id, share.key[0]], self.rooms[share.key] = suspend(share, self.rooms[share.key])
+            self.touched.add((lease_id, share.key[0]))
+
+    def _become(self, before: ShareState, after: ShareState) -> None:
+        if after != before:
+            self.rooms[before.key] = release(before, after, self.rooms[before.key])
+            self.shares[before.lease_id, before.key[0]] = after
+            self.touched.add((before.lease_id, before.key[0]))

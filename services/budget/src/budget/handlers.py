@@ -44,12 +44,13 @@ class UsageHandler:
         now = self._clock.now()
         leases = {entry.lease.lease_id for entry in fresh if entry.lease}
         tallies = tally(fresh, budgets, await unit.books.shares(leases))
-        windows = await unit.books.lock({key: (each.budget, each.span) for key, each in tallies.items()})
+        await unit.books.open({key: each.span for key, each in tallies.items()})
+        windows = await unit.books.lock(tallies)
         shares: Shares = await unit.books.shares(leases)  # again: their figures hold only under the windows' locks
         outcome = apply(tallies.values(), windows, shares)
         await unit.books.save(outcome.windows)
         await unit.books.save_shares(outcome.shares)
-        await self._announce(unit, tallies.values(), outcome)
+        await self._announce(unit, tuple(tallies.values()), outcome)
         metrics.observe_postings(fresh, lag_s=(now - max(entry.priced_at for entry in fresh)).total_seconds())
 
     async def _announce(self, unit: Unit, tallies: Sequence[Tally], outcome: Outcome) -> None:

@@ -1,6 +1,7 @@
-"""Telling the world what spending reached: one event per budget, window, limit revision and mark, in the same transaction.
+"""Telling the world what spending reached: one event per budget, window, limit revision and mark.
 
-The judgement itself is pure (`posting.marks_at`); who wins when several find the same mark is the primary key of `crossing`.
+The judgement is pure (`posting.marks_at`); when several find the same mark, the primary key of `crossing` decides, in
+the transaction that moved the money.
 """
 
 from collections.abc import Iterable, Mapping, Sequence

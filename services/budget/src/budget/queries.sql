@@ -1,8 +1,5 @@
 -- Accounts ---------------------------------------------------------------------------------------------------------
 
--- name: account
-SELECT account_id, kind, path, name, revision FROM account WHERE account_id = $1;
-
 -- name: account_insert
 -- The path is the parent's with the new id behind it. No row comes back when the parent is missing.
 INSERT INTO account (account_id, kind, parent_id, path, name, currency, fx_rate, fx_source, fx_date, language, zone,
@@ -26,10 +23,11 @@ SET name = coalesce($2, name),
     min_output_tokens = coalesce($10, min_output_tokens),
     allowed_models = coalesce($11, allowed_models),
     blocked_models = coalesce($12, blocked_models),
-    alerts = coalesce($13, alerts),
-    revision = revision + 1
-WHERE account_id = $1
-RETURNING account_id, kind, revision;
+    alerts = coalesce($13, alerts)
+WHERE account_id = $1;
+
+-- name: account_revise
+UPDATE account SET revision = revision + 1 WHERE account_id = $1 RETURNING kind, revision;
 
 -- name: accounts_on_path
 -- Every account from the platform down to $1, in that order.
@@ -94,7 +92,7 @@ SELECT b.*, a.kind AS account_kind, a.name AS account_name, a.path
 FROM budget b
 JOIN account a USING (account_id)
 WHERE b.budget_id = $1
-FOR UPDATE OF b;
+FOR NO KEY UPDATE OF b;
 
 -- name: budgets_of
 -- Every budget that sits on one of the accounts, platform first.
@@ -116,26 +114,33 @@ LIMIT $3;
 -- Windows ----------------------------------------------------------------------------------------------------------
 
 -- name: windows_open
--- Make the rows that are missing. The budget's row says under which limit a window begins.
+-- Make the rows that are missing. The budget's row says under which limit a window begins; its share lock makes a change
+-- of that limit wait, or be seen.
 INSERT INTO budget_window (budget_id, window_start, window_end, is_hard, limit_amount, limit_revision)
 SELECT b.budget_id, asked.window_start, asked.window_end, b.mode = 'hard' AND b.active, b.limit_amount, b.limit_revision
 FROM unnest($1::uuid[], $2::timestamptz[], $3::timestamptz[]) AS asked (budget_id, window_start, window_end)
 JOIN budget b USING (budget_id)
+WHERE NOT EXISTS (
+    SELECT FROM budget_window w WHERE w.budget_id = asked.budget_id AND w.window_start = asked.window_start
+)
 ORDER BY asked.budget_id, asked.window_start
+FOR SHARE OF b
 ON CONFLICT DO NOTHING;
 
 -- name: windows_for_update
 -- Locked in one order by everybody: (budget_id, window_start).
-SELECT w.*
+SELECT w.*, b.measure
 FROM budget_window w
 JOIN unnest($1::uuid[], $2::timestamptz[]) AS asked (budget_id, window_start) USING (budget_id, window_start)
+JOIN budget b USING (budget_id)
 ORDER BY w.budget_id, w.window_start
 FOR UPDATE OF w;
 
 -- name: windows
-SELECT w.*
+SELECT w.*, b.measure
 FROM budget_window w
-JOIN unnest($1::uuid[], $2::timestamptz[]) AS asked (budget_id, window_start) USING (budget_id, window_start);
+JOIN unnest($1::uuid[], $2::timestamptz[]) AS asked (budget_id, window_start) USING (budget_id, window_start)
+JOIN budget b USING (budget_id);
 
 -- name: windows_since
 -- The windows of a budget that are not over at $2.

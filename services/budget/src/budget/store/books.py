@@ -25,25 +25,21 @@ class Books:
 
     # Windows
 
-    async def lock(self, asked: Mapping[WindowKey, tuple[Budget, Span]]) -> dict[WindowKey, Window]:
-        """Every asked window, made if it is new, locked until the transaction ends."""
-        keys = sorted(asked)
-        ends = [asked[key][1].end for key in keys]
-        await self._connection.execute(self._sql["windows_open"], *_columns(keys), ends)
-        rows = await self._connection.fetch(self._sql["windows_for_update"], *_columns(keys))
-        return {(row["budget_id"], row["window_start"]): _window(row, asked) for row in rows}
+    async def open(self, spans: Mapping[WindowKey, Span]) -> None:
+        """Make the rows of windows that are new, under their budget's present limit."""
+        keys = sorted(spans)
+        await self._connection.execute(self._sql["windows_open"], *_columns(keys), [spans[key].end for key in keys])
 
-    async def lock_known(self, keys: Collection[WindowKey], budgets: Mapping[UUID, Budget]) -> dict[WindowKey, Window]:
-        """Lock windows that exist."""
+    async def lock(self, keys: Collection[WindowKey]) -> dict[WindowKey, Window]:
+        """Windows that exist, locked until the transaction ends."""
         rows = await self._connection.fetch(self._sql["windows_for_update"], *_columns(sorted(keys)))
-        asked = {key: (budgets[key[0]], Span(key[1], None)) for key in keys}
-        return {(row["budget_id"], row["window_start"]): _window(row, asked) for row in rows}
+        return {(row["budget_id"], row["window_start"]): _window(row) for row in rows}
 
     async def read(self, asked: Mapping[WindowKey, tuple[Budget, Span]]) -> dict[WindowKey, Window]:
         """The windows as they are, without a lock; one that was never used reads as fresh."""
         fresh = {key: _fresh(budget, key, span) for key, (budget, span) in asked.items()}
         rows = await self._connection.fetch(self._sql["windows"], *_columns(list(asked)))
-        return fresh | {(row["budget_id"], row["window_start"]): _window(row, asked) for row in rows}
+        return fresh | {(row["budget_id"], row["window_start"]): _window(row) for row in rows}
 
     async def current(self, budget_id: UUID, now: datetime) -> list[WindowKey]:
         """Windows of a budget that have not ended."""
@@ -176,11 +172,10 @@ def _by_lease(rows: Sequence[asyncpg.Record]) -> dict[UUID, dict[UUID, ShareStat
     return found
 
 
-def _window(row: asyncpg.Record, asked: Mapping[WindowKey, tuple[Budget, Span]]) -> Window:
-    key = (row["budget_id"], row["window_start"])
+def _window(row: asyncpg.Record) -> Window:
     room = Room(
-        key=key,
-        measure=asked[key][0].measure,
+        key=(row["budget_id"], row["window_start"]),
+        measure=row["measure"],
         limit=int(row["limit_amount"]),
         posted=int(row["posted"]),
         escrowed=int(row["escrowed"]),

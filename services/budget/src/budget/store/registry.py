@@ -63,9 +63,13 @@ class Registry:
         if row is None:
             raise NotFound(f"there is no account {parent!r}")
 
-    async def change_account(self, account_id: str, name: str | None, terms: Terms) -> tuple[AccountKind, int]:
-        """The account's kind and new revision. Raises NotFound."""
-        row = await self._connection.fetchrow(self._sql["account_update"], account_id, name, *_columns(terms))
+    async def change_account(self, account_id: str, name: str | None, terms: Terms) -> None:
+        """Settings that are None stay as they are."""
+        await self._connection.execute(self._sql["account_update"], account_id, name, *_columns(terms))
+
+    async def revise(self, account_id: str) -> tuple[AccountKind, int]:
+        """The account's kind and next policy revision. Raises NotFound."""
+        row = await self._connection.fetchrow(self._sql["account_revise"], account_id)
         if row is None:
             raise NotFound(f"there is no account {account_id!r}")
         return row["kind"], row["revision"]

@@ -1,0 +1,54 @@
+"""Composition root: the only module that knows all the others."""
+
+from contextlib import AsyncExitStack
+
+from budget.handlers import UsageHandler
+from budget.leases import Leases
+from budget.routes import routes
+from budget.routes.office import Office
+from budget.settings import BudgetSettings
+from budget.store import Store
+from farebox import topics
+from farebox.clock import SystemClock
+from farebox.http import api, health_routes, ops
+from farebox.kafka import Producer, alive, make_broker, subscribe, unready
+from farebox.outbox import Relay
+from farebox.postgres import migrate as migrate_schema
+from farebox.postgres import open_pool, ping
+from farebox.process import serve
+
+SCHEMA = "budget"
+GROUP = "budget"
+
+
+async def migrate(settings: BudgetSettings) -> list[str]:
+    return await migrate_schema(settings.postgres_dsn.get_secret_value(), schema=SCHEMA, package="budget")
+
+
+async def run(settings: BudgetSettings) -> None:
+    """Until SIGTERM: consume, answer, relay. Alive without Kafka and PostgreSQL, ready with both."""
+    clock = SystemClock()
+    pool = await open_pool(settings.postgres_dsn.get_secret_value(), schema=SCHEMA, size=settings.postgres_pool)
+    producer = Producer(settings.kafka_bootstrap, client_id=f"budget-{settings.instance}")
+    broker = make_broker(settings.kafka_bootstrap, client_id=f"budget-{settings.instance}")
+    relay = Relay(pool, producer, schema=SCHEMA)
+    store = Store(pool)
+    handler = UsageHandler(store, clock, relay.wake)
+    subscribe(broker, topics.USAGE_PRICED.name, group_id=GROUP, handle=handler, producer=producer)
+
+    def live() -> list[str]:
+        return alive(producer, broker, relay)
+
+    async def ready() -> list[str]:
+        return unready(producer, broker) + await ping(pool)
+
+    health = health_routes(live=live, ready=ready)
+    office = Office(store, clock, relay.wake)
+    served = [*health, *routes(office, Leases(store, clock, relay.wake))]
+    async with AsyncExitStack() as stack:
+        stack.push_async_callback(pool.close)
+        await stack.enter_async_context(producer)
+        await stack.enter_async_context(relay)
+        await stack.enter_async_context(broker)
+        await broker.start()
+        await serve(settings, api=api(served, secret=settings.service_secret.get_secret_value()), ops=ops(health))

@@ -1,0 +1,255 @@
+"""The lease API's shell: read, lock, ask `escrow`, store. One transaction a call."""
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final, assert_never
+from uuid import UUID
+
+from budget import metrics
+from budget.accounts import Account, InForce, in_force, principal
+from budget.budgets import Budget, Window
+from budget.errors import Fenced, UnknownKey
+from budget.escrow import Ask, Desk, Granted, Room, Short, WindowKey, grant
+from budget.marks import announce_reached, refused
+from budget.store import Store, Unit
+from budget.windows import Span
+from farebox.clock import Clock
+from farebox.events import Measure
+from farebox.leasing import (
+    GrantAnswer,
+    GrantRequest,
+    Heartbeat,
+    HeartbeatAnswer,
+    Lease,
+    Need,
+    PathBudget,
+    Policy,
+    Refusal,
+    RefusalCode,
+    Share,
+    StartAnswer,
+    StartRequest,
+)
+from farebox.money import convert
+
+POLICY_FRESH: Final = timedelta(seconds=20)
+"""How long a gateway may go on with a policy nobody told it has changed: a revocation holds everywhere within 30 s."""
+
+
+class Leases:
+    """Grants, heartbeats and starts. Raises Fenced, UnknownKey, and Transient when PostgreSQL is away."""
+
+    def __init__(self, store: Store, clock: Clock, wake: Callable[[], None]) -> None:
+        self._store = store
+        self._clock = clock
+        self._wake = wake
+
+    async def start(self, request: StartRequest) -> StartAnswer:
+        """Begin the gateway's next epoch and close the leases of those before."""
+        now = self._clock.now()
+        async with self._store.transaction() as unit:
+            epoch = await unit.books.start_gateway(request.gateway_id, now)
+            is_whole_story = request.last_epoch == epoch - 1
+            old = set(await unit.books.shares_before(request.gateway_id, epoch))
+            desk, windows = await _desk(unit, old | {report.lease_id for report in request.reports}, {})
+            for report in request.reports:
+                desk.report(report)
+            unreported = old - {report.lease_id for report in request.reports}
+            for lease_id in unreported:
+                if is_whole_story:
+                    desk.close(lease_id)
+                else:
+                    desk.suspend(lease_id)
+            if not is_whole_story:
+                await unit.books.suspend(unreported, now)
+            await _save(unit, desk, windows)
+        return StartAnswer(epoch=epoch)
+
+    async def heartbeat(self, beat: Heartbeat) -> HeartbeatAnswer:
+        """Take the gateway's reports."""
+        async with self._store.transaction() as unit:
+            _fence(await unit.books.seen(beat.gateway_id, self._clock.now()), beat.epoch)
+            desk, windows = await _desk(unit, {report.lease_id for report in beat.reports}, {})
+            for report in beat.reports:
+                desk.report(report)
+            await _save(unit, desk, windows)
+        return HeartbeatAnswer()
+
+    async def grant(self, request: GrantRequest) -> GrantAnswer:
+        """A key's policy, and a lease over every hard budget that its call meets; all of them or none."""
+        with metrics.GRANT_SECONDS.time():
+            async with self._store.transaction() as unit:
+                answer = await self._grant(unit, request)
+            if answer.refusal:
+                self._wake()
+        metrics.GRANTS.labels(_label(answer)).inc()
+        return answer
+
+    async def _grant(self, unit: Unit, request: GrantRequest) -> GrantAnswer:
+        now = self._clock.now()
+        _fence(await unit.books.epoch(request.gateway_id), request.epoch)
+        spot = await _spot(unit, request.key_hash, now)
+        hard = [budget for budget in spot.budgets if budget.holds and budget.applies_to(request.attributes)]
+        lease_ids = {request.lease_id, *(report.lease_id for report in request.reports)}
+        desk, windows = await _desk(unit, lease_ids, {spot.key(budget): spot.span(budget) for budget in hard})
+        for report in request.reports:
+            desk.report(report)
+        verdict = await self._verdict(unit, request, spot, [desk.rooms[spot.key(budget)] for budget in hard], desk)
+        await _save(unit, desk, windows)
+        seen = await unit.books.read({spot.key(budget): (budget, spot.span(budget)) for budget in spot.budgets})
+        policy = _policy(spot, seen)
+        match verdict:
+            case Short(key):
+                budget = next(each for each in hard if spot.key(each) == key)
+                await announce_reached(unit, [refused(budget, seen[key])], seen, now)
+                return GrantAnswer(policy=policy, refusal=Refusal(code=_code(budget), budget_id=budget.budget_id))
+            case Granted(amounts):
+                return GrantAnswer(policy=policy, lease=_lease(request.lease_id, amounts, seen, now))
+            case unknown:
+                assert_never(unknown)
+
+    async def _verdict(
+        self, unit: Unit, request: GrantRequest, spot: "_Spot", rooms: Sequence[Room], desk: Desk
+    ) -> Granted | Short:
+        """A lease that was granted before is answered as it was; a new one is sized, stored and escrowed."""
+        if known := desk.shares_of(request.lease_id):
+            return Granted({share.key: share.granted for share in known})
+        now = self._clock.now()
+        live = await unit.books.live_gateways(now)
+        verdict = grant(rooms, _asks(request, spot.settings), live_gateways=live)
+        if isinstance(verdict, Granted) and verdict.amounts:
+            await unit.books.add_lease(
+                request.lease_id, request.gateway_id, request.epoch, spot.path[-1].account_id, verdict.amounts, now
+            )
+            for key, amount in verdict.amounts.items():
+                desk.rooms[key] = desk.rooms[key].moved(escrowed=amount)
+        return verdict
+
+
+@dataclass(frozen=True, slots=True)
+class _Spot:
+    """Where a key stands: its path, what is in force there, and the budgets on it with their present windows."""
+
+    path: Sequence[Account]
+    settings: InForce
+    budgets: Sequence[Budget]
+    spans: Mapping[UUID, Span]
+
+    def span(self, budget: Budget) -> Span:
+        return self.spans[budget.budget_id]
+
+    def key(self, budget: Budget) -> WindowKey:
+        return budget.budget_id, self.spans[budget.budget_id].start
+
+
+async def _spot(unit: Unit, key_hash: str, now: datetime) -> _Spot:
+    key_id = await unit.registry.key_account(key_hash)
+    if key_id is None:
+        raise UnknownKey("the API key is not known, or has been revoked")
+    path = await unit.registry.path(key_id)
+    by_account = await unit.registry.budgets_of([account.account_id for account in path])
+    budgets = [budget for account in path for budget in by_account.get(account.account_id, ()) if budget.is_active]
+    return _Spot(path, in_force(path), budgets, {each.budget_id: each.calendar.span(now) for each in budgets})
+
+
+async def _desk(
+    unit: Unit, lease_ids: Collection[UUID], spans: Mapping[WindowKey, Span]
+) -> tuple[Desk, dict[WindowKey, Window]]:
+    """Lock the windows of the leases and those asked for, all in one order, and lay their shares beside them."""
+    if spans:
+        await unit.books.open(spans)
+    unlocked = await unit.books.shares(lease_ids) if lease_ids else {}
+    keys = {share.key for shares in unlocked.values() for share in shares.values()} | spans.keys()
+    windows = await unit.books.lock(keys) if keys else {}
+    shares = await unit.books.shares(lease_ids) if unlocked else {}  # again: they hold only under the windows' locks
+    return Desk(
+        rooms={key: window.room for key, window in windows.items()},
+        shares={(lease, budget): share for lease, by in shares.items() for budget, share in by.items()},
+    ), windows
+
+
+async def _save(unit: Unit, desk: Desk, windows: Mapping[WindowKey, Window]) -> None:
+    """Write back what changed at the desk."""
+    changed = {key: windows[key].with_room(room) for key, room in desk.rooms.items() if room != windows[key].room}
+    await unit.books.save(changed)
+    await unit.books.save_shares([desk.shares[each] for each in sorted(desk.touched)])
+
+
+def _fence(newest: int | None, epoch: int) -> None:
+    if newest != epoch:
+        raise Fenced(f"epoch {epoch} of this gateway is over; its newest is {newest}")
+
+
+def _asks(request: GrantRequest, settings: InForce) -> dict[Measure, Ask]:
+    def money(need: Need) -> int:
+        return convert(need.cost_nano_usd, settings.fx_rate)
+
+    least, need, want = request.least, request.need, request.want
+    return {
+        "money": Ask(money(least), money(need), money(want)),
+        "requests": Ask(least.requests, need.requests, want.requests),
+        "tokens": Ask(least.tokens, need.tokens, want.tokens),
+    }
+
+
+def _policy(spot: _Spot, windows: Mapping[WindowKey, Window]) -> Policy:
+    settings = spot.settings
+    return Policy(
+        principal=principal(spot.path),
+        billing=settings.billing,
+        language=settings.language,
+        zone=settings.zone,
+        clamp=settings.clamp,
+        min_output_tokens=settings.min_output_tokens,
+        allowed_models=settings.allowed_models,
+        blocked_models=settings.blocked_models,
+        budgets=tuple(_path_budget(budget, windows[spot.key(budget)]) for budget in spot.budgets),
+        fresh_for_ms=int(POLICY_FRESH.total_seconds() * 1000),
+    )
+
+
+def _path_budget(budget: Budget, window: Window) -> PathBudget:
+    return PathBudget(
+        budget_id=budget.budget_id,
+        name=budget.name,
+        account=budget.account,
+        measure=budget.measure,
+        currency=budget.currency,
+        mode=budget.mode,
+        narrowed_to=budget.narrowed_to,
+        limit=window.room.limit,
+        spent=window.room.spent,
+        held=window.room.escrowed,
+        resets_at=window.end,
+    )
+
+
+def _lease(
+    lease_id: UUID, amounts: Mapping[WindowKey, int], windows: Mapping[WindowKey, Window], now: datetime
+) -> Lease | None:
+    """None when no hard budget applies: then there is nothing to hold."""
+    if not amounts:
+        return None
+    ends = [end for key in amounts if (end := windows[key].end) is not None]
+    valid_for = (min(ends) - now) if ends else None
+    return Lease(
+        lease_id=lease_id,
+        shares=tuple(
+            Share(budget_id=key[0], measure=windows[key].room.measure, granted=amount)
+            for key, amount in amounts.items()
+        ),
+        valid_for_ms=None if valid_for is None else int(valid_for.total_seconds() * 1000),
+    )
+
+
+def _code(budget: Budget) -> RefusalCode:
+    if budget.measure != "money":
+        return "quota_exceeded"
+    return "insufficient_balance" if budget.calendar.kind == "lifetime" else "budget_exceeded"
+
+
+def _label(answer: GrantAnswer) -> str:
+    if answer.refusal:
+        return "refused"
+    return "granted" if answer.lease else "nothing_to_hold"
