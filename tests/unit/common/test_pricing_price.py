@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from farebox.events import SuspenseReason
 from farebox.money import round_half_even
 from farebox.pricing import (
     BUCKETS,
@@ -143,3 +144,7 @@ def test_pricing_apart_differs_from_pricing_together_by_half_a_nano_a_call(parts
     whole = Usage.model_validate({bucket: sum(getattr(part, bucket) for part in parts) for bucket in BUCKETS})
     apart = sum(cost(price(FULL, part)) for part in parts)
     assert 2 * abs(apart - cost(price(FULL, whole))) <= len(parts) + 1
+
+
+def test_whatever_cannot_be_priced_has_a_reason_to_wait_in_suspense() -> None:
+    assert {str(reason) for reason in UnpricedReason} <= {str(reason) for reason in SuspenseReason}

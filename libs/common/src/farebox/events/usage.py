@@ -107,6 +107,7 @@ class SuspenseReason(StrEnum):
     UNKNOWN_MODEL = "unknown_model"
     NO_PRICE_AT_TIME = "no_price_at_time"
     NO_RATE_FOR_UNIT = "no_rate_for_unit"
+    COST_OUT_OF_RANGE = "cost_out_of_range"
     UNKNOWN_CURRENCY = "unknown_currency"
 
 
