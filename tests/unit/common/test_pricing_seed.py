@@ -48,13 +48,14 @@ def assert_as_genai_prices(provider: Provider, model: ModelInfo, usage: Usage, a
 
 
 def assert_lacks_a_rate(model: ModelInfo, usage: Usage, at: datetime) -> None:
-    """Where genai-prices says nothing about a side of the call, it charges 0; we refuse."""
+    """Where genai-prices lists nothing for a side of the call, or for tokens at all, it charges 0; we refuse."""
     listed = vars(model.get_prices(at))
     tools_without = [tool for tool in usage.tool_calls if f"{SEED_TOOLS[tool]}_kcount" not in listed]
     assert (
         (usage.input_total and "input_mtok" not in listed)
         or (usage.output_total and "output_mtok" not in listed)
         or tools_without
+        or {"input_mtok", "output_mtok"}.isdisjoint(listed)
     )
 
 
