@@ -4,12 +4,20 @@ import asyncio
 import inspect
 import time
 from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from typing import Any, TypeVar, overload
 
 T = TypeVar("T")
 
 
-async def eventually(condition: Callable[[], T | Awaitable[T]], within_s: float = 20.0, every_s: float = 0.05) -> T:
+@overload
+async def eventually(condition: Callable[[], Awaitable[T]], within_s: float = 20.0, every_s: float = 0.05) -> T: ...
+
+
+@overload
+async def eventually(condition: Callable[[], T], within_s: float = 20.0, every_s: float = 0.05) -> T: ...
+
+
+async def eventually(condition: Callable[[], Any], within_s: float = 20.0, every_s: float = 0.05) -> Any:
     """Call the condition until it neither raises nor answers False or None; returns its answer.
 
     The condition may be a plain or an async function, with `assert`s in it. When the time is up its last
@@ -24,8 +32,6 @@ async def eventually(condition: Callable[[], T | Awaitable[T]], within_s: float 
             if value is not None and value is not False:
                 return value
         except Exception as error:  # noqa: BLE001 - whatever it is, the last one is raised below
-            failure = error
-        except AssertionError as error:
             failure = error
         if time.monotonic() > deadline:
             raise failure or AssertionError(f"not within {within_s:g} s: {condition!r} answered {value!r}")

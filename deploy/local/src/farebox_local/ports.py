@@ -53,7 +53,7 @@ class KeptPorts:
 
     def of(self, name: str) -> int:
         """The port this name had before, or a new one if it had none or somebody else took it."""
-        known: dict[str, int] = json.loads(self._note.read_text()) if self._note.exists() else {}
+        known = self._known()
         port = known.get(name, 0)
         if port and is_free(port):
             return port
@@ -61,6 +61,14 @@ class KeptPorts:
         self._note.parent.mkdir(parents=True, exist_ok=True)
         self._note.write_text(json.dumps(known, indent=2) + "\n")
         return known[name]
+
+    def noted(self, name: str) -> int:
+        """The port this name has, whoever listens on it now. Raises KeyError if it never had one."""
+        return self._known()[name]
+
+    def _known(self) -> dict[str, int]:
+        known: dict[str, int] = json.loads(self._note.read_text()) if self._note.exists() else {}
+        return known
 
 
 def _another_than(taken: Collection[int]) -> int:

@@ -114,17 +114,26 @@ class Process:
                 raise self.failure(f"not ready within {within_s:.0f} s")
             time.sleep(_POLL_S)
 
-    def stop(self) -> None:
-        """Ask it to end, wait, and kill it only if it does not."""
-        if self._child is None or not self.alive:
+    def ask_to_stop(self) -> None:
+        """Send the signal that asks it to end, without waiting."""
+        if self._child is not None and self.alive:
+            self._child.send_signal(signal.SIGCONT)  # one that is paused hears nothing
+            self._child.send_signal(self._stop_signal)
+
+    def wait_stopped(self) -> None:
+        """Return once it has ended; killed, if it takes longer than a part of its kind may."""
+        if self._child is None:
             return
-        self._child.send_signal(signal.SIGCONT)
-        self._child.send_signal(self._stop_signal)
         try:
             self._child.wait(self._stop_within_s)
         except subprocess.TimeoutExpired:
             self.kill()
         self._pid_file.unlink(missing_ok=True)
+
+    def stop(self) -> None:
+        """Ask it to end, and wait until it has."""
+        self.ask_to_stop()
+        self.wait_stopped()
 
     def kill(self) -> None:
         """SIGKILL to the process and to every child it has, and wait until they are gone."""

@@ -15,17 +15,21 @@ class Secrets:
         known = self.known(name)
         return self.keep(name, secrets.token_urlsafe(32)) if known is None else known
 
+    def path(self, name: str) -> Path:
+        """The file of the secret of that name."""
+        return self._folder / name
+
     def known(self, name: str) -> str | None:
         """The secret of that name if there is one."""
         try:
-            return (self._folder / name).read_text()
+            return self.path(name).read_text()
         except FileNotFoundError:
             return None
 
     def keep(self, name: str, value: str) -> str:
         """Keep a secret that was made elsewhere; returns it."""
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        note = self._folder / name
+        note = self.path(name)
         note.touch(mode=0o600)
         note.write_text(value)
         return value

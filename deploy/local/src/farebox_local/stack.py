@@ -1,0 +1,246 @@
+"""The whole of Farebox on this machine: servers, sinks, demo provider and services, each addressable by name."""
+
+import asyncio
+import fcntl
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Any
+
+from farebox import topics
+from farebox_local.databases import SERVICES_WITH_TABLES, create_database, create_role, create_schema, role_of
+from farebox_local.errors import PartFailed, StackRunning
+from farebox_local.kafka import Kafka
+from farebox_local.parts import Part, mail_part, provider_part, webhooks_part
+from farebox_local.ports import KeptPorts
+from farebox_local.postgres import GivenPostgres, Postgres
+from farebox_local.process import end_leftover
+from farebox_local.services import DATABASE, SERVICES, Surroundings, service_part, settings, write_routes
+
+_MIGRATED_WITHIN_S = 60.0
+_SERVERS = ("postgres", "kafka")
+_SINKS = ("provider", "mail", "webhooks")
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a stack consists of. A server whose address is given is used, not started.
+
+    `replicas` says how many of a service run, one unless said: `gateway`, `gateway-2`, … `settings` are added to the
+    environment of a service, in small letters and without `FAREBOX_`.
+    """
+
+    folder: Path
+    replicas: Mapping[str, int] = field(default_factory=dict)
+    settings: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    kafka_bootstrap: str | None = None
+    postgres_dsn: str | None = None
+    postgres_settings: Mapping[str, str] = field(default_factory=dict)
+
+    def services(self) -> dict[str, str]:
+        """Every replica's name and its service, in the order they start."""
+        return {
+            service if number == 1 else f"{service}-{number}": service
+            for service in SERVICES
+            for number in range(1, self.replicas.get(service, 1) + 1)
+        }
+
+
+class Stack:
+    """Starts, addresses and stops the parts of one state folder.
+
+    Names: `postgres`, `kafka`, `provider`, `mail`, `webhooks`, and the replicas of the plan. Making a stack takes the
+    folder (StackRunning if another process has it) and ends what an earlier run left behind; `down` gives it back.
+    """
+
+    def __init__(self, plan: Plan, say: Callable[[str], None] = lambda _: None) -> None:
+        self.folder = plan.folder.resolve()
+        self.description_file = self.folder / "stack.json"
+        self._services = plan.services()
+        self._say = say
+        self._lock = _take(self.folder)
+        _end_leftovers(self.folder)
+        self._parts: dict[str, Part] = {}
+        self.around = self._build(plan)
+
+    def up(self) -> None:
+        """Start everything and return once all of it is ready; data of earlier runs is kept.
+
+        Raises MissingTool, or PartFailed with the name of the part; `down` is to be called all the same.
+        """
+        with self._step("PostgreSQL, Kafka, mail, webhooks, demo provider"):
+            self._start_together((*_SERVERS, *_SINKS))
+        with self._step("schemas, topics"):
+            asyncio.run(_create_schemas(self.around))
+            self._migrate(meanwhile=lambda: _create_topics(self.around.kafka_bootstrap))
+        with self._step(", ".join(self._services)):
+            write_routes(self.around)
+            self._start_together(self._services)
+
+    def down(self) -> None:
+        """Stop in order: gateways, the other services, sinks and provider, servers last."""
+        self.description_file.unlink(missing_ok=True)
+        for rank in range(_RANKS):
+            group = [part.process for name, part in self._parts.items() if _rank(name) == rank]
+            for process in group:
+                process.ask_to_stop()
+            for process in group:
+                process.wait_stopped()
+        self._lock.close()
+
+    def start(self, name: str) -> None:
+        """Start one part that was stopped or killed, and wait until it is ready."""
+        self._start_together((name,))
+
+    def stop(self, name: str) -> None:
+        """Stop one part gracefully."""
+        self._parts[name].process.stop()
+
+    def kill(self, name: str) -> None:
+        """SIGKILL one part."""
+        self._parts[name].process.kill()
+
+    def pause(self, name: str) -> None:
+        """SIGSTOP one part: alive, but deaf."""
+        self._parts[name].process.pause()
+
+    def resume(self, name: str) -> None:
+        """SIGCONT one part."""
+        self._parts[name].process.resume()
+
+    def alive(self, name: str) -> bool:
+        """Whether the part's process runs."""
+        return self._parts[name].process.alive
+
+    def log(self, name: str) -> Path:
+        """Where the part logs to."""
+        return self._parts[name].process.log
+
+    def check(self) -> None:
+        """Raises PartFailed with name and last log lines if a part is not running."""
+        for part in self._parts.values():
+            if not part.process.alive:
+                raise part.process.failure(f"died (exit code {part.process.exit_code})")
+
+    def describe(self, api_key: str) -> dict[str, Any]:
+        """Where everything is; also written to `stack.json`, readable for the owner only, until `down`."""
+        url = self.around.url
+        description = {
+            "gateway_url": url("gateway"),
+            "api_key": api_key,
+            "admin_token": self.around.secrets.of("admin_token"),
+            "kafka_bootstrap": self.around.kafka_bootstrap,
+            "postgres_dsn": self.around.postgres.dsn(DATABASE),
+            "mail_url": url("mail"),
+            "webhook_url": url("webhooks"),
+            "provider_url": url("provider"),
+            "services": {
+                name: {"url": url(name), "metrics_url": f"{url(f'{name}-ops')}/metrics"} for name in self._services
+            },
+        }
+        self.description_file.touch(mode=0o600)
+        self.description_file.write_text(json.dumps(description, indent=2) + "\n")
+        return description
+
+    def _build(self, plan: Plan) -> Surroundings:
+        ports = KeptPorts(self.folder)
+        services = {*SERVICES, *self._services}  # the settings of one name the URLs of the others
+        for name in ("smtp", *_SINKS, *services, *(f"{name}-ops" for name in services)):
+            ports.of(name)
+        postgres, bootstrap = self._build_servers(plan)
+        around = Surroundings(self.folder, bootstrap, postgres, plan.settings)
+        self._parts["provider"] = provider_part(self.folder, around.port("provider"))
+        self._parts["mail"] = mail_part(self.folder, around.port("mail"), around.port("smtp"))
+        self._parts["webhooks"] = webhooks_part(self.folder, around.port("webhooks"))
+        for name, service in self._services.items():
+            self._parts[name] = service_part(around, name, service)
+        return around
+
+    def _build_servers(self, plan: Plan) -> tuple[GivenPostgres, str]:
+        bootstrap = plan.kafka_bootstrap
+        if bootstrap is None:
+            self._parts["kafka"] = broker = Kafka(self.folder)
+            bootstrap = broker.bootstrap
+        if plan.postgres_dsn is not None:
+            return GivenPostgres(plan.postgres_dsn), bootstrap
+        self._parts["postgres"] = server = Postgres(self.folder, settings=plan.postgres_settings)
+        return server, bootstrap
+
+    def _start_together(self, names: Iterable[str]) -> None:
+        parts = [self._parts[name] for name in names if name in self._parts]
+        for part in parts:
+            part.spawn()
+        for part in parts:
+            part.wait_ready()
+
+    def _migrate(self, *, meanwhile: Callable[[], None]) -> None:
+        """Run the services' migrations beside each other, and something else meanwhile."""
+        running = {
+            service: subprocess.Popen(
+                [sys.executable, "-m", service, "--migrate"],
+                env=settings(self.around, service, service),
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+            )
+            for service in SERVICES_WITH_TABLES
+            if service in self._services
+        }
+        meanwhile()
+        for service, migration in running.items():
+            output, _ = migration.communicate(timeout=_MIGRATED_WITHIN_S)
+            if migration.returncode != 0:
+                raise PartFailed(service, "its migrations failed", output[-4000:])
+
+    @contextmanager
+    def _step(self, what: str) -> Iterator[None]:
+        started = time.monotonic()
+        yield
+        self._say(f"{what}: {time.monotonic() - started:.1f} s")
+
+
+_RANKS = 4
+
+
+def _rank(name: str) -> int:
+    """When a part is stopped: the lower the sooner."""
+    if name in _SERVERS:
+        return 3
+    if name in _SINKS:
+        return 2
+    return 0 if name.startswith("gateway") else 1
+
+
+def _take(folder: Path) -> IO[str]:
+    (folder / "run").mkdir(parents=True, exist_ok=True)
+    lock = (folder / "run" / "lock").open("w")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        lock.close()
+        raise StackRunning(f"Farebox runs already on {folder}: `make down` stops it.") from None
+    return lock
+
+
+def _end_leftovers(folder: Path) -> None:
+    notes: Collection[Path] = list((folder / "run").glob("*.pid"))
+    for note in sorted(notes, key=lambda note: _rank(note.stem)):
+        end_leftover(note)
+
+
+async def _create_schemas(around: Surroundings) -> None:
+    admin = around.postgres.dsn()
+    await create_database(admin, DATABASE)
+    for service in SERVICES_WITH_TABLES:
+        role = role_of(service)
+        await create_role(admin, role, service, around.secrets.of(role))
+        await create_schema(around.postgres.dsn(DATABASE), service, role)
+
+
+def _create_topics(bootstrap: str) -> None:
+    asyncio.run(topics.create(bootstrap, replication=1))
