@@ -1,0 +1,218 @@
+"""Posting on a real PostgreSQL: exactly once, in the lease's window, with every mark announced exactly once."""
+
+import asyncio
+from datetime import timedelta
+from decimal import Decimal
+from typing import Any
+
+from farebox.ids import new_id
+from support.office import BudgetOffice, won
+
+COST = 6_000_000
+MARKS = [{"severity": "info", "percent": "50"}, {"severity": "warning", "percent": "80"}]
+
+
+def marks(told: list[tuple[str, Any]]) -> list[tuple[str, str, bool]]:
+    """Kind, severity and whether people hear of it, of each event."""
+    kinds = {
+        "threshold_crossed": "crossed",
+        "threshold_resolved": "resolved",
+        "exhausted": "exhausted",
+        "over_limit": "over",
+    }
+    return [
+        (
+            next(short for name, short in kinds.items() if name in headers),
+            event.get("threshold", {}).get("severity", ""),
+            event["notify_people"],
+        )
+        for headers, event in told
+    ]
+
+
+async def test_an_entry_is_posted_once_however_often_it_arrives(office: BudgetOffice) -> None:
+    await office.org()
+    await office.budget("100")
+    key = await office.key()
+    entry = office.priced(key, won("7.8"))
+    await office.post(entry, entry)
+    await asyncio.gather(office.post(entry), office.post(entry))
+    assert (await office.balance())["spent"] == "7.8"
+
+
+async def test_posting_releases_what_the_lease_held_for_it(office: BudgetOffice) -> None:
+    await office.org()
+    await office.budget("100")
+    key = await office.key()
+    await office.start()
+    answer = await office.grant(key, COST)
+    assert answer.lease is not None
+    await office.post(office.priced(key, won("5"), answer.lease.lease_id))
+    balance = await office.balance()
+    assert (balance["spent"], balance["held"], balance["remaining"]) == ("5", "2.8", "92.2")
+
+
+async def test_a_late_entry_posts_to_the_window_of_its_lease(office: BudgetOffice) -> None:
+    await office.org()
+    await office.budget("100", window={"kind": "day", "zone": "Asia/Seoul"})
+    key = await office.key()
+    await office.start()
+    answer = await office.grant(key, COST)
+    assert answer.lease is not None
+    office.clock.move(timedelta(days=1))
+    await office.post(office.priced(key, won("7.8"), answer.lease.lease_id))
+    assert (await office.balance())["spent"] == "0"
+    office.clock.move(-timedelta(days=1))
+    assert (await office.balance())["spent"] == "7.8"
+
+
+async def test_every_level_and_measure_on_the_path_counts(office: BudgetOffice) -> None:
+    await office.org()
+    await office.budget("100")
+    await office.budget("10", account="minh", measure="requests")
+    await office.budget("1000", account="core", measure="tokens", mode="soft")
+    key = await office.key()
+    await office.post(office.priced(key, won("7.8")), office.priced(key, won("1")))
+    answer = await office.admin.get("/api/balances", params={"account": "minh"})
+    assert [item["spent"] for item in answer.json()["items"]] == ["8.8", "200", "2"]
+
+
+async def test_a_suspended_call_posts_nothing_until_it_is_priced(office: BudgetOffice) -> None:
+    await office.org()
+    await office.budget("100")
+    key = await office.key()
+    waiting = office.priced(key, 0, billed_nano=None, cost_nano_usd=None, suspense="unknown_model")
+    await office.post(waiting)
+    await office.post(waiting.model_copy(update={"billed_nano": won("3"), "suspense": None}))
+    assert (await office.balance())["spent"] == "3"
+
+
+async def test_each_threshold_is_announced_once_also_when_two_replicas_cross_it_together(office: BudgetOffice) -> None:
+    await office.org()
+    await office.budget("100", thresholds=MARKS)
+    key = await office.key()
+    entries = [office.priced(key, won("10")) for _ in range(9)]
+    await asyncio.gather(*(office.post(entry) for entry in entries), *(office.post(entry) for entry in entries))
+    told = await office.told()
+    assert sorted(marks(told)) == [("crossed", "info", True), ("crossed", "warning", True)]
+
+
+async def test_of_the_thresholds_one_entry_crosses_people_hear_of_the_highest(office: BudgetOffice) -> None:
+    await office.org()
+    await office.budget("100", thresholds=MARKS)
+    key = await office.key()
+    await office.post(office.priced(key, won("80")))
+    assert marks(await office.told()) == [("crossed", "info", False), ("crossed", "warning", True)]
+
+
+async def test_entries_of_one_batch_cross_thresholds_one_by_one(office: BudgetOffice) -> None:
+    await office.org()
+    await office.budget("100", thresholds=MARKS)
+    key = await office.key()
+    await office.post(office.priced(key, won("50")), office.priced(key, won("35")))
+    told = await office.told()
+    assert marks(told) == [("crossed", "info", True), ("crossed", "warning", True)]
+    assert [event["budget"]["spent"] for _, event in told] == [won("50"), won("85")]
+
+
+async def test_a_raise_resolves_what_is_no_longer_crossed_and_counts_as_a_new_revision(office: BudgetOffice) -> None:
+    await office.org()
+    budget = await office.budget("100", thresholds=MARKS)
+    key = await office.key()
+    await office.post(office.priced(key, won("80")))
+    await office.admin.patch(f"/api/budgets/{budget}", json={"limit": "200"})
+    await office.post(office.priced(key, won("20")))
+    assert marks(await office.told())[2:] == [
+        ("resolved", "info", True),
+        ("resolved", "warning", True),
+        ("crossed", "info", True),
+    ]
+
+
+async def test_a_limit_cut_below_what_is_spent_is_a_state_that_is_told(office: BudgetOffice) -> None:
+    await office.org()
+    budget = await office.budget("100")
+    key = await office.key()
+    await office.post(office.priced(key, won("60")))
+    answer = await office.admin.patch(f"/api/budgets/{budget}", json={"limit": "50"})
+    assert answer.status_code == 200
+    assert marks(await office.told()) == [("exhausted", "", False), ("over", "", True)]
+    assert (await office.balance())["remaining"] == "0"
+
+
+async def test_a_refusal_announces_exhaustion_once(office: BudgetOffice) -> None:
+    await office.org()
+    await office.budget("5")
+    key = await office.key()
+    await office.start()
+    await office.grant(key, COST)
+    await office.grant(key, COST)
+    assert marks(await office.told()) == [("exhausted", "", False)]
+
+
+async def test_alerts_off_keeps_the_event_and_spares_people(office: BudgetOffice) -> None:
+    await office.org(alerts=False)
+    await office.budget("100", thresholds=MARKS)
+    key = await office.key()
+    await office.post(office.priced(key, won("50")))
+    assert marks(await office.told()) == [("crossed", "info", False)]
+
+
+async def test_paused_budgets_count_and_say_nothing(office: BudgetOffice) -> None:
+    await office.org()
+    budget = await office.budget("100", thresholds=MARKS)
+    await office.admin.patch(f"/api/budgets/{budget}", json={"active": False})
+    key = await office.key()
+    await office.post(office.priced(key, won("150")))
+    assert await office.told() == []
+    assert (await office.balance())["spent"] == "150"
+
+
+async def test_a_correction_below_a_threshold_resolves_it(office: BudgetOffice) -> None:
+    await office.org()
+    await office.budget("100", thresholds=MARKS)
+    key = await office.key()
+    await office.post(office.priced(key, won("55")))
+    await office.post(office.priced(key, -won("10"), kind="correction", requests=0, tokens=0))
+    assert marks(await office.told()) == [("crossed", "info", True), ("resolved", "info", True)]
+    assert (await office.balance())["spent"] == "45"
+
+
+async def test_an_entry_in_another_currency_than_its_budget_is_rejected_whole(office: BudgetOffice) -> None:
+    await office.org()
+    await office.budget("100")
+    key = await office.key()
+    (rejected,) = await office.post(office.priced(key, 1, currency="USD"))
+    assert rejected.reason == "foreign_currency"
+    assert (await office.balance())["spent"] == "0"
+
+
+async def test_a_bill_above_its_reserve_is_posted_and_puts_the_window_over(office: BudgetOffice) -> None:
+    await office.org()
+    await office.budget("10")
+    key = await office.key()
+    await office.start()
+    answer = await office.grant(key, COST)
+    assert answer.lease is not None
+    await office.post(office.priced(key, won("12"), answer.lease.lease_id))
+    balance = await office.balance()
+    assert (balance["spent"], balance["held"], balance["percent_spent"]) == ("12", "0", str(Decimal("120.00")))
+
+
+async def test_an_entry_under_an_unknown_lease_posts_by_its_time(office: BudgetOffice) -> None:
+    await office.org()
+    await office.budget("10")
+    key = await office.key()
+    await office.post(office.priced(key, won("1"), new_id()))
+    assert (await office.balance())["spent"] == "1"
+
+
+async def test_the_newest_balance_is_published_under_the_budgets_key(office: BudgetOffice) -> None:
+    await office.org()
+    await office.budget("10")
+    key = await office.key()
+    await office.post(office.priced(key, won("1")))
+    await office.post(office.priced(key, won("2")))
+    states = [event["budget"] for _, event in await office.told("budget.balances")]
+    assert [state["spent"] for state in states] == [won("1"), won("3")]
+    assert states[0]["revision"] < states[1]["revision"]
