@@ -7,11 +7,11 @@ from types import TracebackType
 from typing import Any, Final, Self, TypeAlias
 
 import structlog
-from aiokafka import AIOKafkaConsumer
 from aiokafka.errors import KafkaError
 
 from farebox.kafka import metrics
 from farebox.kafka.backoff import Backoff
+from farebox.kafka.consumer import Unreadable, WatchedConsumer
 from farebox.kafka.record import Record
 
 log = structlog.get_logger()
@@ -90,7 +90,7 @@ class Broadcast:
 
     async def _read(self) -> None:
         """From the beginning, until Kafka or the handler breaks it off."""
-        consumer = AIOKafkaConsumer(
+        consumer = WatchedConsumer(
             *self.topics,
             bootstrap_servers=self._bootstrap,
             client_id=self._client_id,
@@ -122,7 +122,11 @@ class Broadcast:
         polled = await consumer.getmany(timeout_ms=POLL_MS, max_records=BATCH_RECORDS_MAX)
         self._progress_at = asyncio.get_running_loop().time()
         for raw in polled.values():
-            await self._hand_over([Record.of(record) for record in raw])
+            readable = [Record.of(record) for record in raw if not isinstance(record, Unreadable)]
+            for _ in range(len(raw) - len(readable)):
+                metrics.SKIPPED.labels(raw[0].topic).inc()
+            if readable:
+                await self._hand_over(readable)
 
     async def _hand_over(self, records: Sequence[Record]) -> None:
         """All at once; if that fails, by halves down to the record that cannot be taken."""

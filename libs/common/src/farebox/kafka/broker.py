@@ -6,16 +6,16 @@ from functools import partial
 from typing import Any, Final
 
 import structlog
-from aiokafka import AIOKafkaConsumer
 from faststream.kafka import KafkaBroker
 from faststream.middlewares import AckPolicy
 
 from farebox.kafka.backoff import Backoff
+from farebox.kafka.consumer import WatchedConsumer
 from farebox.kafka.liveness import Watched, alive, unready
 
 log = structlog.get_logger()
 
-REQUEST_TIMEOUT_MS: Final = 10_000
+REQUEST_TIMEOUT_MS: Final = 40_000
 GRACEFUL_TIMEOUT_S: Final = 15.0
 """How long a stop waits for the batch in hand."""
 RECONNECT: Final = Backoff(base_s=0.2, cap_s=5.0)
@@ -55,34 +55,6 @@ class Broker(KafkaBroker):
         config = self.config.broker_config
         config.builder = partial(WatchedConsumer, **config.builder.keywords)  # type: ignore[attr-defined]  # a partial
         return config.builder
-
-
-class WatchedConsumer(AIOKafkaConsumer):  # type: ignore[misc]  # aiokafka has no types
-    """Knows when its loop last asked for records, and whether its own tasks still run.
-
-    aiokafka's idle time cannot serve: after one exception inside `getmany` it says zero for ever.
-    """
-
-    polled_at = 0.0
-    polling = False
-
-    async def getmany(self, *partitions: Any, timeout_ms: int = 0, max_records: int | None = None) -> Any:
-        self.polling = True
-        try:
-            return await super().getmany(*partitions, timeout_ms=timeout_ms, max_records=max_records)
-        finally:
-            self.polling = False
-            self.polled_at = asyncio.get_running_loop().time()
-
-    def dead_tasks(self) -> list[str]:
-        """aiokafka's own tasks that have ended though the consumer was not closed."""
-        if self._closed:
-            return []
-        tasks = {
-            "coordination": getattr(self._coordinator, "_coordination_task", None),
-            "fetcher": getattr(self._fetcher, "_fetch_task", None),
-        }
-        return [name for name, task in tasks.items() if task is not None and task.done()]
 
 
 def make_broker(bootstrap: str, *, client_id: str) -> Broker:

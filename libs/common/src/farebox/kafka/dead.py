@@ -8,6 +8,8 @@ SUFFIX: Final = ".dead"
 DETAIL_CHARS_MAX: Final = 1_000
 HANDLER_ERROR: Final = "handler_error"
 """Reason of a record at which the handler itself fails, however often it is tried."""
+UNREADABLE: Final = "unreadable"
+"""Reason of a record that the client cannot decode. Its dead letter has only the place where the original is."""
 
 
 def dead_letter(rejected: Rejected, *, keep_value: bool = True) -> Message:

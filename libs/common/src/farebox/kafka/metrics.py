@@ -23,7 +23,7 @@ HANDLER_SECONDS: Final = Histogram(
     "farebox_kafka_handler_seconds",
     "Time a handler took for one batch.",
     ["group"],
-    buckets=(0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 45),
+    buckets=(0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20),
 )
 PRODUCED: Final = Counter("farebox_kafka_produced_messages", "Messages acknowledged by the broker.", ["topic"])
 UNDELIVERED: Final = Counter("farebox_kafka_undelivered_sends", "Sends that failed or timed out.", ["client"])

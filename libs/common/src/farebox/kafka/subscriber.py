@@ -18,7 +18,8 @@ from faststream.middlewares import AckPolicy
 from farebox.kafka import metrics
 from farebox.kafka.backoff import Backoff
 from farebox.kafka.broker import Broker
-from farebox.kafka.dead import HANDLER_ERROR, dead_letter
+from farebox.kafka.consumer import Unreadable
+from farebox.kafka.dead import HANDLER_ERROR, UNREADABLE, dead_letter
 from farebox.kafka.faults import StrayCancel, is_stray_cancel, is_transient
 from farebox.kafka.producer import MessageTooLarge, Producer
 from farebox.kafka.record import Record, Rejected
@@ -31,18 +32,19 @@ Handler: TypeAlias = Callable[[Sequence[Record]], Awaitable[Sequence[Rejected]]]
 Called again with the same records after any error, after a crash and after a rebalance: its effect must be idempotent.
 """
 
-DRAIN_TIMEOUT_S: Final = 50.0
-"""How long a rebalance waits for the batch in hand. Above the handler's timeout, below REBALANCE_TIMEOUT_MS."""
-REBALANCE_TIMEOUT_MS: Final = 60_000
+DRAIN_TIMEOUT_S: Final = 32.0
+"""How long a rebalance waits for the batch in hand: above handler and dead letters, below REBALANCE_TIMEOUT_MS."""
+REBALANCE_TIMEOUT_MS: Final = 35_000
+"""Below broker.REQUEST_TIMEOUT_MS: joining is one request, answered when the slowest member has drained."""
 MAX_POLL_INTERVAL_MS: Final = 300_000
 SESSION_TIMEOUT_MS: Final = 10_000
-HEARTBEAT_MS: Final = 3_000
+HEARTBEAT_MS: Final = 1_000
 FETCH_WAIT_MS: Final = 500
 FETCH_BYTES_MAX: Final = 32 * 1024 * 1024
 PARTITION_FETCH_BYTES_MAX: Final = 2 * 1024 * 1024
 HANDLER_ATTEMPTS: Final = 3
 """Tries of a batch at which the handler fails for good, before its records are taken one half at a time."""
-DEAD_LETTER_TIMEOUT_S: Final = 30.0
+DEAD_LETTER_TIMEOUT_S: Final = 10.0
 STALLED_AFTER_S: Final = 120.0
 """A loop that neither polled nor called its handler for so long hangs. Above handler, backoff and dead letters."""
 
@@ -56,7 +58,7 @@ class Delivery:
 
     batch_records_max: int = 2_000
     poll_ms: int = 50
-    handler_timeout_s: float = 45.0
+    handler_timeout_s: float = 20.0
     retry: Backoff = RETRY
 
 
@@ -83,17 +85,17 @@ class Subscription(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka
 
     async def consume(self, raw: Sequence[Any]) -> None:
         """One batch, from all assigned partitions. Returning commits it; NackMessage brings it again."""
-        records = [Record.of(record) for record in raw]
-        for record in reversed(records):
+        for record in reversed(raw):
             self._handled[record.topic, record.partition] = record.offset
+        unreadable = [Rejected(Record.of(r), UNREADABLE, r.detail) for r in raw if isinstance(r, Unreadable)]
         try:
-            suspect = self._handler_errors >= HANDLER_ATTEMPTS
-            await self._bury(await (self._isolate(records) if suspect else self._call(records)))
+            rejected = await self._hand_over([Record.of(r) for r in raw if not isinstance(r, Unreadable)])
+            await self._bury([*unreadable, *rejected])
         except Exception as error:
             await self._back_off(error)
             raise NackMessage from error
         self._faults = self._handler_errors = 0
-        self._count_handled(records)
+        self._count_handled(raw)
 
     async def on_partitions_revoked(self, _revoked: Any) -> None:
         """Let the batch in hand end, and be committed, before the partitions go to another member."""
@@ -139,6 +141,13 @@ class Subscription(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka
         }
 
     # One batch
+
+    async def _hand_over(self, records: Sequence[Record]) -> Sequence[Rejected]:
+        if not records:
+            return []
+        if self._handler_errors >= HANDLER_ATTEMPTS:
+            return await self._isolate(records)
+        return await self._call(records)
 
     async def _call(self, records: Sequence[Record]) -> Sequence[Rejected]:
         self._called_at = asyncio.get_running_loop().time()
@@ -201,7 +210,7 @@ class Subscription(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._leaving.wait(), delay_s)
 
-    def _count_handled(self, records: Sequence[Record]) -> None:
+    def _count_handled(self, records: Sequence[Any]) -> None:
         counts: dict[str, int] = {}
         for record in records:
             self._handled[record.topic, record.partition] = record.offset + 1
