@@ -98,8 +98,7 @@ class Process:
                 **as_owner(self._owner),
                 start_new_session=True,
             )
-        started = psutil.Process(self._child.pid).create_time()
-        self._pid_file.write_text(f"{self._child.pid} {started}\n")
+        self._pid_file.write_text(note_of(self._child.pid))
 
     def wait_ready(self, ready: Callable[[], bool], within_s: float) -> None:
         """Poll `ready` until it holds.
@@ -187,21 +186,29 @@ def pid_file(folder: Path, name: str) -> Path:
     return folder / "run" / f"{name}.pid"
 
 
-def end_leftover(note: Path, within_s: float = 15.0) -> bool:
-    """End the process a pid file names, if it still is that process. Returns whether there was one."""
+def noted(note: Path) -> psutil.Process | None:
+    """The process a pid file names, if it still is that process and not a later one with its number."""
     try:
         pid, started = note.read_text().split()
         process = psutil.Process(int(pid))
-        if abs(process.create_time() - float(started)) > 1:
-            return False
-        process.terminate()
-        psutil.wait_procs([process], timeout=within_s)
-        if process.is_running():
-            process.kill()
-            process.wait(5)
     except (FileNotFoundError, ValueError, psutil.NoSuchProcess):
-        return False
-    else:
-        return True
-    finally:
-        note.unlink(missing_ok=True)
+        return None
+    return process if abs(process.create_time() - float(started)) < 1 else None
+
+
+def note_of(pid: int) -> str:
+    """What a pid file says of a running process."""
+    return f"{pid} {psutil.Process(pid).create_time()}\n"
+
+
+def end_leftover(note: Path, within_s: float = 15.0) -> bool:
+    """End the process a pid file names, killing it only when it takes too long. Returns whether there was one."""
+    process = noted(note)
+    if process is not None:
+        process.terminate()
+        _, alive = psutil.wait_procs([process], timeout=within_s)
+        for stubborn in alive:
+            stubborn.kill()
+            stubborn.wait(5)
+    note.unlink(missing_ok=True)
+    return process is not None

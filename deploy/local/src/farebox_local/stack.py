@@ -3,10 +3,11 @@
 import asyncio
 import fcntl
 import json
+import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,7 +20,7 @@ from farebox_local.kafka import Kafka
 from farebox_local.parts import Part, mail_part, provider_part, webhooks_part
 from farebox_local.ports import KeptPorts
 from farebox_local.postgres import GivenPostgres, Postgres
-from farebox_local.process import end_leftover
+from farebox_local.process import end_leftover, note_of
 from farebox_local.services import DATABASE, SERVICES, Surroundings, service_part, settings, write_routes
 
 _MIGRATED_WITHIN_S = 60.0
@@ -216,21 +217,38 @@ def _rank(name: str) -> int:
     return 0 if name.startswith("gateway") else 1
 
 
+def stop_stack(folder: Path, within_s: float = 90.0) -> bool:
+    """Stop the stack that another process runs on this folder, or its parts if that process was killed.
+
+    Returns whether anything ran.
+    """
+    supervised = end_leftover(_lock_file(folder), within_s)
+    return _end_leftovers(folder) or supervised
+
+
+def _lock_file(folder: Path) -> Path:
+    return folder / "run" / "supervisor"
+
+
 def _take(folder: Path) -> IO[str]:
-    (folder / "run").mkdir(parents=True, exist_ok=True)
-    lock = (folder / "run" / "lock").open("w")
+    """Lock the folder for the life of this process; the lock file says who has it."""
+    _lock_file(folder).parent.mkdir(parents=True, exist_ok=True)
+    lock = _lock_file(folder).open("a+")
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         lock.close()
         raise StackRunning(f"Farebox runs already on {folder}: `make down` stops it.") from None
+    lock.truncate(0)
+    lock.write(note_of(os.getpid()))
+    lock.flush()
     return lock
 
 
-def _end_leftovers(folder: Path) -> None:
-    notes: Collection[Path] = list((folder / "run").glob("*.pid"))
-    for note in sorted(notes, key=lambda note: _rank(note.stem)):
-        end_leftover(note)
+def _end_leftovers(folder: Path) -> bool:
+    notes = sorted((folder / "run").glob("*.pid"), key=lambda note: _rank(note.stem))
+    ended = [end_leftover(note) for note in notes]
+    return any(ended)
 
 
 async def _create_schemas(around: Surroundings) -> None:
