@@ -1,0 +1,270 @@
+"""The journal: every attempt is on local disk before it is sent, and until Kafka has its event.
+
+Written with one `write` a record and without fsync: what the process wrote survives its SIGKILL. A machine lost with its
+disk loses its journal, and its leases stay escrowed for that reason (DESIGN §4).
+"""
+
+import contextlib
+import fcntl
+import os
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+from uuid import UUID
+
+import structlog
+
+from gateway import metrics
+from gateway.errors import JournalFull, JournalLocked
+from gateway.leases import Total
+from gateway.record import (
+    Attempt,
+    Kind,
+    attempt_line,
+    attempt_of,
+    checkpoint_line,
+    epoch_line,
+    lease_line,
+    published_line,
+    read,
+)
+from gateway.replay import Place, Replay
+
+log = structlog.get_logger()
+
+_SEGMENT: Final = re.compile(r"segment-([0-9]{12})\.journal")
+
+
+@dataclass(frozen=True, slots=True)
+class Recovered:
+    """What the last process left behind. `is_whole` is False where some of it could not be read.
+
+    `leases` with everything charged to them; `unpublished` are the attempts whose events Kafka may not have.
+    """
+
+    epoch: int
+    leases: tuple[Total, ...]
+    unpublished: tuple[tuple[UUID, Place], ...]
+    charged_at_worst: int
+    is_whole: bool
+
+
+@dataclass(slots=True, eq=False)
+class _Segment:
+    number: int
+    path: Path
+    file: int
+    size: int = 0
+    unfinished: int = 0
+    """Attempts whose newest record is in here and whose event is not known to be published."""
+
+
+class Journal:
+    """One folder, one writing process. `totals` tells the leases in hand, for the start of a segment."""
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        segment_bytes: int,
+        limit_bytes: int,
+        totals: Callable[[], Iterable[Total]],
+    ) -> None:
+        self._folder = folder
+        self._segment_bytes = segment_bytes
+        self._limit_bytes = limit_bytes
+        self._totals = totals
+        self._segments: dict[int, _Segment] = {}
+        self._size = 0
+        self._epoch = 0
+        self._problem: str | None = None
+        self._before: tuple[Total, ...] | None = None
+        self._lock = _locked(folder)
+        self.recovered = self._recover()
+
+    def lease(self, total: Total) -> None:
+        """A lease came into hand. Raises JournalFull."""
+        self._append(lease_line(total))
+
+    def epoch(self, epoch: int) -> None:
+        """The leases of older epochs are reported and over. Raises JournalFull."""
+        self._append(epoch_line(epoch))
+        self._epoch = epoch
+        self._before = None
+
+    def intent(self, attempt: Attempt) -> Place:
+        """An attempt is about to be sent. Raises JournalFull, and then it must not be."""
+        place = self._append(attempt_line(Kind.INTENT, attempt))
+        self._segments[place.segment].unfinished += 1
+        return place
+
+    def completed(self, attempt: Attempt, intent: Place | None) -> Place | None:
+        """How it ended. Where the disk takes no more, the intent stands; a crash would then charge the worst case."""
+        try:
+            place = self._append(attempt_line(Kind.COMPLETED, attempt))
+        except JournalFull:
+            return intent
+        self._segments[place.segment].unfinished += 1
+        if intent is not None:
+            self._segments[intent.segment].unfinished -= 1
+        return place
+
+    def published(self, attempts: Iterable[tuple[UUID, Place | None]]) -> None:
+        """Kafka has these. Segments that hold nothing unpublished are deleted, the oldest first."""
+        listed = list(attempts)
+        with contextlib.suppress(JournalFull):  # then they are published once more after a crash
+            self._append(published_line(id_ for id_, _ in listed))
+        for _, place in listed:
+            if place is not None and place.segment in self._segments:
+                self._segments[place.segment].unfinished -= 1
+        self._sweep()
+
+    def attempt(self, place: Place) -> Attempt:
+        """Read a record back. Raises OSError, record.Damaged."""
+        _, payload = read(os.pread(self._segments[place.segment].file, place.length, place.offset))
+        return attempt_of(payload)
+
+    def problems(self) -> list[str]:
+        """Why nothing can be written at the moment; tries again before it says so."""
+        if self._problem:
+            with contextlib.suppress(JournalFull):
+                self._append(published_line(()))
+        return [f"journal: {self._problem}"] if self._problem else []
+
+    def close(self) -> None:
+        for segment in self._segments.values():
+            os.close(segment.file)
+        self._segments.clear()
+        os.close(self._lock)
+
+    def _append(self, line: bytes) -> Place:
+        segment = self._current()
+        if self._size + len(line) > self._limit_bytes:
+            raise self._full(f"it has reached its limit of {self._limit_bytes} bytes")
+        try:
+            written = os.write(segment.file, line)
+            if written != len(line):
+                os.ftruncate(segment.file, segment.size)
+                raise self._full("the disk took only part of a record")
+        except OSError as error:
+            raise self._full(f"{error.strerror}") from error
+        if self._problem:
+            log.info("journal_writable_again")
+            self._problem = None
+        place = Place(segment.number, segment.size, written)
+        segment.size += written
+        self._size += written
+        return place
+
+    def _current(self) -> _Segment:
+        """The segment to write to; a new one where the last is long enough."""
+        newest = next(reversed(self._segments.values()), None)
+        if newest is not None and newest.size < self._segment_bytes:
+            return newest
+        number = newest.number + 1 if newest else 1
+        return self._begin(number)
+
+    def _begin(self, number: int) -> _Segment:
+        path = self._folder / f"segment-{number:012d}.journal"
+        totals = self._before if self._before is not None else tuple(self._totals())
+        line = checkpoint_line(self._epoch, totals)
+        try:
+            file = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+            if os.write(file, line) != len(line):
+                os.close(file)
+                path.unlink(missing_ok=True)
+                raise self._full("the disk took only part of a checkpoint")
+        except OSError as error:
+            raise self._full(f"{error.strerror}") from error
+        segment = _Segment(number, path, file, size=len(line))
+        self._segments[number] = segment
+        self._size += len(line)
+        self._sweep()
+        return segment
+
+    def _full(self, why: str) -> JournalFull:
+        if self._problem is None:
+            log.error("journal_not_writable", folder=str(self._folder), why=why)
+        self._problem = why
+        metrics.JOURNAL_REFUSED.inc()
+        return JournalFull(f"the journal takes no more: {why}")
+
+    def _sweep(self) -> None:
+        newest = next(reversed(self._segments), None)
+        for segment in list(self._segments.values()):
+            if segment.unfinished or segment.number == newest:
+                break
+            os.close(segment.file)
+            segment.path.unlink(missing_ok=True)
+            self._size -= segment.size
+            del self._segments[segment.number]
+        metrics.JOURNAL_BYTES.set(self._size)
+
+    def _recover(self) -> Recovered:
+        """Read everything, begin a new segment, and complete at worst case what has only an intent."""
+        replay = Replay()
+        for number, path in sorted(_found(self._folder)):
+            file = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+            self._segments[number] = _Segment(number, path, file, size=path.stat().st_size)
+            self._size += self._segments[number].size
+            with path.open("rb") as lines:
+                replay.segment(number, lines)
+        self._epoch = replay.epoch
+        self._before = tuple(replay.leases.values())
+        for place in (*replay.intents.values(), *replay.completions.values()):
+            self._segments[place.segment].unfinished += 1
+        self._begin(max(self._segments, default=0) + 1)
+        unpublished = [self._complete(replay, id_, place) for id_, place in replay.intents.items()]
+        unpublished += [self._moved(id_, place, replay.damaged) for id_, place in replay.completions.items()]
+        self._set_aside(replay.damaged)
+        self._before = tuple(replay.leases.values())
+        return Recovered(
+            epoch=replay.epoch,
+            leases=self._before,
+            unpublished=tuple(unpublished),
+            charged_at_worst=len(replay.intents),
+            is_whole=not replay.damaged,
+        )
+
+    def _complete(self, replay: Replay, id_: UUID, intent: Place) -> tuple[UUID, Place]:
+        attempt = self.attempt(intent)
+        replay.spend(attempt.lease_id, attempt.amount)
+        place = self.completed(attempt, intent)
+        return id_, place or intent
+
+    def _moved(self, id_: UUID, place: Place, damaged: dict[int, str]) -> tuple[UUID, Place]:
+        """Out of a damaged segment, which is about to leave the journal."""
+        if place.segment not in damaged:
+            return id_, place
+        line = os.pread(self._segments[place.segment].file, place.length, place.offset)
+        moved = self._append(line)
+        self._segments[moved.segment].unfinished += 1
+        return id_, moved
+
+    def _set_aside(self, damaged: dict[int, str]) -> None:
+        for number, why in damaged.items():
+            segment = self._segments.pop(number)
+            os.close(segment.file)
+            self._size -= segment.size
+            aside = segment.path.with_name(f"damaged-{segment.path.name}")
+            segment.path.rename(aside)
+            log.error("journal_segment_damaged", set_aside=str(aside), why=why)
+            metrics.JOURNAL_DAMAGED.inc()
+
+
+def _found(folder: Path) -> list[tuple[int, Path]]:
+    return [(int(match[1]), path) for path in folder.iterdir() if (match := _SEGMENT.fullmatch(path.name))]
+
+
+def _locked(folder: Path) -> int:
+    """Raises JournalLocked, and OSError where the folder cannot be had."""
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        os.close(lock)
+        raise JournalLocked(f"{folder} is in use by another gateway") from error
+    return lock

@@ -1,0 +1,39 @@
+"""Every metric of the gateway. Names and labels are an interface; no key, user or request id is a label."""
+
+from typing import Final
+
+from prometheus_client import Counter, Gauge, Histogram
+
+_SECONDS: Final = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120)
+
+ATTEMPTS: Final = Counter("farebox_gateway_attempts", "Attempts that ended.", ["upstream", "outcome"])
+REFUSED: Final = Counter("farebox_gateway_refused", "Calls refused before they were sent.", ["reason"])
+ATTEMPT_SECONDS: Final = Histogram(
+    "farebox_gateway_attempt_seconds", "From dispatch to the end of the answer.", ["upstream"], buckets=_SECONDS
+)
+FIRST_BYTE_SECONDS: Final = Histogram(
+    "farebox_gateway_first_byte_seconds", "From dispatch to a stream's first byte.", ["upstream"], buckets=_SECONDS
+)
+UNDER_WAY: Final = Gauge("farebox_gateway_calls_under_way", "Model calls being answered or drained.")
+RESERVE_EXCEEDED: Final = Counter(
+    "farebox_gateway_reserve_exceeded", "Attempts that used more than was held for them.", ["upstream"]
+)
+USAGE_SOURCE: Final = Counter("farebox_gateway_usage", "Attempts by where their usage comes from.", ["source"])
+UNPRICED: Final = Counter("farebox_gateway_unpriced", "Answers whose usage has no price; their reserve was kept.")
+
+GRANTS: Final = Counter("farebox_gateway_grants", "Questions to the budget service.", ["answer"])
+GRANT_SECONDS: Final = Histogram("farebox_gateway_grant_seconds", "Time to an answer.", buckets=_SECONDS)
+LEASES: Final = Gauge("farebox_gateway_leases", "Leases in hand, closing ones included.")
+POLICIES: Final = Gauge("farebox_gateway_policies", "Keys whose policy is known.")
+BUDGET_REACHABLE: Final = Gauge("farebox_gateway_budget_reachable", "1 while the budget service answers.")
+
+JOURNAL_BYTES: Final = Gauge("farebox_gateway_journal_bytes", "Length of all segments.")
+JOURNAL_REFUSED: Final = Counter("farebox_gateway_journal_refused", "Records the journal could not take.")
+JOURNAL_DAMAGED: Final = Counter("farebox_gateway_journal_damaged", "Segments set aside because they are damaged.")
+RECOVERED: Final = Counter("farebox_gateway_recovered", "Attempts charged at worst case after a crash.")
+
+UNPUBLISHED: Final = Gauge("farebox_gateway_unpublished_events", "Events that Kafka does not have yet.")
+DEAD: Final = Counter("farebox_gateway_dead_events", "Events too large for Kafka, put on the dead-letter topic.")
+CATALOGUE_SKIPPED: Final = Counter(
+    "farebox_gateway_broadcast_skipped", "Records of the compacted topics that were not understood.", ["topic", "reason"]
+)

@@ -1,0 +1,47 @@
+"""What the gateway is told by its environment."""
+
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field, HttpUrl, SecretStr
+
+from farebox.settings import ServiceSettings
+
+Seconds = Annotated[float, Field(gt=0, le=3600)]
+Bytes = Annotated[int, Field(ge=1024, le=1 << 40)]
+
+
+class GatewaySettings(ServiceSettings):
+    """See the table in `services/gateway/README.md`."""
+
+    routes: Path = Field(description="JSON file of the upstreams, see gateway.upstreams.")
+    journal: Path = Field(description="Folder of the journal; on a local disk, one gateway process each.")
+    budget_url: HttpUrl = Field(description="Root of the budget service.")
+    metering_url: HttpUrl = Field(description="Root of the metering service.")
+    notifier_url: HttpUrl = Field(description="Root of the notifier service.")
+    admin_token: SecretStr = Field(min_length=24, description="Whoever shows it at /api is platform-admin.")
+
+    body_limit_bytes: Bytes = Field(default=8 << 20, description="Longest body of a model call.")
+    answer_limit_bytes: Bytes = Field(default=64 << 20, description="Longest answer that is taken from a provider.")
+    max_tokens_default: Annotated[int, Field(ge=1, le=1_000_000)] = Field(
+        default=4096, description="Output limit given to calls that state none."
+    )
+    max_tokens_limit: Annotated[int, Field(ge=1, le=10_000_000)] = Field(
+        default=1_000_000, description="A call that asks for more output is refused."
+    )
+    media_tokens: Annotated[int, Field(ge=0, le=10_000_000)] = Field(
+        default=50_000, description="Most tokens an image, a sound or a file in a message is taken for."
+    )
+    policy_fresh_s: Annotated[float, Field(gt=0, le=30)] = Field(
+        default=25.0, description="A key's policy is asked for again after at most so long."
+    )
+    policy_stale_s: Seconds = Field(
+        default=600.0, description="While the budget service is away, a policy is used for at most so long."
+    )
+    drain_s: Seconds = Field(default=60.0, description="How long an answer is read on when its caller has gone.")
+    drain_bytes: Bytes = Field(default=16 << 20, description="How much of it is read on.")
+    journal_segment_bytes: Bytes = Field(default=64 << 20, description="A journal file is ended at this length.")
+    journal_limit_bytes: Bytes = Field(default=4 << 30, description="The journal never grows beyond this.")
+    upstream_connections: Annotated[int, Field(ge=1, le=10_000)] = Field(
+        default=1000, description="Connections to all providers at most."
+    )
