@@ -101,10 +101,15 @@ async def open_pool(dsn: str, *, schema: str, size: int) -> Pool:
 
 @contextmanager
 def translated() -> Iterator[None]:
-    """Turn driver errors after which a retry may succeed into `Transient`; all others pass."""
+    """Turn driver errors after which a retry may succeed into `Transient`; all others pass.
+
+    asyncpg's error of a value that does not fit its parameter is an InterfaceError too: no retry will mend it.
+    """
     try:
         yield
     except TRANSIENT as error:
+        if isinstance(error, ValueError):
+            raise
         raise Transient(f"PostgreSQL: {type(error).__name__}: {error}") from error
 
 

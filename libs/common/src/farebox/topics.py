@@ -46,6 +46,8 @@ ALL: Final = (
     USAGE_ANOMALY,
 )
 DEAD_RETENTION_MS: Final = 90 * _DAY_MS
+DEAD_BYTES_MAX: Final = 2_100_000
+"""A dead letter is larger than its original, which may be at the broker's limit for a message."""
 
 
 async def create(bootstrap: str, *, replication: int) -> list[str]:
@@ -71,7 +73,8 @@ async def create(bootstrap: str, *, replication: int) -> list[str]:
 
 def _new_topics(replication: int) -> list[NewTopic]:
     live = [NewTopic(t.name, t.partitions, replication, topic_configs=_configs(t)) for t in ALL]
-    dead = [NewTopic(t.dead, 1, replication, topic_configs={"retention.ms": str(DEAD_RETENTION_MS)}) for t in ALL]
+    buried = {"retention.ms": str(DEAD_RETENTION_MS), "max.message.bytes": str(DEAD_BYTES_MAX)}
+    dead = [NewTopic(t.dead, 1, replication, topic_configs=buried) for t in ALL]
     return live + dead
 
 
