@@ -30,12 +30,52 @@ _HASTY = {"fsync": "off", "full_page_writes": "off", "synchronous_commit": "off"
 _ROLE_PASSWORD = "of-the-test-roles"
 
 
-@pytest.fixture(scope="session")
-def server_folder() -> Iterator[Path]:
-    """A folder for servers' data. Not pytest's: PostgreSQL may run as another user and must get in."""
+def pytest_configure(config: pytest.Config) -> None:
+    """Under pytest-xdist the servers are started here, once, and the workers are told where they are."""
+    if not config.getoption("numprocesses", None) or hasattr(config, "workerinput"):
+        return
+    running = contextlib.ExitStack()
+    config.add_cleanup(running.close)
+    folder = running.enter_context(_folder())
+    if "FAREBOX_KAFKA_BOOTSTRAP" not in os.environ:
+        os.environ["FAREBOX_KAFKA_BOOTSTRAP"] = running.enter_context(_broker(folder)).bootstrap
+    if "FAREBOX_POSTGRES_DSN" not in os.environ:
+        os.environ["FAREBOX_POSTGRES_DSN"] = running.enter_context(_server(folder)).dsn()
+
+
+@contextlib.contextmanager
+def _folder() -> Iterator[Path]:
+    # Not pytest's: PostgreSQL may run as another user and must get in.
     folder = Path(tempfile.mkdtemp(prefix="farebox-test-"))
     yield folder
     shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _broker(folder: Path) -> Iterator[Kafka]:
+    broker = Kafka(folder)
+    try:
+        broker.start()
+        yield broker
+    finally:
+        broker.stop()
+
+
+@contextlib.contextmanager
+def _server(folder: Path) -> Iterator[Postgres]:
+    server = Postgres(folder, settings=_HASTY)
+    try:
+        server.start()
+        yield server
+    finally:
+        server.stop()
+
+
+@pytest.fixture(scope="session")
+def server_folder() -> Iterator[Path]:
+    """A folder for servers' data."""
+    with _folder() as folder:
+        yield folder
 
 
 @pytest.fixture(scope="session")
@@ -44,10 +84,8 @@ def kafka(server_folder: Path) -> Iterator[str]:
     if given := os.environ.get("FAREBOX_KAFKA_BOOTSTRAP"):
         yield given
         return
-    broker = Kafka(server_folder)
-    broker.start()
-    yield broker.bootstrap
-    broker.stop()
+    with _broker(server_folder) as broker:
+        yield broker.bootstrap
 
 
 @pytest.fixture(scope="session")
@@ -56,10 +94,8 @@ def postgres(server_folder: Path) -> Iterator[GivenPostgres]:
     if given := os.environ.get("FAREBOX_POSTGRES_DSN"):
         yield GivenPostgres(given)
         return
-    server = Postgres(server_folder, settings=_HASTY)
-    server.start()
-    yield server
-    server.stop()
+    with _server(server_folder) as server:
+        yield server
 
 
 class DatabaseFactory:

@@ -28,6 +28,8 @@ async def drop_database(admin_dsn: str, database: str) -> None:
 async def create_role(admin_dsn: str, role: str, schema: str, password: str) -> None:
     """Create the role, or give it this password; unqualified names mean those of its schema."""
     async with _Session(admin_dsn) as admin:
+        # Roles belong to the whole server, where another test process may be at the same.
+        await admin.execute("SELECT pg_advisory_lock(hashtext('farebox roles'))")
         if not await admin.fetchval("SELECT true FROM pg_roles WHERE rolname = $1", role):
             await _run(admin, "format('CREATE ROLE %I', $1::text)", role)
         await _run(admin, "format('ALTER ROLE %I LOGIN PASSWORD %L', $1::text, $2::text)", role, password)
