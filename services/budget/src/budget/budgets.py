@@ -95,6 +95,7 @@ def state(budget: Budget, window: Window, *, spent: int | None = None) -> Budget
         held=room.escrowed,
         remaining=max(0, room.limit - spent - room.escrowed),
         percent_spent=percent(spent, room.limit),
+        thresholds=tuple(threshold.mark for threshold in window.thresholds(budget)),
         active=budget.is_active,
         revision=window.revision,
     )
