@@ -1,0 +1,122 @@
+"""Metering put together: the only module that knows all others."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Final
+
+from farebox import http, postgres, topics
+from farebox.clock import Clock, SystemClock
+from farebox.events import SuspenseReason
+from farebox.http import health_routes, ops
+from farebox.kafka import Broadcast, Delivery, Producer, Watched, alive, make_broker, subscribe, unready
+from farebox.outbox import Relay
+from farebox.postgres import Pool
+from farebox.process import serve
+from metering import metrics
+from metering.handlers import Handlers
+from metering.posting import Posting
+from metering.prices import Prices
+from metering.recurring import Recurring
+from metering.routes import routes
+from metering.settings import Settings
+from metering.store import Store
+
+SCHEMA: Final = "metering"
+MONTHS_AHEAD: Final = timedelta(days=62)
+PARTITIONS_EVERY_S: Final = 86_400.0
+PRICES_EVERY_S: Final = 60.0
+SETTLE_EVERY_S: Final = 300.0
+SUSPENSE_EVERY_S: Final = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Names:
+    """Topics and group; tests have their own on a shared broker."""
+
+    requests: str = topics.REQUEST_COMPLETED.name
+    priced: str = topics.USAGE_PRICED.name
+    prices: str = topics.PRICE_CATALOGUE.name
+    group: str = "metering"
+
+
+class Metering:
+    """The parts of one replica, and how they are."""
+
+    def __init__(self, pool: Pool, store: Store, prices: Prices, posting: Posting, watched: list[Watched]) -> None:
+        self._pool = pool
+        self.store = store
+        self.prices = prices
+        self.posting = posting
+        self._watched = watched
+
+    def live(self) -> list[str]:
+        """What only a restart can mend."""
+        return alive(*self._watched)
+
+    async def ready(self) -> list[str]:
+        """What is missing before work can be done."""
+        return [*unready(*self._watched), *await postgres.ping(self._pool)]
+
+
+async def migrate(settings: Settings) -> list[str]:
+    """Bring the schema up to date."""
+    return await postgres.migrate(settings.postgres_dsn.get_secret_value(), schema=SCHEMA, package="metering")
+
+
+async def run(settings: Settings) -> None:
+    """Serve until SIGTERM."""
+    async with metering(settings) as service:
+        health = health_routes(live=service.live, ready=service.ready)
+        secret = settings.service_secret.get_secret_value()
+        api = http.api([*health, *routes(service.store, service.prices, SystemClock())], secret=secret)
+        await serve(settings, api=api, ops=ops(health))
+
+
+@asynccontextmanager
+async def metering(settings: Settings, names: Names = Names(), clock: Clock = SystemClock()) -> AsyncIterator[Metering]:
+    """A replica at work. Neither Kafka nor PostgreSQL needs to be there yet."""
+    pool = await postgres.open_pool(
+        settings.postgres_dsn.get_secret_value(), schema=SCHEMA, size=settings.postgres_pool
+    )
+    client = f"metering-{settings.instance}"
+    producer = Producer(settings.kafka_bootstrap, client_id=client)
+    relay = Relay(pool, producer, schema=SCHEMA)
+    store = Store(pool)
+    prices = Prices(store, clock, topic=names.prices)
+    posting = Posting(store, prices, relay, clock, topic=names.priced)
+    retention = timedelta(days=settings.retention_days)
+
+    async def add_months() -> None:
+        await store.add_months(clock.now() - retention, clock.now() + MONTHS_AHEAD)
+
+    async def count_suspense() -> None:
+        attempts = await store.suspense_open()
+        for reason in SuspenseReason:
+            metrics.SUSPENSE_OPEN.labels(reason.value).set(attempts.get(reason.value, 0))
+
+    months = Recurring("ledger partitions", add_months, every_s=PARTITIONS_EVERY_S)
+    reread = Recurring("prices", prices.refresh, every_s=PRICES_EVERY_S)
+    settle = Recurring("settlement", posting.settle, every_s=SETTLE_EVERY_S)
+    prices.on_change(settle.wake)
+    suspense = Recurring("suspense gauge", count_suspense, every_s=SUSPENSE_EVERY_S)
+    handlers = Handlers(posting, reread, clock, retention=retention)
+    broker = make_broker(settings.kafka_bootstrap, client_id=client)
+    subscribe(
+        broker,
+        names.requests,
+        group_id=names.group,
+        handle=handlers.on_requests,
+        producer=producer,
+        delivery=Delivery(batch_records_max=settings.batch_records_max),
+    )
+    listed = Broadcast(settings.kafka_bootstrap, names.prices, client_id=client, handle=handlers.on_prices)
+    try:
+        async with producer, relay, listed, months, reread, settle, suspense, broker:
+            await broker.start()
+            yield Metering(
+                pool, store, prices, posting, [producer, relay, broker, listed, months, reread, settle, suspense]
+            )
+    finally:
+        await pool.close()

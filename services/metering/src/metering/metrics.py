@@ -1,0 +1,13 @@
+"""Every metric of metering. Names and labels are an interface."""
+
+from typing import Final
+
+from prometheus_client import Counter, Gauge
+
+ENTRIES: Final = Counter("farebox_metering_entries", "Entries written to the ledger.")
+DUPLICATES: Final = Counter("farebox_metering_duplicates", "Attempts that were in the ledger or in suspense already.")
+SUSPENSE: Final = Counter("farebox_metering_suspense", "Attempts put into suspense.", ["reason"])
+SUSPENSE_OPEN: Final = Gauge("farebox_metering_suspense_open", "Attempts waiting for a price.", ["reason"])
+SETTLED: Final = Counter("farebox_metering_settled", "Suspended attempts that have been priced.")
+REPRICED: Final = Counter("farebox_metering_repriced_batches", "Batches priced again because prices had changed.")
+PRICE_REVISION: Final = Gauge("farebox_metering_price_revision", "Revision of the price overrides in use.")

@@ -1,0 +1,227 @@
+-- Statements of metering's store.
+
+-- name: prices_hold
+-- Prices stay as they are until the caller's transaction ends; batches hold them together.
+SELECT pg_advisory_xact_lock_shared(hashtextextended('farebox.prices.' || current_schema(), 0));
+
+-- name: prices_change
+-- Waits for the batches under way, and lets none price until the caller's transaction ends.
+SELECT pg_advisory_xact_lock(hashtextextended('farebox.prices.' || current_schema(), 0));
+
+-- name: prices_revision
+SELECT coalesce(max(seq), 0) FROM price_override;
+
+-- name: prices_all
+SELECT seq, price FROM price_override ORDER BY seq;
+
+-- name: prices_of_model
+SELECT price FROM price_override WHERE provider = $1 AND model = $2 ORDER BY seq;
+
+-- name: prices_list
+-- Either filter may be null.
+SELECT seq, price, created_at
+FROM price_override
+WHERE ($1::text IS NULL OR provider = lower($1)) AND ($2::text IS NULL OR model = lower($2)) AND seq > $3
+ORDER BY seq
+LIMIT $4;
+
+-- name: price_add
+INSERT INTO price_override (id, provider, model, price) VALUES ($1, $2, $3, $4::text::json);
+
+-- name: ledger_add_month
+SELECT ledger_add_month($1);
+
+-- name: ledger_add_charges
+-- Only the entries returned were new; the others are in the ledger already. Whoever is debited is the org, which is
+-- billed; the rest of its path is on the row.
+INSERT INTO ledger (
+    entry_id, made_at, kind, attempt_id, request_id, occurred_at, priced_at, debit_account, credit_account, amount_nano,
+    currency, cost_nano_usd, fx_rate, fx_source, fx_date, price_version, tariff_id, org, team, user_id, key_id, session,
+    feature, provider, model, usage_source, lease_id, reserve_nano, attempt
+)
+SELECT
+    entry_id, uuid_extract_timestamp(entry_id), 'charge', entry_id, request_id, occurred_at, $1, 'org:' || org,
+    'provider:' || provider, amount_nano, currency, cost_nano_usd, fx_rate::numeric, fx_source, fx_date, price_version,
+    tariff_id, org, team, user_id, key_id, session, feature, provider, model, usage_source, lease_id, reserve_nano, attempt
+FROM unnest(
+    $2::uuid[], $3::uuid[], $4::timestamptz[], $5::bigint[], $6::text[], $7::bigint[], $8::text[], $9::text[],
+    $10::date[], $11::text[], $12::uuid[], $13::text[], $14::text[], $15::text[], $16::text[], $17::text[], $18::text[],
+    $19::text[], $20::text[], $21::text[], $22::uuid[], $23::bigint[], $24::text[]
+) AS e (
+    entry_id, request_id, occurred_at, amount_nano, currency, cost_nano_usd, fx_rate, fx_source, fx_date, price_version,
+    tariff_id, org, team, user_id, key_id, session, feature, provider, model, usage_source, lease_id, reserve_nano, attempt
+)
+ON CONFLICT DO NOTHING
+RETURNING entry_id;
+
+-- name: ledger_of_request
+-- Every entry of a request that all of the accounts are on the path of, oldest first.
+SELECT l.*, t.rates
+FROM ledger l JOIN tariff t USING (tariff_id)
+WHERE l.request_id = $1 AND ARRAY[l.org, l.team, l.user_id, l.key_id] @> $2::text[]
+ORDER BY l.occurred_at, l.attempt_id, l.entry_id;
+
+-- name: tariffs_add
+INSERT INTO tariff (tariff_id, rates)
+SELECT tariff_id, rates::json FROM unnest($1::uuid[], $2::text[]) AS t (tariff_id, rates)
+ORDER BY tariff_id
+ON CONFLICT DO NOTHING;
+
+-- name: suspense_add
+-- An attempt that is in the ledger has its price, whatever this replica makes of it now.
+INSERT INTO suspense (
+    attempt_id, request_id, reason, detail, provider, model, accounts, occurred_at, suspended_at, attempt
+)
+SELECT
+    attempt_id, request_id, reason, detail, provider, model, array_remove(ARRAY[org, team, user_id, key_id], NULL),
+    occurred_at, $1, attempt
+FROM unnest(
+    $2::uuid[], $3::uuid[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[], $9::text[], $10::text[],
+    $11::text[], $12::timestamptz[], $13::text[]
+) AS s (attempt_id, request_id, reason, detail, provider, model, org, team, user_id, key_id, occurred_at, attempt)
+WHERE NOT EXISTS (
+    SELECT FROM ledger l WHERE l.entry_id = s.attempt_id AND l.made_at = uuid_extract_timestamp(s.attempt_id)
+)
+ORDER BY attempt_id
+ON CONFLICT DO NOTHING
+RETURNING attempt_id;
+
+-- name: suspense_close
+-- Before the ledger is written, so that settlement and a redelivered event take their locks in one order.
+WITH found AS (
+    SELECT attempt_id FROM suspense WHERE attempt_id = ANY ($1::uuid[]) AND settled_at IS NULL ORDER BY attempt_id FOR UPDATE
+)
+UPDATE suspense SET settled_at = $2 FROM found WHERE suspense.attempt_id = found.attempt_id
+RETURNING suspense.attempt_id;
+
+-- name: suspense_claim
+-- A page of open attempts for settlement; those that another replica or a redelivery is at work on are left out.
+SELECT attempt_id, reason, detail, attempt
+FROM suspense
+WHERE settled_at IS NULL AND attempt_id > $1
+ORDER BY attempt_id
+LIMIT $2
+FOR UPDATE SKIP LOCKED;
+
+-- name: suspense_explain
+UPDATE suspense SET reason = s.reason, detail = s.detail
+FROM unnest($1::uuid[], $2::text[], $3::text[]) AS s (attempt_id, reason, detail)
+WHERE suspense.attempt_id = s.attempt_id;
+
+-- name: suspense_open_by_reason
+SELECT reason, count(*) AS attempts FROM suspense WHERE settled_at IS NULL GROUP BY reason;
+
+-- name: suspense_list
+SELECT attempt_id, request_id, reason, detail, provider, model, accounts, occurred_at, suspended_at, settled_at
+FROM suspense
+WHERE (settled_at IS NULL) = $1 AND attempt_id > $2
+ORDER BY attempt_id
+LIMIT $3;
+
+-- name: suspense_of_request
+SELECT attempt_id, reason, detail, occurred_at, suspended_at, attempt
+FROM suspense
+WHERE request_id = $1 AND settled_at IS NULL AND accounts @> $2::text[]
+ORDER BY occurred_at, attempt_id;
+
+-- name: suspense_count
+-- Open attempts of all of these accounts that started in [$2, $3).
+SELECT count(*) FROM suspense
+WHERE settled_at IS NULL AND accounts @> $1::text[] AND occurred_at >= $2 AND occurred_at < $3;
+
+-- name: dimensions_add
+INSERT INTO dimension (dimension_id, org, team, user_id, key_id, feature, provider, model, currency)
+SELECT dimension_id, org, team, user_id, key_id, feature, provider, model, currency
+FROM unnest(
+    $1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[], $9::text[]
+) AS d (dimension_id, org, team, user_id, key_id, feature, provider, model, currency)
+ORDER BY dimension_id
+ON CONFLICT DO NOTHING;
+
+-- name: usage_hour_add
+-- In the order of the key, so that replicas that meet on rows lock them in one order.
+INSERT INTO usage_hour AS u (
+    hour, dimension_id, attempts, requests, succeeded, cache_hits, simple, medium, complex, input_tokens, output_tokens,
+    cost_nano_usd, billed_nano
+)
+SELECT
+    to_timestamp(hour), dimension_id, attempts, requests, succeeded, cache_hits, simple, medium, complex, input_tokens,
+    output_tokens, cost_nano_usd::numeric, billed_nano::numeric
+FROM unnest(
+    $1::bigint[], $2::uuid[], $3::bigint[], $4::bigint[], $5::bigint[], $6::bigint[], $7::bigint[], $8::bigint[],
+    $9::bigint[], $10::bigint[], $11::bigint[], $12::text[], $13::text[]
+) AS r (
+    hour, dimension_id, attempts, requests, succeeded, cache_hits, simple, medium, complex, input_tokens, output_tokens,
+    cost_nano_usd, billed_nano
+)
+ORDER BY hour, dimension_id
+ON CONFLICT (hour, dimension_id) DO UPDATE SET
+    attempts = u.attempts + excluded.attempts,
+    requests = u.requests + excluded.requests,
+    succeeded = u.succeeded + excluded.succeeded,
+    cache_hits = u.cache_hits + excluded.cache_hits,
+    simple = u.simple + excluded.simple,
+    medium = u.medium + excluded.medium,
+    complex = u.complex + excluded.complex,
+    input_tokens = u.input_tokens + excluded.input_tokens,
+    output_tokens = u.output_tokens + excluded.output_tokens,
+    cost_nano_usd = u.cost_nano_usd + excluded.cost_nano_usd,
+    billed_nano = u.billed_nano + excluded.billed_nano;
+
+-- name: usage_day_add
+INSERT INTO usage_day AS u (
+    day, dimension_id, attempts, requests, succeeded, cache_hits, simple, medium, complex, input_tokens, output_tokens,
+    cost_nano_usd, billed_nano
+)
+SELECT
+    (to_timestamp(day) AT TIME ZONE 'UTC')::date, dimension_id, attempts, requests, succeeded, cache_hits, simple, medium,
+    complex, input_tokens, output_tokens, cost_nano_usd::numeric, billed_nano::numeric
+FROM unnest(
+    $1::bigint[], $2::uuid[], $3::bigint[], $4::bigint[], $5::bigint[], $6::bigint[], $7::bigint[], $8::bigint[],
+    $9::bigint[], $10::bigint[], $11::bigint[], $12::text[], $13::text[]
+) AS r (
+    day, dimension_id, attempts, requests, succeeded, cache_hits, simple, medium, complex, input_tokens, output_tokens,
+    cost_nano_usd, billed_nano
+)
+ORDER BY day, dimension_id
+ON CONFLICT (day, dimension_id) DO UPDATE SET
+    attempts = u.attempts + excluded.attempts,
+    requests = u.requests + excluded.requests,
+    succeeded = u.succeeded + excluded.succeeded,
+    cache_hits = u.cache_hits + excluded.cache_hits,
+    simple = u.simple + excluded.simple,
+    medium = u.medium + excluded.medium,
+    complex = u.complex + excluded.complex,
+    input_tokens = u.input_tokens + excluded.input_tokens,
+    output_tokens = u.output_tokens + excluded.output_tokens,
+    cost_nano_usd = u.cost_nano_usd + excluded.cost_nano_usd,
+    billed_nano = u.billed_nano + excluded.billed_nano;
+
+-- name: usage_session_add
+INSERT INTO usage_session AS u (
+    session, hour, dimension_id, attempts, requests, succeeded, cache_hits, simple, medium, complex, input_tokens,
+    output_tokens, cost_nano_usd, billed_nano
+)
+SELECT
+    session, to_timestamp(hour), dimension_id, attempts, requests, succeeded, cache_hits, simple, medium, complex,
+    input_tokens, output_tokens, cost_nano_usd::numeric, billed_nano::numeric
+FROM unnest(
+    $1::text[], $2::bigint[], $3::uuid[], $4::bigint[], $5::bigint[], $6::bigint[], $7::bigint[], $8::bigint[],
+    $9::bigint[], $10::bigint[], $11::bigint[], $12::bigint[], $13::text[], $14::text[]
+) AS r (
+    session, hour, dimension_id, attempts, requests, succeeded, cache_hits, simple, medium, complex, input_tokens,
+    output_tokens, cost_nano_usd, billed_nano
+)
+ORDER BY session, hour, dimension_id
+ON CONFLICT (session, hour, dimension_id) DO UPDATE SET
+    attempts = u.attempts + excluded.attempts,
+    requests = u.requests + excluded.requests,
+    succeeded = u.succeeded + excluded.succeeded,
+    cache_hits = u.cache_hits + excluded.cache_hits,
+    simple = u.simple + excluded.simple,
+    medium = u.medium + excluded.medium,
+    complex = u.complex + excluded.complex,
+    input_tokens = u.input_tokens + excluded.input_tokens,
+    output_tokens = u.output_tokens + excluded.output_tokens,
+    cost_nano_usd = u.cost_nano_usd + excluded.cost_nano_usd,
+    billed_nano = u.billed_nano + excluded.billed_nano;

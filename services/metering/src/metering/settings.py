@@ -1,0 +1,19 @@
+"""What metering is told by its environment."""
+
+from typing import Annotated
+
+from pydantic import Field
+
+from farebox.settings import StoreSettings
+
+
+class Settings(StoreSettings):
+    """Every variable of the service; README.md has them as a table."""
+
+    retention_days: Annotated[int, Field(ge=31, le=3660)] = Field(
+        default=90,
+        description="Attempts made longer ago are dead-lettered: the partition that would know them may be gone.",
+    )
+    batch_records_max: Annotated[int, Field(ge=1, le=20_000)] = Field(
+        default=4_000, description="Records in one batch, which is one transaction."
+    )

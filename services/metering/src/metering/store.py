@@ -1,0 +1,203 @@
+"""Metering's tables. What a batch brings about is one transaction."""
+
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final, NamedTuple
+from uuid import UUID
+
+from farebox.ids import instant_of
+from farebox.kafka import Message
+from farebox.outbox import enqueue
+from farebox.postgres import Connection, Pool, Queries, session, transaction
+from farebox.pricing import PriceRow
+from metering import rows
+from metering.attempt import Attempt
+from metering.charge import Charged, Entry, Suspended
+from metering.errors import PricesChanged
+from metering.rollup import Rollup, dimension_id, roll_up
+
+KNOWN_MAX: Final = 200_000
+"""Dimensions and tariffs remembered as stored; beyond it all are forgotten, and offered to the database again."""
+
+_SQL: Final = Queries.load("metering")
+
+
+class Fresh(NamedTuple):
+    """What was new of a batch; the rest had been posted before."""
+
+    entries: Sequence[Entry]
+    suspended: Sequence[Suspended]
+
+
+class Page(NamedTuple):
+    """What settlement did with a page of open attempts. `last` is the id to go on after; None if that was all."""
+
+    settled: int
+    last: UUID | None
+
+
+Announce = Callable[[Fresh], list[Message]]
+"""What to tell of a batch, in its own transaction."""
+
+
+class Store:
+    """All statements of metering. Raises Transient while the database is away."""
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+        self._months: set[datetime] = set()
+        self._known: set[UUID] = set()
+
+    # Prices
+
+    async def prices(self) -> tuple[int, list[PriceRow]]:
+        """Every override, oldest first, and the revision they amount to."""
+        async with session(self._pool) as connection:
+            found = await connection.fetch(_SQL["prices_all"])
+        return (found[-1]["seq"] if found else 0), [PriceRow.model_validate_json(row["price"]) for row in found]
+
+    async def add_price(self, row: PriceRow, announce: Callable[[Sequence[PriceRow]], Message]) -> None:
+        """Add an override and announce all of its model's, once no batch is being priced."""
+        provider, model = row.provider.lower(), row.model.lower()
+        async with transaction(self._pool) as connection:
+            await connection.execute(_SQL["prices_change"])
+            await connection.execute(_SQL["price_add"], row.id, provider, model, row.model_dump_json())
+            found = await connection.fetch(_SQL["prices_of_model"], provider, model)
+            await enqueue(connection, [announce([PriceRow.model_validate_json(price["price"]) for price in found])])
+
+    # The ledger
+
+    async def add_months(self, first: datetime, last: datetime) -> None:
+        """Make the ledger's partitions for every UTC month from `first` to `last`."""
+        missing = [month for month in _months(first, last) if month not in self._months]
+        if missing:
+            async with session(self._pool) as connection:
+                for month in missing:
+                    await connection.execute(_SQL["ledger_add_month"], month)
+            self._months.update(missing)
+
+    async def post(self, charged: Charged, *, revision: int, at: datetime, announce: Announce) -> Fresh:
+        """Write a batch: ledger, suspense, rollups and outbox. What had been posted before has no effect.
+
+        Raises PricesChanged, with nothing written, if the batch was priced with another revision than the newest.
+        """
+        await self._add_months_of(charged.entries)
+        async with self._booking(revision) as (connection, stored):
+            await connection.execute(_SQL["suspense_close"], _ids(charged.entries), at)
+            return await self._write(connection, stored, charged, at, announce)
+
+    async def settle(
+        self,
+        charge: Callable[[Sequence[Attempt]], Charged],
+        *,
+        revision: int,
+        after: UUID,
+        attempts_max: int,
+        at: datetime,
+        announce: Announce,
+    ) -> Page:
+        """Charge the suspended attempts after `after`, a page of them, and post those that have a price now.
+
+        Raises PricesChanged as `post` does.
+        """
+        async with self._booking(revision) as (connection, stored):
+            claimed = await connection.fetch(_SQL["suspense_claim"], after, attempts_max)
+            charged = charge([rows.attempt_of(row["attempt"]) for row in claimed])
+            await self._add_months_of(charged.entries)
+            await connection.execute(_SQL["suspense_close"], _ids(charged.entries), at)
+            await _explain_again(connection, claimed, charged.suspended)
+            await self._write(connection, stored, Charged(charged.entries, []), at, announce)
+        return Page(len(charged.entries), claimed[-1]["attempt_id"] if len(claimed) == attempts_max else None)
+
+    async def suspense_open(self) -> dict[str, int]:
+        """How many attempts wait for a price, by reason."""
+        async with session(self._pool) as connection:
+            return {row["reason"]: row["attempts"] for row in await connection.fetch(_SQL["suspense_open_by_reason"])}
+
+    @asynccontextmanager
+    async def _booking(self, revision: int) -> AsyncIterator[tuple[Connection, set[UUID]]]:
+        """A transaction during which prices stand still, and a set for the ids of what it stores once for ever."""
+        stored: set[UUID] = set()
+        async with transaction(self._pool) as connection:
+            await connection.execute(_SQL["prices_hold"])
+            if await connection.fetchval(_SQL["prices_revision"]) != revision:
+                raise PricesChanged("prices were added while the batch was priced")
+            yield connection, stored
+        if len(self._known) > KNOWN_MAX:
+            self._known.clear()
+        self._known |= stored
+
+    async def _write(
+        self, connection: Connection, stored: set[UUID], charged: Charged, at: datetime, announce: Announce
+    ) -> Fresh:
+        fresh = Fresh(
+            await self._add_entries(connection, stored, charged.entries, at),
+            await _add_suspended(connection, charged.suspended, at),
+        )
+        await enqueue(connection, announce(fresh))
+        # Last, because other replicas wait for these rows until the transaction ends.
+        await self._add_usage(connection, stored, roll_up(fresh.entries))
+        return fresh
+
+    async def _add_entries(
+        self, connection: Connection, stored: set[UUID], entries: Sequence[Entry], at: datetime
+    ) -> Sequence[Entry]:
+        if not entries:
+            return entries
+        tariffs = {entry.tariff for entry in entries if entry.tariff.tariff_id not in self._known}
+        if tariffs:
+            await connection.execute(_SQL["tariffs_add"], *zip(*tariffs, strict=True))
+            stored.update(tariff.tariff_id for tariff in tariffs)
+        added = await connection.fetch(_SQL["ledger_add_charges"], at, *rows.charges(entries))
+        if len(added) == len(entries):
+            return entries
+        ids = {row["entry_id"] for row in added}
+        return [entry for entry in entries if entry.attempt.event.attempt_id in ids]
+
+    async def _add_usage(self, connection: Connection, stored: set[UUID], usage: Rollup) -> None:
+        if not usage.hours:
+            return
+        new = [dimension for dimension in usage.dimensions() if dimension_id(dimension) not in self._known]
+        if new:
+            await connection.execute(_SQL["dimensions_add"], *rows.dimensions(new))
+            stored.update(map(dimension_id, new))
+        await connection.execute(_SQL["usage_hour_add"], *rows.by_time(usage.hours))
+        await connection.execute(_SQL["usage_day_add"], *rows.by_time(usage.days))
+        if usage.sessions:
+            await connection.execute(_SQL["usage_session_add"], *rows.by_session(usage.sessions))
+
+    async def _add_months_of(self, entries: Sequence[Entry]) -> None:
+        if entries:
+            ids = _ids(entries)
+            await self.add_months(instant_of(min(ids)), instant_of(max(ids)))
+
+
+async def _add_suspended(connection: Connection, waiting: Sequence[Suspended], at: datetime) -> Sequence[Suspended]:
+    if not waiting:
+        return waiting
+    added = {row["attempt_id"] for row in await connection.fetch(_SQL["suspense_add"], at, *rows.suspended(waiting))}
+    return [one for one in waiting if one.attempt.event.attempt_id in added]
+
+
+async def _explain_again(connection: Connection, claimed: Sequence[Any], waiting: Sequence[Suspended]) -> None:
+    """Keep the reason of those that still wait up to date: a price without an output rate changes it."""
+    known = {row["attempt_id"]: (row["reason"], row["detail"]) for row in claimed}
+    changed = [
+        (one.attempt.event.attempt_id, one.reason.value, one.detail)
+        for one in waiting
+        if known[one.attempt.event.attempt_id] != (one.reason.value, one.detail)
+    ]
+    if changed:
+        await connection.execute(_SQL["suspense_explain"], *zip(*changed, strict=True))
+
+
+def _ids(entries: Iterable[Entry]) -> list[UUID]:
+    return [entry.attempt.event.attempt_id for entry in entries]
+
+
+def _months(first: datetime, last: datetime) -> Iterator[datetime]:
+    month = first.astimezone(UTC).replace(day=1, hour=0, minute=0, second=0, microsecond=0)
+    while month <= last:
+        yield month
+        month = (month + timedelta(days=32)).replace(day=1)

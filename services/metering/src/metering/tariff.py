@@ -1,0 +1,80 @@
+"""The rates that priced a charge, kept as they were, so that the charge can be explained for the life of the ledger."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from hashlib import blake2b
+from typing import Any, NamedTuple
+from uuid import UUID
+
+import orjson
+
+from farebox.pricing import Rates, RateTable
+
+
+class Tariff(NamedTuple):
+    """Rates under an id that is computed from them: equal rates are one tariff, whoever stores it first."""
+
+    tariff_id: UUID
+    json: str
+
+
+def tariff_of(rates: Rates) -> Tariff:
+    """The tariff that these rates are."""
+    fields = {
+        "provider": rates.provider,
+        "model": rates.model,
+        "version": rates.version,
+        "effective_from": rates.effective_from,
+        "effective_to": rates.effective_to,
+        "standard": _dumped(rates.standard),
+        "variants": {name: _dumped(ladder) for name, ladder in rates.variants.items()},
+        "unmetered": rates.unmetered,
+    }
+    text = orjson.dumps(fields, option=orjson.OPT_SORT_KEYS, default=str)
+    return Tariff(UUID(bytes=blake2b(text, digest_size=16).digest()), text.decode())
+
+
+def rates_of(json: str) -> Rates:
+    """The rates that `tariff_of` wrote down."""
+    fields = orjson.loads(json)
+    return Rates(
+        provider=fields["provider"],
+        model=fields["model"],
+        version=fields["version"],
+        effective_from=_instant(fields["effective_from"]),
+        effective_to=_instant(fields["effective_to"]),
+        standard=_loaded(fields["standard"]),
+        variants={name: _loaded(ladder) for name, ladder in fields["variants"].items()},
+        unmetered=tuple(fields["unmetered"]),
+    )
+
+
+def _dumped(ladder: tuple[RateTable, ...]) -> list[dict[str, object]]:
+    # Integers beyond 64 bits are no JSON to orjson, and rates are 10^24 of a dollar: they are kept as text.
+    return [
+        {
+            "above": table.above,
+            "upto": table.upto,
+            "tokens": [None if rate is None else str(rate) for rate in table.tokens],
+            "request": str(table.request),
+            "tools": {tool: str(rate) for tool, rate in table.tools.items()},
+        }
+        for table in ladder
+    ]
+
+
+def _loaded(ladder: list[Mapping[str, Any]]) -> tuple[RateTable, ...]:
+    return tuple(
+        RateTable(
+            above=table["above"],
+            upto=table["upto"],
+            tokens=tuple(None if rate is None else int(rate) for rate in table["tokens"]),
+            request=int(table["request"]),
+            tools={tool: int(rate) for tool, rate in table["tools"].items()},
+        )
+        for table in ladder
+    )
+
+
+def _instant(text: str | None) -> datetime | None:
+    return None if text is None else datetime.fromisoformat(text)
