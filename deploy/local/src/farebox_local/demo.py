@@ -12,7 +12,8 @@ from farebox_local.errors import StackError
 from farebox_local.services import Surroundings
 
 ORG, TEAM, USER = "demo", "demo-team", "demo-user"
-MODEL = "gpt-4o-mini"
+# Of a provider that is never real here: with OPENAI_API_KEY set, demo traffic still costs nothing.
+MODEL = "gemini-2.0-flash"
 CALLS = 20
 _HOOK = "demo"
 _TIMEOUT_S = 30.0
@@ -39,7 +40,7 @@ _BUDGETS: tuple[dict[str, Any], ...] = (
         "account": USER,
         "name": "User, a day",
         "window": {"kind": "day"},
-        "limit": "0.005",
+        "limit": "0.004",
         "mode": "soft",
         "thresholds": [{"severity": "info", "percent": "50"}, {"severity": "warning", "percent": "80"}],
     },

@@ -179,13 +179,13 @@ def _java_version(java: str) -> int:
     return int(found.group(1)) if found else 0
 
 
-def kafka_jars() -> Path:
-    """The folder with the broker's jars; fetched on first use into the repository's cache.
+def kafka_jars(jars: Path = _JARS) -> Path:
+    """The folder with the broker's jars; fetched on first use, into the repository's cache.
 
     Raises MissingTool without Maven, PartFailed when the download fails.
     """
-    if _JARS.is_dir():
-        return _JARS
+    if jars.is_dir():
+        return jars
     maven = shutil.which("mvn")
     if maven is None:
         raise MissingTool(
@@ -193,17 +193,17 @@ def kafka_jars() -> Path:
             "(Debian: `apt install maven`, macOS: `brew install maven`) or point at a running broker "
             "with FAREBOX_KAFKA_BOOTSTRAP=host:port."
         )
-    _JARS.parent.mkdir(parents=True, exist_ok=True)
+    jars.parent.mkdir(parents=True, exist_ok=True)
     # Into a folder of its own, renamed when complete: an interrupted download is never taken for a whole one.
-    with tempfile.TemporaryDirectory(dir=_JARS.parent, prefix="kafka-incomplete-") as scratch:
+    with tempfile.TemporaryDirectory(dir=jars.parent, prefix="kafka-incomplete-") as scratch:
         fetched = Path(scratch) / "jars"
         _fetch(maven, fetched)
         try:
-            fetched.rename(_JARS)
+            fetched.rename(jars)
         except OSError:
-            if not _JARS.is_dir():  # else another process was first, with the same jars
+            if not jars.is_dir():  # else another process was first, with the same jars
                 raise
-    return _JARS
+    return jars
 
 
 def _fetch(maven: str, target: Path) -> None:

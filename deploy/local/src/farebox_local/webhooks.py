@@ -1,8 +1,9 @@
 """The webhook sink: takes webhooks, checks their signatures, keeps what it got.
 
 `POST /hooks/{name}` is where webhooks go. `PUT /hooks/{name}` registers `{"secret": "whsec_…"}` and orders refusals
-(`{"refusal": {"status": 500, "times": 2}}`), either or both; `GET /hooks/{name}` lists what came. Signatures are
-checked with the `standardwebhooks` package (https://www.standardwebhooks.com), which shares no code with the notifier.
+(`{"refusal": {"status": 500, "times": 2}}`), either or both; `GET /hooks/{name}` lists what came, `GET /` all of it.
+Signatures are checked with the `standardwebhooks` package (https://www.standardwebhooks.com), which shares no code with
+the notifier.
 
 `python -m farebox_local.webhooks --port 9000 --folder webhooks`
 """
@@ -50,9 +51,10 @@ class HookLog:
         with self._received.open("ab") as file:
             file.write(orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE))
 
-    def of(self, name: str) -> list[dict[str, Any]]:
+    def of(self, name: str | None) -> list[dict[str, Any]]:
+        """Everything that came under a name, or under any; oldest first."""
         with self._received.open("rb") as file:
-            return [row for row in map(orjson.loads, file) if row["hook"] == name]
+            return [row for row in map(orjson.loads, file) if name in (None, row["hook"])]
 
     def secret(self, name: str) -> str | None:
         return self._known().get(name)
@@ -94,6 +96,9 @@ class WebhookSink:
             return self._take(name, request.headers, await request.body())
         return JSONResponse({"items": self._log.of(name)})
 
+    async def every_hook(self, _: Request) -> Response:
+        return JSONResponse({"items": self._log.of(None)})
+
     async def _order(self, name: str, body: bytes) -> Response:
         try:
             order = HookOrder.model_validate_json(body)
@@ -126,6 +131,7 @@ class WebhookSink:
         """The sink as an ASGI application."""
         return Starlette(
             routes=[
+                Route("/", self.every_hook),
                 Route("/hooks/{name}", self.hook, methods=["GET", "POST", "PUT"]),
                 Route("/healthz", lambda _: JSONResponse({"status": "ok"})),
             ]
