@@ -6,9 +6,7 @@ from pathlib import Path
 import pytest
 
 from farebox_local.stack import Plan, Stack
-from support.admin import Admin
-from support.provider import DemoProvider
-from support.sinks import MailSink, WebhookSink
+from support.farebox import Farebox
 
 
 @pytest.fixture(scope="session")
@@ -22,37 +20,10 @@ def stack(server_folder: Path) -> Iterator[Stack]:
         stack.down()
 
 
-@pytest.fixture(scope="session")
-def gateway_url(stack: Stack) -> str:
-    """The gateway's root; the OpenAI SDK's base URL is `<gateway_url>/v1`."""
-    return stack.around.url("gateway")
-
-
-@pytest.fixture(scope="session")
-def admin(stack: Stack, gateway_url: str) -> Iterator[Admin]:
-    """The platform administrator at `/api`."""
-    admin = Admin(gateway_url, stack.around.secrets.of("admin_token"))
-    yield admin
-    admin.close()
-
-
 @pytest.fixture
-def provider(stack: Stack) -> Iterator[DemoProvider]:
-    """The demo provider; its bill begins with this test, its defaults end with it."""
-    provider = DemoProvider(stack.around.url("provider"))
-    yield provider
-    provider.reset()
-
-
-@pytest.fixture
-def mail_sink(stack: Stack) -> MailSink:
-    """The mail sink, empty."""
-    sink = MailSink(stack.around.url("mail"), stack.around.port("smtp"))
-    sink.clear()
-    return sink
-
-
-@pytest.fixture(scope="session")
-def webhook_sink(stack: Stack) -> WebhookSink:
-    """The webhook sink; use a hook name of the test's own."""
-    return WebhookSink(stack.around.url("webhooks"))
+def farebox(stack: Stack) -> Iterator[Farebox]:
+    """The running stack as its users see it. The provider's bill begins with the test, its defaults end with it."""
+    farebox = Farebox(stack)
+    yield farebox
+    farebox.provider.reset()
+    farebox.admin.close()
