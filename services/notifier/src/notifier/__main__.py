@@ -1,6 +1,8 @@
+"""`python -m notifier [--check | --migrate]`."""
+
 from farebox.process import main
-from notifier.app import migrate_schema, run
+from notifier.app import migrate, run
 from notifier.settings import NotifierSettings
 
 if __name__ == "__main__":
-    main("notifier", NotifierSettings, run, migrate_schema)
+    main("notifier", NotifierSettings, run, migrate)

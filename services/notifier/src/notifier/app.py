@@ -2,14 +2,13 @@
 
 import ssl
 from collections.abc import AsyncIterator, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from contextlib import asynccontextmanager
 
 from farebox.clock import Clock, SystemClock
-from farebox.errors import Transient
 from farebox.http import api, health_routes, ops
 from farebox.kafka import Broker, Producer, alive, make_broker, subscribe, unready
-from farebox.postgres import migrate, open_pool
+from farebox.postgres import Pool, open_pool, ping
+from farebox.postgres import migrate as migrate_schema
 from farebox.process import serve
 from farebox.topics import BUDGET_EVENTS
 from notifier import retry
@@ -30,86 +29,94 @@ GROUP = "notifier"
 SCHEDULES: Mapping[Kind, Schedule] = {Kind.EMAIL: retry.MAIL, Kind.WEBHOOK: retry.WEBHOOK}
 
 
-@dataclass(frozen=True, slots=True)
-class Notifier:
-    """The parts that run, and what they say about themselves."""
-
-    store: Store
-    worker: Worker
-    broker: Broker
-    producer: Producer
-    api: Api
-
-    def live(self) -> list[str]:
-        return alive(self.producer, self.broker) + self.worker.problems()
-
-    async def ready(self) -> list[str]:
-        lacking = unready(self.producer, self.broker)
-        try:
-            await self.store.ping()
-        except Transient as error:
-            lacking.append(str(error))
-        return lacking
+async def migrate(settings: NotifierSettings) -> list[str]:
+    """Bring the notifier's schema up to date; returns what was applied."""
+    return await migrate_schema(settings.postgres_dsn.get_secret_value(), schema=SCHEMA, package="notifier")
 
 
 async def run(settings: NotifierSettings) -> None:
-    """Serve until SIGTERM."""
-    async with running(settings) as notifier:
-        health = health_routes(live=notifier.live, ready=notifier.ready)
-        secret = settings.service_secret.get_secret_value()
-        await serve(settings, api=api([*health, *notifier.api.routes()], secret=secret), ops=ops(health))
+    """Until SIGTERM: consume, deliver, answer. Alive without Kafka and PostgreSQL, ready with both."""
+    async with (
+        database(settings) as pool,
+        delivering(settings, pool) as worker,
+        consuming(settings, pool, worker) as kafka,
+    ):
 
+        def live() -> list[str]:
+            return alive(*kafka) + worker.problems()
 
-async def migrate_schema(settings: NotifierSettings) -> list[str]:
-    """Bring the notifier's schema up to date; returns what was applied."""
-    return await migrate(settings.postgres_dsn.get_secret_value(), schema=SCHEMA, package="notifier")
+        async def ready() -> list[str]:
+            return unready(*kafka) + await ping(pool)
+
+        health = health_routes(live=live, ready=ready)
+        served = [*health, *administration(settings, pool, worker).routes()]
+        await serve(settings, api=api(served, secret=settings.service_secret.get_secret_value()), ops=ops(health))
 
 
 @asynccontextmanager
-async def running(
-    settings: NotifierSettings,
-    *,
-    topic: str = BUDGET_EVENTS.name,
-    group_id: str = GROUP,
-    schedules: Mapping[Kind, Schedule] = SCHEDULES,
-    clock: Clock | None = None,
-) -> AsyncIterator[Notifier]:
-    """The notifier without its ports. Consuming ends first, then what is being sent gets the time to end."""
-    clock = clock or SystemClock()
-    seal = Seal(settings.sealing_key.get_secret_value())
-    policy = Policy(settings.webhook_allowed_networks)
-    async with AsyncExitStack() as stack:
-        pool = await stack.enter_async_context(
-            await open_pool(settings.postgres_dsn.get_secret_value(), schema=SCHEMA, size=settings.postgres_pool)
-        )
-        store = Store(pool)
-        webhooks = await stack.enter_async_context(
-            WebhookSender(
-                policy=policy,
-                resolve=system_resolver,
-                seal=seal,
-                clock=clock,
-                timeout_s=settings.delivery_timeout_s,
-            )
-        )
-        worker = await stack.enter_async_context(
-            Worker(
-                store,
-                {Kind.EMAIL: _mail_sender(settings, clock), Kind.WEBHOOK: webhooks},
-                schedules,
-                clock=clock,
-                instance=settings.instance,
-                pace=Pace(timeout_s=settings.delivery_timeout_s, lease_s=settings.delivery_lease_s),
-            )
-        )
-        producer = await stack.enter_async_context(Producer(settings.kafka_bootstrap, client_id=GROUP))
-        broker = make_broker(settings.kafka_bootstrap, client_id=GROUP)
-        handler = AlertHandler(store, console_url=settings.console_url, wake=worker.wake)
-        subscribe(broker, topic, group_id=group_id, handle=handler, producer=producer)
-        await stack.enter_async_context(broker)
+async def database(settings: NotifierSettings) -> AsyncIterator[Pool]:
+    """The pool; it connects when it is first used."""
+    pool = await open_pool(settings.postgres_dsn.get_secret_value(), schema=SCHEMA, size=settings.postgres_pool)
+    try:
+        yield pool
+    finally:
+        await pool.close()
+
+
+@asynccontextmanager
+async def delivering(
+    settings: NotifierSettings, pool: Pool, *, schedules: Mapping[Kind, Schedule] = SCHEDULES
+) -> AsyncIterator[Worker]:
+    """The sending half. At its end what is being sent gets the time to end."""
+    clock = SystemClock()
+    webhooks = WebhookSender(
+        policy=Policy(settings.webhook_allowed_networks),
+        resolve=system_resolver,
+        seal=_seal(settings),
+        clock=clock,
+        timeout_s=settings.delivery_timeout_s,
+    )
+    worker = Worker(
+        Store(pool),
+        {Kind.EMAIL: _mail_sender(settings, clock), Kind.WEBHOOK: webhooks},
+        schedules,
+        clock=clock,
+        instance=settings.instance,
+        pace=Pace(timeout_s=settings.delivery_timeout_s, lease_s=settings.delivery_lease_s),
+    )
+    async with webhooks, worker:
+        yield worker
+
+
+@asynccontextmanager
+async def consuming(
+    settings: NotifierSettings, pool: Pool, worker: Worker, *, topic: str = BUDGET_EVENTS.name, group_id: str = GROUP
+) -> AsyncIterator[tuple[Producer, Broker]]:
+    """The taking half: alerts and their deliveries, written down."""
+    client_id = f"notifier-{settings.instance}"
+    producer = Producer(settings.kafka_bootstrap, client_id=client_id)
+    broker = make_broker(settings.kafka_bootstrap, client_id=client_id)
+    handler = AlertHandler(Store(pool), console_url=settings.console_url, wake=worker.wake)
+    subscribe(broker, topic, group_id=group_id, handle=handler, producer=producer)
+    async with producer, broker:
         await broker.start()
-        routes = Api(store, seal=seal, policy=policy, resolve=system_resolver, clock=clock, wake=worker.wake)
-        yield Notifier(store, worker, broker, producer, routes)
+        yield producer, broker
+
+
+def administration(settings: NotifierSettings, pool: Pool, worker: Worker) -> Api:
+    """The endpoints under `/api`."""
+    return Api(
+        Store(pool),
+        seal=_seal(settings),
+        policy=Policy(settings.webhook_allowed_networks),
+        resolve=system_resolver,
+        clock=SystemClock(),
+        wake=worker.wake,
+    )
+
+
+def _seal(settings: NotifierSettings) -> Seal:
+    return Seal(settings.sealing_key.get_secret_value())
 
 
 def _mail_sender(settings: NotifierSettings, clock: Clock) -> MailSender:

@@ -196,6 +196,3 @@ JOIN channel USING (channel_id)
 WHERE delivery.state = 'pending' AND channel.state = 'active'
   AND next_attempt_at <= now() AND (claimed_until IS NULL OR claimed_until < now())
 GROUP BY channel.kind;
-
--- name: ping
-SELECT 1;

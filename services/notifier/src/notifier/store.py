@@ -47,10 +47,6 @@ class Store:
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
 
-    async def ping(self) -> None:
-        async with session(self._pool) as connection:
-            await connection.execute(QUERIES["ping"])
-
     # Alerts
 
     async def take_up(self, envelope: Envelope, alert: Alert, raw: str) -> bool:
@@ -62,7 +58,7 @@ class Store:
                 rows = await connection.fetch(QUERIES["channels_on_path"], list(alert.budget.path))
                 wanted = channels_for(alert, [channel_of(dict(row)) for row in rows])
                 await _insert_deliveries(connection, envelope.id, [channel.channel_id for channel in wanted])
-        except asyncpg.DataError as error:
+        except (asyncpg.DataError, ValueError) as error:
             raise Unstorable(f"{type(error).__name__}: {error}") from error
         return True
 
