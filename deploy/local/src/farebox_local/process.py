@@ -201,14 +201,21 @@ def note_of(pid: int) -> str:
     return f"{pid} {psutil.Process(pid).create_time()}\n"
 
 
-def end_leftover(note: Path, within_s: float = 15.0) -> bool:
+def end_noted(note: Path, within_s: float = 15.0) -> bool:
     """End the process a pid file names, killing it only when it takes too long. Returns whether there was one."""
     process = noted(note)
-    if process is not None:
-        process.terminate()
-        _, alive = psutil.wait_procs([process], timeout=within_s)
-        for stubborn in alive:
-            stubborn.kill()
-            stubborn.wait(5)
+    if process is None:
+        return False
+    process.terminate()
+    _, alive = psutil.wait_procs([process], timeout=within_s)
+    for stubborn in alive:
+        stubborn.kill()
+        stubborn.wait(5)
+    return True
+
+
+def end_leftover(note: Path) -> bool:
+    """End the process of an earlier run and forget its pid file. Returns whether there was one."""
+    ended = end_noted(note)
     note.unlink(missing_ok=True)
-    return process is not None
+    return ended

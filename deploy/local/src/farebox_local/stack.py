@@ -20,7 +20,7 @@ from farebox_local.kafka import Kafka
 from farebox_local.parts import Part, mail_part, provider_part, webhooks_part
 from farebox_local.ports import KeptPorts
 from farebox_local.postgres import GivenPostgres, Postgres
-from farebox_local.process import end_leftover, note_of
+from farebox_local.process import end_leftover, end_noted, note_of
 from farebox_local.services import DATABASE, SERVICES, Surroundings, service_part, settings, write_routes
 
 _MIGRATED_WITHIN_S = 60.0
@@ -222,7 +222,7 @@ def stop_stack(folder: Path, within_s: float = 90.0) -> bool:
 
     Returns whether anything ran.
     """
-    supervised = end_leftover(_lock_file(folder), within_s)
+    supervised = end_noted(_lock_file(folder), within_s)
     return _end_leftovers(folder) or supervised
 
 
