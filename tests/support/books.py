@@ -48,9 +48,10 @@ class Books:
     async def entries(self, count: int) -> "list[asyncpg.Record]":
         """The ledger, once it has this many entries."""
 
-        async def found() -> "list[asyncpg.Record] | None":
+        async def found() -> "list[asyncpg.Record]":
             rows = await self.fetch("SELECT * FROM ledger ORDER BY entry_id")
-            return rows if len(rows) >= count else None
+            assert len(rows) >= count
+            return rows
 
         rows = await eventually(found, within_s=30)
         assert len(rows) == count
@@ -59,19 +60,21 @@ class Books:
     async def priced(self, count: int) -> list[UsagePriced]:
         """What is on usage.priced, once that is this many."""
 
-        async def found() -> list[UsagePriced] | None:
+        async def found() -> list[UsagePriced]:
             events = [decode(headers=r.headers, value=r.value).event for r in await self.on(self.names.priced)]
             priced = [event for event in events if isinstance(event, UsagePriced)]
-            return priced if len(priced) >= count else None
+            assert len(priced) >= count
+            return priced
 
         return await eventually(found, within_s=30)
 
     async def dead(self, count: int) -> list[Record]:
         """The dead letters, once there are this many."""
 
-        async def found() -> list[Record] | None:
+        async def found() -> list[Record]:
             records = await self.on(f"{self.names.requests}.dead")
-            return records if len(records) >= count else None
+            assert len(records) >= count
+            return records
 
         return await eventually(found, within_s=30)
 

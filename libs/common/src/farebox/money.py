@@ -71,6 +71,13 @@ def parse_amount(text: object, currency: str) -> int:
     return _bounded(nano, text)
 
 
+def decimal_text(nano: int) -> str:
+    """Nano-units as an exact decimal string, such as `"29000"` or `"0.00625"`: how amounts travel in JSON."""
+    whole, rest = divmod(abs(nano), NANO)
+    text = f"{whole}.{rest:09d}".rstrip("0") if rest else str(whole)
+    return f"-{text}" if nano < 0 else text
+
+
 def divide_half_even(numerator: int, denominator: int) -> int:
     """The rounding rule of every entry: `numerator / denominator`, ties to the even neighbour. Denominator > 0."""
     quotient, rest = divmod(numerator, denominator)

@@ -41,6 +41,10 @@ class Names:
     group: str = "metering"
 
 
+NAMES: Final = Names()
+CLOCK: Final = SystemClock()
+
+
 class Metering:
     """The parts of one replica, and how they are."""
 
@@ -70,12 +74,12 @@ async def run(settings: Settings) -> None:
     async with metering(settings) as service:
         health = health_routes(live=service.live, ready=service.ready)
         secret = settings.service_secret.get_secret_value()
-        api = http.api([*health, *routes(service.store, service.prices, SystemClock())], secret=secret)
+        api = http.api([*health, *routes(service.store, service.prices, CLOCK)], secret=secret)
         await serve(settings, api=api, ops=ops(health))
 
 
 @asynccontextmanager
-async def metering(settings: Settings, names: Names = Names(), clock: Clock = SystemClock()) -> AsyncIterator[Metering]:
+async def metering(settings: Settings, names: Names = NAMES, clock: Clock = CLOCK) -> AsyncIterator[Metering]:
     """A replica at work. Neither Kafka nor PostgreSQL needs to be there yet."""
     pool = await postgres.open_pool(
         settings.postgres_dsn.get_secret_value(), schema=SCHEMA, size=settings.postgres_pool

@@ -1,6 +1,7 @@
 """Posting: attempts are charged and written, with whatever prices are the newest when the transaction begins."""
 
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from typing import Final, TypeVar
 from uuid import UUID
 
@@ -56,13 +57,13 @@ class Posting:
         """Charge everything in suspense again; returns how many attempts have a price now."""
         settled, after = 0, UUID(int=0)
         while True:
-            page = await self._with_newest_prices(lambda book, after=after: self._settle(book, after))
+            page = await self._with_newest_prices(partial(self._settle, after))
             settled += page.settled
             if page.last is None:
                 return settled
             after = page.last
 
-    async def _settle(self, book: PriceBook, after: UUID) -> Page:
+    async def _settle(self, after: UUID, book: PriceBook) -> Page:
         page = await self._store.settle(
             lambda attempts: charge_all(book, attempts),
             revision=book.revision,

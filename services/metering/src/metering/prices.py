@@ -1,21 +1,29 @@
 """The prices in use: the seed with every override that the database has, and whether they are still the newest."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Final
 
 import structlog
+from pydantic import JsonValue
 
 from farebox.clock import Clock
+from farebox.errors import Invalid
 from farebox.events import Envelope, PriceListed
 from farebox.ids import new_id
 from farebox.kafka import Message
-from farebox.pricing import Catalogue, PriceRow
+from farebox.pricing import Catalogue, PriceRow, Rates
 from metering import metrics
 from metering.announcement import SOURCE
 from metering.charge import PriceBook
 from metering.store import Store
+from metering.tariff import shown
 
 log = structlog.get_logger()
+
+BEGINNING: Final = datetime(1970, 1, 1, tzinfo=UTC)
+"""Of time, as far as prices are concerned."""
 
 
 class Prices:
@@ -54,6 +62,31 @@ class Prices:
         await self._store.add_price(row, self._listed)
         log.info("price_added", id=row.id, provider=row.provider, model=row.model, org=row.org)
         await self.refresh()
+
+    async def completed(self, wanted: Mapping[str, JsonValue]) -> dict[str, object]:
+        """The fields of a new row, with what the caller left out.
+
+        Without `effective_from` a model that has a price gets the new one from now on; for one that had none it holds
+        from the beginning of time, so that it settles what waits for it.
+        """
+        row: dict[str, object] = {"source": "api", **wanted}
+        if "id" in row:
+            raise Invalid("id: is given by the service")
+        row["id"] = str(new_id())
+        if row.get("effective_from") is None:
+            provider, model, org = (row.get(name) for name in ("provider", "model", "org"))
+            known = await self._rates(str(provider), str(model), None if org is None else str(org))
+            row["effective_from"] = BEGINNING if known is None else self._clock.now()
+        return row
+
+    async def in_force(self, provider: str, model: str) -> dict[str, object] | None:
+        """What a call would be priced at now, in USD a million tokens or a thousand calls; None if it has no price."""
+        rates = await self._rates(provider, model, None)
+        return None if rates is None else shown(rates)
+
+    async def _rates(self, provider: str, model: str, org: str | None) -> Rates | None:
+        book = await self.book()
+        return book.catalogue.rates_for(provider, model, self._clock.now(), org)
 
     def _listed(self, rows: Sequence[PriceRow]) -> Message:
         provider, model = rows[0].provider.lower(), rows[0].model.lower()

@@ -225,3 +225,62 @@ ON CONFLICT (session, hour, dimension_id) DO UPDATE SET
     output_tokens = u.output_tokens + excluded.output_tokens,
     cost_nano_usd = u.cost_nano_usd + excluded.cost_nano_usd,
     billed_nano = u.billed_nano + excluded.billed_nano;
+
+-- name: usage_sums
+-- Usage that has all of the accounts $1 on its path ({}: everyone's), in hours [$2, $3) and [$4, $5) and days [$3, $4), by
+-- the dimension that $6 names (null: in one), by currency; the $7 that cost most.
+SELECT
+    CASE $6::text
+        WHEN 'model' THEN d.model
+        WHEN 'provider' THEN d.provider
+        WHEN 'feature' THEN d.feature
+        WHEN 'org' THEN d.org
+        WHEN 'team' THEN d.team
+        WHEN 'user' THEN d.user_id
+        WHEN 'key' THEN d.key_id
+        WHEN 'day' THEN u.day::text
+    END AS group_key,
+    d.currency,
+    sum(u.attempts)::bigint AS attempts,
+    sum(u.requests)::bigint AS requests,
+    sum(u.succeeded)::bigint AS succeeded,
+    sum(u.cache_hits)::bigint AS cache_hits,
+    sum(u.input_tokens)::bigint AS input_tokens,
+    sum(u.output_tokens)::bigint AS output_tokens,
+    sum(u.cost_nano_usd) AS cost_nano_usd,
+    sum(u.billed_nano) AS billed_nano
+FROM (
+    SELECT
+        (hour AT TIME ZONE 'UTC')::date AS day, dimension_id, attempts, requests, succeeded, cache_hits, input_tokens,
+        output_tokens, cost_nano_usd, billed_nano
+    FROM usage_hour
+    WHERE (hour >= $2::timestamptz AND hour < $3::timestamptz) OR (hour >= $4::timestamptz AND hour < $5::timestamptz)
+    UNION ALL
+    SELECT
+        day, dimension_id, attempts, requests, succeeded, cache_hits, input_tokens, output_tokens, cost_nano_usd, billed_nano
+    FROM usage_day
+    WHERE day >= ($3::timestamptz AT TIME ZONE 'UTC')::date AND day < ($4::timestamptz AT TIME ZONE 'UTC')::date
+) AS u
+JOIN dimension AS d USING (dimension_id)
+WHERE d.accounts @> $1::text[]
+GROUP BY 1, 2
+ORDER BY cost_nano_usd DESC, 1, 2
+LIMIT $7;
+
+-- name: usage_by_session
+SELECT
+    u.session AS group_key,
+    d.currency,
+    sum(u.attempts)::bigint AS attempts,
+    sum(u.requests)::bigint AS requests,
+    sum(u.succeeded)::bigint AS succeeded,
+    sum(u.cache_hits)::bigint AS cache_hits,
+    sum(u.input_tokens)::bigint AS input_tokens,
+    sum(u.output_tokens)::bigint AS output_tokens,
+    sum(u.cost_nano_usd) AS cost_nano_usd,
+    sum(u.billed_nano) AS billed_nano
+FROM usage_session AS u JOIN dimension AS d USING (dimension_id)
+WHERE u.hour >= $2::timestamptz AND u.hour < $3::timestamptz AND d.accounts @> $1::text[]
+GROUP BY 1, 2
+ORDER BY cost_nano_usd DESC, 1, 2
+LIMIT $4;

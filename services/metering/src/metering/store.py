@@ -6,6 +6,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final, NamedTuple
 from uuid import UUID
 
+import orjson
+
 from farebox.ids import instant_of
 from farebox.kafka import Message
 from farebox.outbox import enqueue
@@ -15,7 +17,10 @@ from metering import rows
 from metering.attempt import Attempt
 from metering.charge import Charged, Entry, Suspended
 from metering.errors import PricesChanged
+from metering.explanation import Row
 from metering.rollup import Rollup, dimension_id, roll_up
+from metering.span import Span
+from metering.summary import GROUPS_MAX, By, Sums
 
 KNOWN_MAX: Final = 200_000
 """Dimensions and tariffs remembered as stored; beyond it all are forgotten, and offered to the database again."""
@@ -115,6 +120,50 @@ class Store:
         async with session(self._pool) as connection:
             return {row["reason"]: row["attempts"] for row in await connection.fetch(_SQL["suspense_open_by_reason"])}
 
+    # Reading
+
+    async def usage(self, accounts: Sequence[str], span: Span) -> tuple[list[Sums], int]:
+        """What all of these accounts have on their path adds up to, by currency; and how many attempts are unpriced."""
+        async with session(self._pool) as connection:
+            found = await connection.fetch(_SQL["usage_sums"], accounts, *_bounds(span), None, None)
+            unpriced: int = await connection.fetchval(_SQL["suspense_count"], accounts, span.start, span.end)
+        return [_sums(row) for row in found], unpriced
+
+    async def usage_by(self, by: By, accounts: Sequence[str], span: Span) -> list[Sums]:
+        """The same by one dimension: for each currency the groups that cost most, one more than an answer shows."""
+        async with session(self._pool) as connection:
+            if by == "session":
+                found = await connection.fetch(_SQL["usage_by_session"], accounts, span.start, span.end, GROUPS_MAX + 1)
+            else:
+                found = await connection.fetch(_SQL["usage_sums"], accounts, *_bounds(span), by, GROUPS_MAX + 1)
+        return [_sums(row) for row in found]
+
+    async def charges(self, request_id: UUID, accounts: Sequence[str]) -> tuple[list[Row], list[Row]]:
+        """A request's entries and its suspended attempts, if all of the accounts are on their path."""
+        async with session(self._pool) as connection:
+            entries = await connection.fetch(_SQL["ledger_of_request"], request_id, accounts)
+            waiting = await connection.fetch(_SQL["suspense_of_request"], request_id, accounts)
+        return list(map(dict, entries)), list(map(dict, waiting))
+
+    async def list_prices(
+        self, provider: str | None, model: str | None, *, after: int, limit: int
+    ) -> tuple[list[dict[str, object]], str | None]:
+        """Overrides in the order in which they were added, and the cursor of the next page."""
+        async with session(self._pool) as connection:
+            found = await connection.fetch(_SQL["prices_list"], provider, model, after, limit + 1)
+        shown = [{**orjson.loads(row["price"]), "created_at": row["created_at"]} for row in found[:limit]]
+        return shown, str(found[limit - 1]["seq"]) if len(found) > limit else None
+
+    async def list_suspense(
+        self, *, is_open: bool, after: UUID, limit: int
+    ) -> tuple[list[dict[str, object]], str | None]:
+        """Suspended attempts in the order of their ids, and the cursor of the next page."""
+        async with session(self._pool) as connection:
+            found = await connection.fetch(_SQL["suspense_list"], is_open, after, limit + 1)
+        return [dict(row) for row in found[:limit]], str(found[limit - 1]["attempt_id"]) if len(found) > limit else None
+
+    # Within a transaction
+
     @asynccontextmanager
     async def _booking(self, revision: int) -> AsyncIterator[tuple[Connection, set[UUID]]]:
         """A transaction during which prices stand still, and a set for the ids of what it stores once for ever."""
@@ -194,6 +243,15 @@ async def _explain_again(connection: Connection, claimed: Sequence[Any], waiting
 
 def _ids(entries: Iterable[Entry]) -> list[UUID]:
     return [entry.attempt.event.attempt_id for entry in entries]
+
+
+def _sums(row: Any) -> Sums:
+    sums = Sums(*row)
+    return sums._replace(cost_nano_usd=int(sums.cost_nano_usd), billed_nano=int(sums.billed_nano))
+
+
+def _bounds(span: Span) -> tuple[datetime, ...]:
+    return span.start, span.first_day, span.last_day, span.end
 
 
 def _months(first: datetime, last: datetime) -> Iterator[datetime]:

@@ -3,12 +3,16 @@
 from collections.abc import Mapping
 from datetime import datetime
 from hashlib import blake2b
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 from uuid import UUID
 
 import orjson
 
-from farebox.pricing import Rates, RateTable
+from farebox.pricing import BUCKETS, Rates, RateTable
+from farebox.pricing.rates import REQUEST, TOOL, unscaled
+
+MILLION: Final = 1_000_000
+THOUSAND: Final = 1_000
 
 
 class Tariff(NamedTuple):
@@ -47,6 +51,29 @@ def rates_of(json: str) -> Rates:
         variants={name: _loaded(ladder) for name, ladder in fields["variants"].items()},
         unmetered=tuple(fields["unmetered"]),
     )
+
+
+def shown(rates: Rates) -> dict[str, object]:
+    """Rates as the price API shows them: USD a million tokens or a thousand calls, by unit."""
+    return {
+        "version": rates.version,
+        "provider": rates.provider,
+        "model": rates.model,
+        "effective_from": rates.effective_from,
+        "effective_to": rates.effective_to,
+        "standard": [_table(table) for table in rates.standard],
+        "service_tiers": {name: [_table(table) for table in ladder] for name, ladder in rates.variants.items()},
+    }
+
+
+def _table(table: RateTable) -> dict[str, object]:
+    tokens = {
+        bucket: unscaled(rate, MILLION) for bucket, rate in zip(BUCKETS, table.tokens, strict=True) if rate is not None
+    }
+    calls = {f"{TOOL}{tool}": unscaled(rate, THOUSAND) for tool, rate in table.tools.items()}
+    if table.request:
+        calls[REQUEST] = unscaled(table.request, THOUSAND)
+    return {"above": max(table.above, 0), "per_million_tokens": tokens, "per_thousand_calls": calls}
 
 
 def _dumped(ladder: tuple[RateTable, ...]) -> list[dict[str, object]]:
