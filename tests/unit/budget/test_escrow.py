@@ -43,6 +43,10 @@ def test_at_the_limit_a_clamped_request_gets_what_is_left() -> None:
     assert grant([room(7)], ask(5, 10), live_gateways=1) == Granted({KEY: 7})  # type: ignore[arg-type]
 
 
+def test_who_only_asks_for_a_policy_holds_nothing() -> None:
+    assert grant([room(30)], ask(0), live_gateways=1) == Granted({})  # type: ignore[arg-type]
+
+
 def test_all_levels_hold_the_same() -> None:
     rooms = [room(8_000), room(30, key=2)]
     granted = grant(rooms, ask(10, 10, 500), live_gateways=1)  # type: ignore[arg-type]
@@ -65,7 +69,7 @@ def test_a_grant_fits_every_window_and_is_refused_only_for_want_of_room(
     verdict = grant(rooms, asks, live_gateways=live)  # type: ignore[arg-type]
     if isinstance(verdict, Short):
         assert next(each for each in rooms if each.key == verdict.key).free < least
-    else:
+    elif verdict.amounts:
         assert all(least <= verdict.amounts[each.key] <= each.free for each in rooms)
 
 

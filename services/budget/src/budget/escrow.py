@@ -83,7 +83,8 @@ class Short:
 def grant(rooms: Sequence[Room], asks: Mapping[Measure, Ask], *, live_gateways: int) -> Granted | Short:
     """Size a lease over all `rooms` (hard windows, platform first), or name the one that is short.
 
-    Every measure takes the smallest amount any of its windows would give, so that all levels hold the same.
+    Every measure takes the smallest amount any of its windows would give, so that all levels hold the same. Where nothing
+    is asked for, or nothing is left to a request that needs nothing, nothing is held.
     """
     for room in rooms:
         if room.free < asks[room.measure].least:
@@ -92,6 +93,8 @@ def grant(rooms: Sequence[Room], asks: Mapping[Measure, Ask], *, live_gateways: 
     for room in rooms:
         size = _size(room.free, asks[room.measure], live_gateways)
         sizes[room.measure] = min(size, sizes.get(room.measure, size))
+    if not any(sizes.values()):
+        return Granted({})
     return Granted({room.key: sizes[room.measure] for room in rooms})
 
 
