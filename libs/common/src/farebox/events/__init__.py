@@ -7,7 +7,8 @@
         case ThresholdCrossed() as crossed: ...
 
 CloudEvents 1.0 in Kafka's binary mode: the attributes are `ce_*` headers, the value is the event's JSON. A type
-carries its version; within a version fields are only ever added, with a default. JSON Schemas are in `libs/common/schemas/`.
+carries its version; within a version fields are only ever added, with a default. JSON Schemas are in
+`libs/common/schemas/`, the rules for subscribers in `docs/events.md`.
 """
 
 from farebox.events.account import AccountPolicyChanged

@@ -1,12 +1,13 @@
 """What subscribers learn of budgets: state, thresholds crossed and resolved, exhaustion."""
 
 from decimal import Decimal
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal, Self
 from uuid import UUID
 
-from pydantic import AwareDatetime, Field
+from pydantic import Field, model_validator
 
-from farebox.events.envelope import CloudEvent
+from farebox.decimals import AsText
+from farebox.events.envelope import CloudEvent, Instant
 from farebox.events.usage import Currency, Name, Part
 
 Figure = Annotated[int, Field(ge=0, description="Nano-units of the budget's currency, or a plain count.")]
@@ -29,8 +30,8 @@ class BudgetWindow(Part):
     """The span a limit counts in: [start, end), instants in UTC, computed in the IANA zone. A lifetime has no end."""
 
     kind: WindowKind
-    start: AwareDatetime
-    end: AwareDatetime | None
+    start: Instant
+    end: Instant | None
     zone: Name
 
 
@@ -45,8 +46,14 @@ class ThresholdMark(Part):
     """A threshold as configured: a share of the limit in percent, or an absolute amount; exactly one is set."""
 
     severity: Name
-    percent: Annotated[Decimal, Field(gt=0, le=1000)] | None = None
+    percent: Annotated[Decimal, Field(gt=0, le=1000, decimal_places=4), AsText()] | None = None
     amount: Figure | None = None
+
+    @model_validator(mode="after")
+    def _one_of_both(self) -> Self:
+        if (self.percent is None) == (self.amount is None):
+            raise ValueError("either percent or amount is set")
+        return self
 
 
 class BudgetState(Part):
@@ -70,7 +77,9 @@ class BudgetState(Part):
     spent: int
     held: Figure
     remaining: Figure
-    percent_spent: Decimal = Field(description="spent ÷ limit in percent, rounded half-even to two decimals.")
+    percent_spent: Annotated[Decimal, Field(max_digits=30, decimal_places=2), AsText()] = Field(
+        description="spent ÷ limit in percent, rounded half-even to two decimals; 100.00 where the limit is 0."
+    )
     thresholds: tuple[ThresholdMark, ...] = Field(
         default=(),
         description="The budget's thresholds, lowest first. Pages and mails take their colours from them: first amber, "

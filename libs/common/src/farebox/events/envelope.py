@@ -2,14 +2,22 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
-from typing import Any, ClassVar, Final
+from datetime import UTC, datetime
+from typing import Annotated, Any, ClassVar, Final, TypeAlias
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
 CONTENT_TYPE: Final = "application/json"
 SPEC_VERSION: Final = b"1.0"
+
+EARLIEST: Final = datetime(1970, 1, 1, tzinfo=UTC)
+LATEST: Final = datetime(2200, 1, 1, tzinfo=UTC)
+"""Instants of the contract lie in [EARLIEST, LATEST): none of them overflows a calendar, whatever zone it meets."""
+
+Instant = Annotated[AwareDatetime, Field(ge=EARLIEST, lt=LATEST)]
+
+EventType: TypeAlias = type["CloudEvent"]
 
 
 class CloudEvent(BaseModel):
@@ -22,7 +30,7 @@ class CloudEvent(BaseModel):
 
     type: ClassVar[str]
 
-    _types: ClassVar[dict[str, type["CloudEvent"]]] = {}
+    _types: ClassVar[dict[str, EventType]] = {}
 
     @classmethod
     def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
@@ -31,7 +39,7 @@ class CloudEvent(BaseModel):
             CloudEvent._types[cls.type] = cls
 
     @staticmethod
-    def registry() -> Mapping[str, "type[CloudEvent]"]:
+    def registry() -> Mapping[str, EventType]:
         """Every event type of the contract by its name, `farebox.….v1`."""
         return CloudEvent._types
 
@@ -78,27 +86,34 @@ def value_of(event: CloudEvent) -> bytes:
 
 
 def decode(*, headers: Mapping[str, bytes], value: bytes | None) -> Envelope:
-    """Read a record as an event. Raises Undecodable, with the reason a dead letter carries."""
+    """Read a record as an event. Raises Undecodable, with the reason a dead letter carries; nothing else.
+
+    Strict: a number written as a string, a bool for a number or a timestamp for a time is no event of the contract.
+    """
     if value is None:
         raise Undecodable("no_value", "the record has no value")
     model = _model(headers)
+    if headers.get("ce_specversion") != SPEC_VERSION:
+        raise Undecodable("bad_attribute", "ce_specversion must be 1.0")
     try:
         id_ = UUID(headers["ce_id"].decode())
         time = datetime.fromisoformat(headers["ce_time"].decode())
         source, subject = headers["ce_source"].decode(), headers["ce_subject"].decode()
-    except (KeyError, ValueError) as error:
+    except (KeyError, ValueError, AttributeError) as error:  # AttributeError: a header that is no bytes
         raise Undecodable("bad_attribute", repr(error)) from error
+    if time.tzinfo is None or not EARLIEST <= time < LATEST:
+        raise Undecodable("bad_attribute", "ce_time is no instant from 1970 until 2200 with its offset from UTC")
     try:
-        event = model.model_validate_json(value)
+        event = model.model_validate_json(value, strict=True)
     except ValidationError as error:
         raise Undecodable("invalid_event", _explain(error)) from error
     return Envelope(id_, source, time, subject, event)
 
 
-def _model(headers: Mapping[str, bytes]) -> type[CloudEvent]:
+def _model(headers: Mapping[str, bytes]) -> EventType:
     try:
         name = headers["ce_type"].decode()
-    except (KeyError, ValueError):
+    except (KeyError, ValueError, AttributeError):
         raise Undecodable("not_an_event", "no readable ce_type header") from None
     if model := CloudEvent.registry().get(name):
         return model

@@ -3,12 +3,13 @@
 from datetime import date
 from decimal import Decimal
 from enum import StrEnum
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal, Self
 from uuid import UUID
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
-from farebox.events.envelope import CloudEvent
+from farebox.decimals import AsText
+from farebox.events.envelope import CloudEvent, Instant
 from farebox.pricing import Usage
 
 NanoAmount = Annotated[int, Field(ge=0, lt=2**63, description="Integer nano-units (10^-9) of the named currency.")]
@@ -50,7 +51,7 @@ class BillingTerms(Part):
     """
 
     currency: Currency
-    fx_rate: Annotated[Decimal, Field(gt=0, max_digits=30, decimal_places=12)]
+    fx_rate: Annotated[Decimal, Field(gt=0, max_digits=30, decimal_places=12), AsText()]
     fx_source: Name
     fx_date: date
 
@@ -67,38 +68,42 @@ class RequestCompleted(CloudEvent):
 
     type: ClassVar[str] = "farebox.request.completed.v1"
 
-    attempt_id: UUID
-    request_id: UUID
+    attempt_id: UUID = Field(description="UUIDv7 made before the attempt; equal to `ce_id`.")
+    request_id: UUID = Field(description="The caller's request; its retries and fallbacks share it.")
     attempt: Annotated[int, Field(ge=1)] = 1
-    started_at: AwareDatetime
-    completed_at: AwareDatetime
+    started_at: Instant
+    completed_at: Instant
     principal: Principal
-    session: Name | None = None
-    feature: Name | None = None
-    caller_endpoint: Name | None = None
-    tags: dict[str, str] = Field(default_factory=dict)
-    api: Name
-    provider: Name
+    session: Name | None = Field(default=None, description="The caller's chat or session.")
+    feature: Name | None = Field(default=None, description="The caller's feature or service.")
+    caller_endpoint: Name | None = Field(default=None, description="The caller's own endpoint that made the call.")
+    tags: dict[str, str] = Field(default_factory=dict, description="Free, the caller's own.")
+    api: Name = Field(description="The API the caller spoke, `chat.completions` or `messages`.")
+    provider: Name = Field(description="The upstream that was called.")
     price_provider: Name | None = Field(
         default=None, description="Provider id in the price catalogue, where it differs from `provider`."
     )
     requested_model: Name
-    served_model: Name
+    served_model: Name = Field(description="As the provider's answer states it; this one is priced.")
     usage: Usage
     billing: BillingTerms
     lease: LeaseUse | None = None
     streamed: bool = False
-    latency_ms: Annotated[int, Field(ge=0)] = 0
-    ttft_ms: Annotated[int, Field(ge=0)] | None = None
-    status: Annotated[int, Field(ge=0, le=599)] = 200
-    outcome: Literal["success", "provider_error", "client_disconnected", "timeout", "unreachable", "recovered"] = (
-        "success"
+    latency_ms: Annotated[int, Field(ge=0)] = Field(default=0, description="From dispatch to the answer's end.")
+    ttft_ms: Annotated[int, Field(ge=0)] | None = Field(default=None, description="From dispatch to the first token.")
+    status: Annotated[int, Field(ge=0, le=599)] = Field(
+        default=200, description="The provider's HTTP status; 0 if it gave none."
+    )
+    outcome: Literal["success", "provider_error", "client_disconnected", "timeout", "unreachable", "recovered"] = Field(
+        default="success", description="`recovered`: charged from the journal after a crash."
     )
     error_class: Name | None = None
-    cache_hit: Literal["none", "gateway", "caller"] = "none"
+    cache_hit: Literal["none", "gateway", "caller"] = Field(
+        default="none", description="Whose response cache answered, if one did."
+    )
     complexity: Literal["simple", "medium", "complex"] | None = None
     category: Name | None = None
-    route: Name | None = None
+    route: Name | None = Field(default=None, description="What the router decided, and why.")
 
 
 class SuspenseReason(StrEnum):
@@ -124,19 +129,25 @@ class UsagePriced(CloudEvent):
     attempt_id: UUID
     request_id: UUID
     kind: Literal["charge", "correction"] = "charge"
-    occurred_at: AwareDatetime
-    priced_at: AwareDatetime
+    occurred_at: Instant
+    priced_at: Instant
     principal: Principal
     session: Name | None = None
     feature: Name | None = None
     provider: Name
     model: Name
     cost_nano_usd: SignedNano | None
-    billed_nano: SignedNano | None
+    billed_nano: SignedNano | None = Field(description="Nano-units of `currency`; null while in suspense.")
     currency: Currency
-    price_version: Name | None
+    price_version: Name | None = Field(description="The price row or the seed that priced it.")
     requests: int = 1
-    tokens: int = 0
+    tokens: int = Field(default=0, description="All buckets together.")
     usage_source: Literal["reported", "estimated", "worst_case"]
     lease: LeaseUse | None = None
     suspense: SuspenseReason | None = None
+
+    @model_validator(mode="after")
+    def _priced_or_in_suspense(self) -> Self:
+        if (self.billed_nano is None) == (self.suspense is None):
+            raise ValueError("either billed_nano is set or suspense says why it is not")
+        return self

@@ -4,17 +4,9 @@ from collections.abc import Iterable, Iterator
 from decimal import Decimal
 from typing import Annotated, Final, Literal, TypeAlias
 
-from pydantic import (
-    AwareDatetime,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    ValidationInfo,
-    WithJsonSchema,
-    field_validator,
-)
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
+from farebox.decimals import AsText
 from farebox.pricing.rates import BASE, PARENT, REQUEST, TOOL, Rates, Steps, ladder, scaled
 from farebox.pricing.usage import BUCKETS, MAX_COUNT
 
@@ -26,21 +18,7 @@ MAX_USD_A_CALL: Final = Decimal(1000)
 
 _DECIMAL: Final = r"^[0-9]{1,12}(\.[0-9]{1,18})?$"
 
-
-def _only_text(value: object) -> object:
-    if isinstance(value, Decimal):
-        value = format(value, "f")
-    if not isinstance(value, str):
-        raise ValueError("a price is a decimal string, never a float")  # noqa: TRY004 - pydantic reports ValueError
-    return value
-
-
-Usd = Annotated[
-    Decimal,
-    BeforeValidator(_only_text),
-    Field(ge=0, max_digits=30, decimal_places=18),
-    WithJsonSchema({"type": "string", "pattern": _DECIMAL}),
-]
+Usd = Annotated[Decimal, Field(ge=0, max_digits=30, decimal_places=18), AsText(_DECIMAL)]
 Name = Annotated[str, Field(min_length=1, max_length=256)]
 UnitRates: TypeAlias = dict[str, Usd]
 """USD for `per` units, by unit: a token bucket, `request`, or `tool:<name>`."""
