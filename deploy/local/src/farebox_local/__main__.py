@@ -73,7 +73,7 @@ def _up(folder: Path) -> None:
             print(f"Starting Farebox in {folder}", flush=True)
             stack.up()
             key = demo.seed(stack.around)
-            demo.traffic(stack.around.url("gateway"), key, _show_progress)
+            _show_traffic(stack.around.url("gateway"), key)
             _print_summary(stack.describe(key), folder, time.monotonic() - started)
             while True:
                 time.sleep(_WATCH_EVERY_S)
@@ -101,6 +101,14 @@ def _stopping_on_signals() -> Iterator[None]:
 def _ignore_signals() -> None:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def _show_traffic(gateway_url: str, key: str) -> None:
+    """A refused demo call is shown; what was started stays up to be looked at."""
+    try:
+        demo.traffic(gateway_url, key, _show_progress)
+    except StackError as error:
+        print(f"\n  {error}", flush=True)
 
 
 def _show_progress(done: int) -> None:

@@ -4,8 +4,6 @@ import asyncio
 import fcntl
 import json
 import os
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -14,6 +12,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from farebox import topics
+from farebox.postgres import MigrationFailed, migrate
 from farebox_local.databases import SERVICES_WITH_TABLES, create_database, create_role, create_schema, role_of
 from farebox_local.errors import PartFailed, StackRunning
 from farebox_local.kafka import Kafka
@@ -21,9 +20,8 @@ from farebox_local.parts import Part, mail_part, provider_part, webhooks_part
 from farebox_local.ports import KeptPorts
 from farebox_local.postgres import GivenPostgres, Postgres
 from farebox_local.process import end_leftover, end_noted, note_of
-from farebox_local.services import DATABASE, SERVICES, Surroundings, service_part, settings, write_routes
+from farebox_local.services import DATABASE, SERVICES, Surroundings, service_part, write_routes
 
-_MIGRATED_WITHIN_S = 60.0
 _SERVERS = ("postgres", "kafka")
 _SINKS = ("provider", "mail", "webhooks")
 
@@ -74,14 +72,17 @@ class Stack:
 
         Raises MissingTool, or PartFailed with the name of the part; `down` is to be called all the same.
         """
-        with self._step("PostgreSQL, Kafka, mail, webhooks, demo provider"):
-            self._start_together((*_SERVERS, *_SINKS))
-        with self._step("schemas, topics"):
-            asyncio.run(_create_schemas(self.around))
-            self._migrate(meanwhile=lambda: _create_topics(self.around.kafka_bootstrap))
+        with self._step("PostgreSQL, schemas"):
+            self._spawn((*_SERVERS, *_SINKS))
+            self._wait_ready(("postgres",))
+            asyncio.run(_prepare_database(self.around))
+        with self._step("Kafka, topics, mail, webhooks, demo provider"):
+            self._wait_ready((*_SERVERS, *_SINKS))
+            asyncio.run(topics.create(self.around.kafka_bootstrap, replication=1))
         with self._step(", ".join(self._services)):
             write_routes(self.around)
-            self._start_together(self._services)
+            self._spawn(self._services)
+            self._wait_ready(self._services)
 
     def down(self) -> None:
         """Stop in order: gateways, the other services, sinks and provider, servers last."""
@@ -96,7 +97,8 @@ class Stack:
 
     def start(self, name: str) -> None:
         """Start one part that was stopped or killed, and wait until it is ready."""
-        self._start_together((name,))
+        self._spawn((name,))
+        self._wait_ready((name,))
 
     def stop(self, name: str) -> None:
         """Stop one part gracefully."""
@@ -172,31 +174,17 @@ class Stack:
         self._parts["postgres"] = server = Postgres(self.folder, settings=plan.postgres_settings)
         return server, bootstrap
 
-    def _start_together(self, names: Iterable[str]) -> None:
-        parts = [self._parts[name] for name in names if name in self._parts]
-        for part in parts:
+    def _spawn(self, names: Iterable[str]) -> None:
+        for part in self._running_here(names):
             part.spawn()
-        for part in parts:
+
+    def _wait_ready(self, names: Iterable[str]) -> None:
+        for part in self._running_here(names):
             part.wait_ready()
 
-    def _migrate(self, *, meanwhile: Callable[[], None]) -> None:
-        """Run the services' migrations beside each other, and something else meanwhile."""
-        running = {
-            service: subprocess.Popen(
-                [sys.executable, "-m", service, "--migrate"],
-                env=settings(self.around, service, service),
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                text=True,
-            )
-            for service in SERVICES_WITH_TABLES
-            if service in self._services
-        }
-        meanwhile()
-        for service, migration in running.items():
-            output, _ = migration.communicate(timeout=_MIGRATED_WITHIN_S)
-            if migration.returncode != 0:
-                raise PartFailed(service, "its migrations failed", output[-4000:])
+    def _running_here(self, names: Iterable[str]) -> list[Part]:
+        """The parts of those names, without servers that run elsewhere."""
+        return [self._parts[name] for name in names if name in self._parts or name not in _SERVERS]
 
     @contextmanager
     def _step(self, what: str) -> Iterator[None]:
@@ -251,14 +239,16 @@ def _end_leftovers(folder: Path) -> bool:
     return any(ended)
 
 
-async def _create_schemas(around: Surroundings) -> None:
+async def _prepare_database(around: Surroundings) -> None:
+    """A role and a schema for each service, up to date: what `python -m <service> --migrate` does, in one process."""
     admin = around.postgres.dsn()
     await create_database(admin, DATABASE)
     for service in SERVICES_WITH_TABLES:
         role = role_of(service)
-        await create_role(admin, role, service, around.secrets.of(role))
+        password = around.secrets.of(role)
+        await create_role(admin, role, service, password)
         await create_schema(around.postgres.dsn(DATABASE), service, role)
-
-
-def _create_topics(bootstrap: str) -> None:
-    asyncio.run(topics.create(bootstrap, replication=1))
+        try:
+            await migrate(around.postgres.dsn(DATABASE, role, password), schema=service, package=service)
+        except MigrationFailed as error:
+            raise PartFailed(service, f"its migrations failed: {error}") from error
