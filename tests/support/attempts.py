@@ -20,10 +20,16 @@ HALF_A_THOUSAND = Usage(input=500, output=500)
 """At GPT-4o's 2.50 and 10 USD a million: 0.00625 USD (PROFILES.md, pay-per-use)."""
 
 
+def id_made_at(instant: datetime) -> UUID:
+    """A UUIDv7 as if made at this instant."""
+    milliseconds = (instant - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(milliseconds=1)
+    return UUID(int=milliseconds << 80 | new_id().int & (1 << 80) - 1)
+
+
 def attempt(id_: UUID | None = None, **changes: Any) -> RequestCompleted:
     """One successful call of GPT-4o by Alice, started when its id was made."""
     attempt_id = id_ or new_id()
-    started_at = instant_of(attempt_id) if attempt_id.version == 7 else datetime.now(UTC)
+    started_at = changes.get("started_at") or instant_of(attempt_id)
     fields: dict[str, Any] = {
         "attempt_id": attempt_id,
         "request_id": new_id(),
