@@ -1,12 +1,14 @@
 from standardwebhooks import Webhook
 
+from farebox.events import BalanceChanged
 from farebox.ids import new_id
-from farebox.kafka import Producer
+from farebox.kafka import Message, Producer
 from notifier.app import consuming
-from support.alerts import crossed, message
+from support.alerts import crossed, message, state
 from support.eventually import eventually
 from support.notifying import notifier_settings, open_notifying
 from support.receivers import Hook, Inbox
+from support.records import read
 from support.topic import create_topics
 
 
@@ -40,5 +42,5 @@ async def test_what_is_no_alert_goes_to_the_dead_letters_and_the_rest_goes_on(
         async with consuming(settings, notifying.pool, notifying.worker, topic=topic, group_id=topic):
             await producer.send(records, timeout_s=20)
             await eventually(lambda: len(inbox.mails) == 1)
-            dead = [letter.headers["farebox_reason"] for letter in await dead_letters(kafka, topic, 2)]
-    assert dead == [b"not_an_event", b"unexpected_type"]
+    dead = await read(kafka, f"{topic}.dead", 2)
+    assert [letter.headers["farebox-dead-reason"] for letter in dead] == [b"not_an_event", b"unexpected_type"]

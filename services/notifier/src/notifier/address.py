@@ -6,10 +6,10 @@ resolved a second time, so a name server that changes its answer in between gain
 
 import asyncio
 import socket
-from collections.abc import Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
-from typing import Final, Protocol
+from typing import Final, TypeAlias
 
 from notifier.errors import AddressRefused
 
@@ -33,10 +33,8 @@ _NOT_PUBLIC: Final = tuple(
 """What `is_global` of some Python versions lets through, or what is public by number and private by use."""
 
 
-class Resolver(Protocol):
-    """Names to addresses; the system's own outside tests."""
-
-    async def __call__(self, host: str, port: int) -> Sequence[Address]: ...
+Resolver: TypeAlias = Callable[[str, int], Awaitable[Sequence[Address]]]
+"""Host and port to addresses; the system's own outside tests. Raises OSError."""
 
 
 @dataclass(frozen=True, slots=True)

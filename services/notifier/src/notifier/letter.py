@@ -67,9 +67,9 @@ def letter(
     mail["From"] = Address(display_name=name, addr_spec=address)
     mail["To"] = tuple(Address(addr_spec=recipient) for recipient in recipients)
     mail["Subject"] = message.subject
-    mail["Content-Language"] = message.language
     mail["Auto-Submitted"] = "auto-generated"
     mail["X-Auto-Response-Suppress"] = "All"
     mail.set_content(text(message), cte="quoted-printable")
     mail.add_alternative(html(message), subtype="html", cte="quoted-printable")
+    mail["Content-Language"] = message.language  # last: an alternative takes earlier Content- headers into its part
     return mail

@@ -6,7 +6,6 @@ from datetime import datetime
 from decimal import ROUND_HALF_EVEN, Decimal
 from enum import StrEnum
 from typing import Final, assert_never
-from urllib.parse import quote
 from uuid import UUID
 
 from farebox.events import (
@@ -80,18 +79,20 @@ def compose(alert: Alert, *, event_id: UUID, occurred_at: datetime, console_url:
     """
     texts = Catalogue(alert.locale)
     budget = alert.budget
-    account = one_line(budget.account.name, _NAME_MAX) or budget.account.id
+    account = one_line(budget.account.name, _NAME_MAX) or one_line(budget.account.id, _NAME_MAX)
     name = one_line(budget.budget_name, _NAME_MAX) or str(budget.budget_id)
-    label = texts.text("label.test") if test else _label(alert, texts)
+    label = _label(alert, texts)
     kind = _kind(alert)
     names = {
         "account": account,
         "budget": name,
         "threshold": _threshold(alert, texts),
         "percent": texts.ratio(budget.percent_spent),
-        "label": label,
     }
-    short = names | {"budget": one_line(name, _SUBJECT_NAME_MAX)}
+    short = names | {
+        "budget": one_line(name, _SUBJECT_NAME_MAX),
+        "label": texts.text("label.test") if test else label,
+    }
     return Message(
         language=texts.language,
         tone=_tone(alert),
@@ -103,8 +104,8 @@ def compose(alert: Alert, *, event_id: UUID, occurred_at: datetime, console_url:
         amounts=_amounts(budget, texts),
         facts=_facts(budget, account, occurred_at, texts),
         actions_title=texts.text("action.title"),
-        actions=_actions(budget, texts) if is_urgent(alert) else (),
-        link=f"{console_url.rstrip('/')}/budgets/{quote(str(budget.budget_id))}",
+        actions=_actions(alert, texts),
+        link=f"{console_url.rstrip('/')}/budgets/{budget.budget_id}",
         link_text=texts.text("page.button"),
         footer=(texts.text("page.why", account=account), texts.text("page.zone", zone=texts.zone), str(event_id)),
         test_note=texts.text("page.test") if test else None,
@@ -234,10 +235,15 @@ def _resets(budget: BudgetState, texts: Catalogue) -> str:
     return texts.time(budget.window.end) if budget.window.end else texts.text("resets.never")
 
 
-def _actions(budget: BudgetState, texts: Catalogue) -> tuple[str, ...]:
+def _actions(alert: Alert, texts: Catalogue) -> tuple[str, ...]:
+    if not is_urgent(alert):
+        return ()
     actions = [texts.text(f"action.{name}") for name in ("review", "raise", "optimise")]
-    if budget.mode == "hard" and budget.window.end:
-        actions.append(texts.text("action.refused_until", time=texts.time(budget.window.end)))
-    elif budget.mode == "hard":
-        actions.append(texts.text("action.refused_until_raised"))
+    if alert.budget.mode == "hard":
+        refused = "soon_refused" if isinstance(alert, ThresholdCrossed) else "refused"
+        actions.append(_refused(refused, alert.budget.window.end, texts))
     return tuple(actions)
+
+
+def _refused(name: str, end: datetime | None, texts: Catalogue) -> str:
+    return texts.text(f"action.{name}_until", time=texts.time(end)) if end else texts.text(f"action.{name}")
