@@ -15,21 +15,19 @@ from gateway.call import Call
 PRIMING_TOKENS: Final = 16
 """What a provider adds to any prompt. The framing of messages is outweighed by that of their JSON, which is counted."""
 
-_PLAIN_TIERS: Final[frozenset[str | None]] = frozenset({None, "default", "standard", "standard_only"})
+_PLAIN_TIERS: Final = frozenset({"default", "standard", "standard_only"})
 _UNCACHED_TEXT: Final[frozenset[Bucket]] = TEXT_BUCKETS - {"cache_write_5m", "cache_write_1h"}
 
 
 class Reason(StrEnum):
     """Why a call is refused, in the order in which reasons are looked for."""
 
-    MODEL_NOT_FOUND = "model_not_found"
     MODEL_NOT_ALLOWED = "model_not_allowed"
     MODEL_NOT_PRICED = "model_not_priced"
     BUDGET_EXCEEDED = "budget_exceeded"
     INSUFFICIENT_BALANCE = "insufficient_balance"
     QUOTA_EXCEEDED = "quota_exceeded"
     BUDGET_UNAVAILABLE = "budget_unavailable"
-    JOURNAL_UNAVAILABLE = "journal_unavailable"
 
 
 class Amount(NamedTuple):
@@ -64,6 +62,7 @@ class Estimate:
 
     bounds: Bounds
     usage: Usage
+    usage_json: bytes
     cost_nano_usd: int
     amount: Amount
 
@@ -88,8 +87,9 @@ def _exposure(limits: Bounds) -> Exposure:
     """A provider writes its cache only where asked; a tier above the standard one is served only where asked."""
     tier = limits.service_tier
     buckets = ALL_BUCKETS if limits.has_media else TEXT_BUCKETS if limits.writes_cache else _UNCACHED_TEXT
-    tiers = frozenset[str]() if tier in _PLAIN_TIERS else None if tier == "auto" else frozenset((tier,))
-    return Exposure(buckets=buckets, service_tiers=tiers)
+    if tier is None or tier in _PLAIN_TIERS:
+        return Exposure(buckets=buckets, service_tiers=frozenset())
+    return Exposure(buckets=buckets, service_tiers=None if tier == "auto" else frozenset((tier,)))
 
 
 @lru_cache(maxsize=8192)
@@ -101,7 +101,7 @@ def estimate(rates: Rates, fx_rate: Decimal, limits: Bounds) -> Estimate | Unpri
         return charge
     money = convert(charge.cost_nano_usd, fx_rate)
     tokens = limits.input + limits.output * limits.choices
-    return Estimate(limits, usage, charge.cost_nano_usd, Amount(money, 1, tokens))
+    return Estimate(limits, usage, usage.model_dump_json().encode(), charge.cost_nano_usd, Amount(money, 1, tokens))
 
 
 def clamped(rates: Rates, fx_rate: Decimal, limits: Bounds, room: Amount, least_output: int) -> Estimate | None:

@@ -6,7 +6,9 @@
     │   └── JournalFull     the disk takes no more; nothing may be dispatched that is not written down
     ├── Invalid
     │   └── BadCall         a model call that no provider would take (400, 413, 415)
+    │       └── ModelNotFound   no upstream serves it (404)
     ├── Unauthenticated
+    │   ├── NoKey           the request shows no key
     │   └── UnknownKey      the budget service does not know the key, or it is revoked
     ├── Fenced              a newer process claimed this gateway's name: this one may admit nothing more
     ├── JournalLocked       another process writes this journal
@@ -42,6 +44,19 @@ class BadCall(Invalid):
         self.param = param
         self.http_status = status
         self.reason = code
+
+
+class ModelNotFound(BadCall):
+    """Models are what the routes file lists."""
+
+    def __init__(self, model: str) -> None:
+        super().__init__(f"The model `{model}` does not exist here.", param="model", status=404, code="model_not_found")
+
+
+class NoKey(Unauthenticated):
+    """Neither `Authorization: Bearer …` nor `x-api-key: …`."""
+
+    code = "missing_api_key"
 
 
 class UnknownKey(Unauthenticated):

@@ -1,7 +1,7 @@
 """The journal: every attempt is on local disk before it is sent, and until Kafka has its event.
 
-Written with one `write` a record and without fsync: what the process wrote survives its SIGKILL. A machine lost with its
-disk loses its journal, and its leases stay escrowed for that reason (DESIGN §4).
+Written with one `write` a record and without fsync: what the process wrote survives its SIGKILL. A machine lost with
+its disk loses its journal, and its leases stay escrowed for that reason (DESIGN §4).
 """
 
 import contextlib
@@ -20,11 +20,11 @@ from gateway import metrics
 from gateway.errors import JournalFull, JournalLocked
 from gateway.leases import Total
 from gateway.record import (
-    Attempt,
+    Entry,
     Kind,
-    attempt_line,
-    attempt_of,
     checkpoint_line,
+    entry_line,
+    entry_of,
     epoch_line,
     lease_line,
     published_line,
@@ -94,16 +94,16 @@ class Journal:
         self._epoch = epoch
         self._before = None
 
-    def intent(self, attempt: Attempt) -> Place:
+    def intent(self, entry: Entry) -> Place:
         """An attempt is about to be sent. Raises JournalFull, and then it must not be."""
-        place = self._append(attempt_line(Kind.INTENT, attempt))
+        place = self._append(entry_line(Kind.INTENT, entry))
         self._segments[place.segment].unfinished += 1
         return place
 
-    def completed(self, attempt: Attempt, intent: Place | None) -> Place | None:
+    def completed(self, entry: Entry, intent: Place | None) -> Place | None:
         """How it ended. Where the disk takes no more, the intent stands; a crash would then charge the worst case."""
         try:
-            place = self._append(attempt_line(Kind.COMPLETED, attempt))
+            place = self._append(entry_line(Kind.COMPLETED, entry))
         except JournalFull:
             return intent
         self._segments[place.segment].unfinished += 1
@@ -121,10 +121,10 @@ class Journal:
                 self._segments[place.segment].unfinished -= 1
         self._sweep()
 
-    def attempt(self, place: Place) -> Attempt:
+    def entry(self, place: Place) -> Entry:
         """Read a record back. Raises OSError, record.Damaged."""
         _, payload = read(os.pread(self._segments[place.segment].file, place.length, place.offset))
-        return attempt_of(payload)
+        return entry_of(payload)
 
     def problems(self) -> list[str]:
         """Why nothing can be written at the moment; tries again before it says so."""
@@ -229,9 +229,9 @@ class Journal:
         )
 
     def _complete(self, replay: Replay, id_: UUID, intent: Place) -> tuple[UUID, Place]:
-        attempt = self.attempt(intent)
-        replay.spend(attempt.lease_id, attempt.amount)
-        place = self.completed(attempt, intent)
+        entry = self.entry(intent)
+        replay.spend(entry.lease_id, entry.amount)
+        place = self.completed(entry, intent)
         return id_, place or intent
 
     def _moved(self, id_: UUID, place: Place, damaged: dict[int, str]) -> tuple[UUID, Place]:

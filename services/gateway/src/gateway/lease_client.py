@@ -13,7 +13,6 @@ from farebox.clock import Clock
 from farebox.ids import new_id
 from farebox.kafka.backoff import Backoff
 from farebox.leasing import (
-    Amounts,
     Attributes,
     GrantAnswer,
     GrantRequest,
@@ -75,7 +74,14 @@ class LeaseClient:
     """`run` keeps the gateway in touch with the budget service until it is cancelled."""
 
     def __init__(
-        self, service: BudgetService, *, instance: str, leases: Leases, policies: Policies, journal: Journal, clock: Clock
+        self,
+        service: BudgetService,
+        *,
+        instance: str,
+        leases: Leases,
+        policies: Policies,
+        journal: Journal,
+        clock: Clock,
     ) -> None:
         self._service = service
         self._instance = instance
@@ -129,7 +135,7 @@ class LeaseClient:
         if flight := self._flights.get(key):
             flight.waiting += 1
             answer = await asyncio.shield(flight.done)
-            return answer if answer.refusal and flight.least.within(least) else None
+            return answer if ask.pool and answer.refusal and flight.least.within(least) else None
         flight = self._flights[key] = _Flight(least)
         try:
             answer = await self._asked(ask, key)
@@ -237,12 +243,7 @@ class LeaseClient:
         attempt = 0
         while True:
             try:
-                while len(reports) > REPORTS_MAX:
-                    part = tuple(reports[:REPORTS_MAX])
-                    await self._service.heartbeat(
-                        Heartbeat(gateway_id=self._instance, epoch=max(1, last_epoch), reports=part)
-                    )
-                    del reports[:REPORTS_MAX]
+                await self._report_early(reports, last_epoch)
                 answer = await self._service.start(
                     StartRequest(gateway_id=self._instance, last_epoch=last_epoch, reports=tuple(reports))
                 )
@@ -257,6 +258,16 @@ class LeaseClient:
                 metrics.BUDGET_REACHABLE.set(1)
                 log.info("epoch_claimed", epoch=answer.epoch, old_leases=len(recovered.leases))
                 return
+
+    async def _report_early(self, reports: list[LeaseReport], last_epoch: int) -> None:
+        """Send what one message cannot hold as heartbeats of the old epoch, and leave the rest in the list."""
+        while len(reports) > REPORTS_MAX:
+            part = tuple(reports[:REPORTS_MAX])
+            with contextlib.suppress(Fenced):  # then the service has a newer epoch, and suspends what is not reported
+                await self._service.heartbeat(
+                    Heartbeat(gateway_id=self._instance, epoch=max(1, last_epoch), reports=part)
+                )
+            del reports[:REPORTS_MAX]
 
     async def _beat(self) -> int:
         """One heartbeat; returns the number of leases it reported."""
@@ -290,11 +301,7 @@ class LeaseClient:
 def _closing(total: Total) -> LeaseReport:
     """The last word about a lease of a process that is no more: what it did not spend, it returns."""
     returned = {share.budget_id: max(0, share.granted - total.spent[share.measure]) for share in total.shares}
-    return LeaseReport(lease_id=total.lease_id, spent=_wire(total.spent), returned=returned)
-
-
-def _wire(amount: Amount) -> Amounts:
-    return amounts(amount)
+    return LeaseReport(lease_id=total.lease_id, spent=amounts(total.spent), returned=returned)
 
 
 def _need(estimate: Estimate | None) -> Need:

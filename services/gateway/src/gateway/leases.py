@@ -4,8 +4,9 @@ A lease is granted once and never grows. Of every share:
 
     available = granted − returned − Σ reserves under way − Σ settled
 
-A call reserves its worst case in one lease, in all measures or none, and settles for what it used. What is not needed any
-more (a lease closed because it is old, idle, recalled or too small) is returned; `returned` and `spent` only grow.
+A call reserves its worst case in one lease, in all measures or none, and settles for what it used. What is not
+needed any more (a lease closed because it is old, idle, recalled or too small) is returned. `returned` and `spent` only
+grow.
 Instants are seconds on a monotonic clock, given as arguments.
 """
 
@@ -25,6 +26,7 @@ AHEAD_S: Final = 5
 """Seconds of recent spending that a lease is asked for."""
 LOW_S: Final = 1
 """A pool with less than so many seconds of recent spending is renewed before it is empty."""
+LOOK_S: Final = 0.1
 IDLE_S: Final = 5.0
 """A pool that nobody drew on for so long gives all of it back."""
 CALLS_AHEAD: Final = 4
@@ -88,7 +90,7 @@ class _Pool:
     spent_at_grant: Amount = NOTHING
     granted_at: float = 0.0
     used_at: float = 0.0
-    waiting: int = 0
+    looked_at: float = 0.0
 
 
 class Report(NamedTuple):
@@ -184,10 +186,14 @@ class Leases:
         return Amount(*(calls * n + h + b for n, h, b in zip(need, held, burn, strict=True)))
 
     def is_low(self, key: PoolKey, now: float) -> bool:
-        """Whether less is left than is spent in LOW_S: time to renew, while calls still find room."""
+        """Whether less is left than is spent in LOW_S: time to renew, while calls still find room.
+
+        Says so at most every LOOK_S.
+        """
         pool = self._pools.get(key)
-        if pool is None or not pool.leases:
+        if pool is None or not pool.leases or now < pool.looked_at + LOOK_S:
             return False
+        pool.looked_at = now
         burn = self._burn(pool, now, LOW_S)
         room = [sum(parts) for parts in zip(*(lease.room for lease in pool.leases), strict=True)]
         return any(left < spent for left, spent in zip(room, burn, strict=True))

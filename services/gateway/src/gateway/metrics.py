@@ -35,5 +35,7 @@ RECOVERED: Final = Counter("farebox_gateway_recovered", "Attempts charged at wor
 UNPUBLISHED: Final = Gauge("farebox_gateway_unpublished_events", "Events that Kafka does not have yet.")
 DEAD: Final = Counter("farebox_gateway_dead_events", "Events too large for Kafka, put on the dead-letter topic.")
 CATALOGUE_SKIPPED: Final = Counter(
-    "farebox_gateway_broadcast_skipped", "Records of the compacted topics that were not understood.", ["topic", "reason"]
+    "farebox_gateway_broadcast_skipped",
+    "Records of the compacted topics that were not understood.",
+    ["topic", "reason"],
 )

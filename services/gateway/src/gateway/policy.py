@@ -60,7 +60,7 @@ class Known:
     """One key's policy. `pool` is set where every call of the key has the same hard budgets."""
 
     path: tuple[str, ...]
-    subject: bytes
+    subject: str
     org: str
     viewer_account: str
     principal_json: bytes
@@ -123,7 +123,7 @@ class Policies:
         life_s = min(policy.fresh_for_ms / 1000, self._fresh_s)
         known = Known(
             path=principal.path(),
-            subject=principal.subject().encode(),
+            subject=principal.subject(),
             org=principal.org,
             viewer_account=principal.user or principal.team or principal.org,
             principal_json=principal.model_dump_json().encode(),

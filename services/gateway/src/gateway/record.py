@@ -6,6 +6,8 @@
     intent       an attempt is about to be sent: its reserve, and the event to publish should nobody see its end
     completed    how it ended; takes the intent's place
     published    Kafka has these attempts' events
+
+A line of any other kind, or one whose checksum is wrong, is damage.
 """
 
 from binascii import crc32
@@ -36,8 +38,8 @@ KINDS: Final[dict[bytes, Kind]] = {kind.value.encode(): kind for kind in Kind}
 
 
 @dataclass(frozen=True, slots=True)
-class Attempt:
-    """One attempt as intents and completions carry it.
+class Entry:
+    """What an intent or a completion says of its attempt.
 
     `amount` is the reserve of an intent and the settled amount of a completion; `key` is the Kafka key, `time` the
     RFC 3339 instant of its end (of its start, in an intent), `event` the JSON of its RequestCompleted.
@@ -55,14 +57,14 @@ class Damaged(ValueError):
     """A line that was not written by this module as it stands."""
 
 
-def attempt_line(kind: Kind, attempt: Attempt) -> bytes:
+def entry_line(kind: Kind, entry: Entry) -> bytes:
     payload = {
-        "attempt": attempt.id,
-        "lease": attempt.lease_id,
-        "amount": attempt.amount,
-        "key": attempt.key,
-        "time": attempt.time,
-        "event": orjson.Fragment(attempt.event),
+        "attempt": entry.id,
+        "lease": entry.lease_id,
+        "amount": [*entry.amount],
+        "key": entry.key,
+        "time": entry.time,
+        "event": orjson.Fragment(entry.event),
     }
     return _line(kind, payload)
 
@@ -95,10 +97,10 @@ def read(line: bytes) -> tuple[Kind, Any]:
         raise Damaged(str(error)) from error
 
 
-def attempt_of(payload: dict[str, Any]) -> Attempt:
-    """An attempt from its JSON."""
+def entry_of(payload: dict[str, Any]) -> Entry:
+    """An entry from its JSON."""
     lease = payload["lease"]
-    return Attempt(
+    return Entry(
         id=UUID(payload["attempt"]),
         lease_id=None if lease is None else UUID(lease),
         amount=Amount(*payload["amount"]),
@@ -115,7 +117,11 @@ def total_of(payload: dict[str, Any]) -> Total:
 
 
 def _total(total: Total) -> dict[str, object]:
-    return {"lease": total.lease_id, "shares": total.shares, "spent": total.spent}
+    return {
+        "lease": total.lease_id,
+        "shares": [[*share] for share in total.shares],
+        "spent": [*total.spent],
+    }
 
 
 def _line(kind: Kind, payload: object) -> bytes:

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from gateway.admission import Amount
 from gateway.leases import Total
-from gateway.record import Damaged, Kind, attempt_of, read, total_of
+from gateway.record import Damaged, Kind, entry_of, read, total_of
 
 
 class Place(NamedTuple):
@@ -62,10 +62,10 @@ class Replay:
             case Kind.INTENT:
                 self.intents[UUID(payload["attempt"])] = place
             case Kind.COMPLETED:
-                attempt = attempt_of(payload)
-                self.intents.pop(attempt.id, None)
-                self.completions[attempt.id] = place
-                self.spend(attempt.lease_id, attempt.amount)
+                entry = entry_of(payload)
+                self.intents.pop(entry.id, None)
+                self.completions[entry.id] = place
+                self.spend(entry.lease_id, entry.amount)
             case Kind.PUBLISHED:
                 for each in payload["attempts"]:
                     self.completions.pop(UUID(each), None)

@@ -23,10 +23,23 @@ _NULL_AT_END: Final = b',"usage":null}'
 class Relay:
     """One stream. `feed` and `finish` return what goes to the caller, in order.
 
-    `strips_usage` takes out what the gateway alone had asked for: the closing usage event and the null fields before it.
+    `usage` is the newest object seen, `is_final` whether it is the whole answer's. `strips_usage`
+    takes out what the gateway alone had asked for: the closing usage event and the null fields before it.
     """
 
-    __slots__ = ("_dropping", "_kept", "_kept_bytes", "_rest", "bytes_seen", "dialect", "model", "strips_usage", "tier", "usage")
+    __slots__ = (
+        "_dropping",
+        "_kept",
+        "_kept_bytes",
+        "_rest",
+        "bytes_seen",
+        "dialect",
+        "is_final",
+        "model",
+        "strips_usage",
+        "tier",
+        "usage",
+    )
 
     def __init__(self, dialect: Dialect, *, strips_usage: bool) -> None:
         self.dialect = dialect
@@ -34,6 +47,7 @@ class Relay:
         self.model: str | None = None
         self.tier: str | None = None
         self.usage: dict[str, Any] | None = None
+        self.is_final = False
         self.bytes_seen = 0
         self._rest = b""
         self._dropping = False
@@ -90,7 +104,7 @@ class Relay:
         self._learn(data)
         if "usage" in data:
             if isinstance(data["usage"], dict):
-                self.usage = data["usage"]
+                self.usage, self.is_final = data["usage"], True
             if self.strips_usage:
                 return self._stripped(data, line)
         return line
@@ -117,6 +131,7 @@ class Relay:
             self._learn(message)
         usage = message.get("usage") if isinstance(message, dict) else data.get("usage")
         if isinstance(usage, dict):
+            self.is_final = data.get("type") == "message_delta"
             self.usage = {**(self.usage or {}), **{k: v for k, v in usage.items() if v is not None}}
 
 

@@ -111,7 +111,9 @@ def read(path: Path) -> Directory:
     problems: list[str] = []
     upstreams = [Upstream(config, _secret(config, problems)) for config in configs]
     names = [config.name for config in configs]
-    problems += [f"FAREBOX_ROUTES: upstream {name} is listed twice" for name in {n for n in names if names.count(n) > 1}]
+    problems += [
+        f"FAREBOX_ROUTES: upstream {name} is listed twice" for name in {n for n in names if names.count(n) > 1}
+    ]
     if problems:
         raise Invalid(problems)
     return Directory(upstreams)

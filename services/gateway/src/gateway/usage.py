@@ -30,7 +30,11 @@ def from_openai(usage: object, service_tier: object = None) -> Usage | None:
         cached = inside.get("cached_tokens")
         if cached is None:
             cached = usage.get("prompt_cache_hit_tokens")  # DeepSeek
-        read, written, heard = _count(cached), _count(inside.get("cache_write_tokens")), _count(inside.get("audio_tokens"))
+        read, written, heard = (
+            _count(cached),
+            _count(inside.get("cache_write_tokens")),
+            _count(inside.get("audio_tokens")),
+        )
         thought, spoken = _count(outside.get("reasoning_tokens")), _count(outside.get("audio_tokens"))
         return _usage(
             {

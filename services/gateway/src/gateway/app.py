@@ -1,0 +1,203 @@
+"""Composition root: the only module that knows all the others."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Coroutine, Sequence
+from typing import Any
+
+import httpx
+import structlog
+from starlette.routing import BaseRoute
+
+from farebox import topics
+from farebox.clock import SystemClock
+from farebox.events import AccountPolicyChanged, Undecodable, decode
+from farebox.http import api, health_routes, ops
+from farebox.kafka import Broadcast, Producer, Record, alive, unready
+from farebox.pricing import Catalogue
+from farebox.process import serve
+from gateway import metrics, proxy, upstreams
+from gateway.attempts import Attempts
+from gateway.budget_service import BudgetService
+from gateway.dispatch import Dispatch, Limits
+from gateway.door import Door
+from gateway.journal import Journal
+from gateway.lease_client import LeaseClient
+from gateway.leases import Leases
+from gateway.policy import Policies
+from gateway.prices import Prices
+from gateway.proxy import Proxy
+from gateway.publisher import Publisher
+from gateway.reservation import Reservations
+from gateway.routes import routes
+from gateway.settings import GatewaySettings
+from gateway.transport import AiohttpTransport
+from gateway.upstreams import Dialect, Directory
+
+log = structlog.get_logger()
+
+FLUSH_S = 10.0
+"""How long the end of the process waits for Kafka; what it has not then, the journal keeps."""
+
+
+class Gateway:
+    """Everything one process holds, put together but not started. Raises Invalid, JournalLocked, JournalFull."""
+
+    def __init__(self, settings: GatewaySettings) -> None:
+        self.settings = settings
+        self.clock = SystemClock()
+        self.directory: Directory = upstreams.read(settings.routes)
+        self.secret = settings.service_secret.get_secret_value()
+        self.leases = Leases()
+        self.policies = Policies(fresh_s=settings.policy_fresh_s, stale_s=settings.policy_stale_s)
+        self.prices = Prices(Catalogue())
+        self.journal = Journal(
+            settings.journal,
+            segment_bytes=settings.journal_segment_bytes,
+            limit_bytes=settings.journal_limit_bytes,
+            totals=self.leases.totals,
+        )
+        self.producer = Producer(settings.kafka_bootstrap, client_id=f"gateway-{settings.instance}")
+        self.publisher = Publisher(self.producer, self.journal)
+        self.budget = BudgetService(str(settings.budget_url), secret=self.secret, clock=self.clock)
+        self.client = LeaseClient(
+            self.budget,
+            instance=settings.instance,
+            leases=self.leases,
+            policies=self.policies,
+            journal=self.journal,
+            clock=self.clock,
+        )
+        self.reservations = Reservations(
+            policies=self.policies,
+            leases=self.leases,
+            client=self.client,
+            prices=self.prices,
+            clock=self.clock,
+            max_tokens_default=settings.max_tokens_default,
+            media_tokens=settings.media_tokens,
+        )
+        self.attempts = Attempts(
+            leases=self.leases,
+            journal=self.journal,
+            publisher=self.publisher,
+            prices=self.prices,
+            clock=self.clock,
+        )
+
+    async def learn(self, records: Sequence[Record]) -> None:
+        """Records of both compacted topics: prices, and accounts whose policy has changed."""
+        await self.prices.learn([record for record in records if record.topic == topics.PRICE_CATALOGUE.name])
+        for record in records:
+            if record.topic == topics.ACCOUNT_POLICY.name and record.value is not None:
+                self._policy_changed(record)
+
+    def _policy_changed(self, record: Record) -> None:
+        try:
+            event = decode(headers=record.headers, value=record.value).event
+        except Undecodable as error:
+            metrics.CATALOGUE_SKIPPED.labels(record.topic, error.reason).inc()
+            log.error("policy_record_skipped", offset=record.offset, reason=error.reason)
+            return
+        if isinstance(event, AccountPolicyChanged):
+            revoked = event.status == "revoked"
+            self.policies.changed(event.account_id, revoked=revoked, now=self.clock.monotonic())
+
+
+async def run(settings: GatewaySettings) -> None:
+    """Until SIGTERM. Alive without Kafka and the budget service, ready with both."""
+    gateway = Gateway(settings)
+    recovered = gateway.journal.recovered
+    metrics.RECOVERED.inc(recovered.charged_at_worst)
+    log.info(
+        "journal_replayed",
+        epoch=recovered.epoch,
+        leases=len(recovered.leases),
+        unpublished=len(recovered.unpublished),
+        charged_at_worst=recovered.charged_at_worst,
+        whole=recovered.is_whole,
+    )
+    listening = Broadcast(
+        settings.kafka_bootstrap,
+        topics.PRICE_CATALOGUE.name,
+        topics.ACCOUNT_POLICY.name,
+        client_id=f"gateway-{settings.instance}",
+        handle=gateway.learn,
+    )
+    async with contextlib.AsyncExitStack() as stack:
+        stack.callback(gateway.journal.close)
+        transport = await stack.enter_async_context(AiohttpTransport(connections=settings.upstream_connections))
+        stack.push_async_callback(gateway.budget.close)
+        forwarding = await stack.enter_async_context(proxy.client())
+        await stack.enter_async_context(gateway.producer)
+        publishing = await stack.enter_async_context(_running("publisher", gateway.publisher.run()))
+        stack.push_async_callback(gateway.publisher.flush, FLUSH_S)
+        stack.push_async_callback(gateway.client.stop)
+        beating = await stack.enter_async_context(_running("heartbeat", gateway.client.run()))
+        await stack.enter_async_context(listening)
+
+        def live() -> list[str]:
+            ended = [f"{task.get_name()}: its task has ended" for task in (publishing, beating) if task.done()]
+            return ended + alive(gateway.producer, listening, gateway.client) + gateway.journal.problems()
+
+        async def ready() -> list[str]:
+            return unready(listening, gateway.client)
+
+        health = health_routes(live=live, ready=ready)
+        served = [*health, *_routes(gateway, transport, forwarding)]
+        await serve(settings, api=api(served, secret=gateway.secret), ops=ops(health))
+
+
+def _routes(gateway: Gateway, transport: AiohttpTransport, forwarding: httpx.AsyncClient) -> Sequence[BaseRoute]:
+    settings = gateway.settings
+    limits = Limits(settings.answer_limit_bytes, settings.drain_s, settings.drain_bytes)
+    dispatch = Dispatch(
+        transport=transport,
+        attempts=gateway.attempts,
+        leases=gateway.leases,
+        clock=gateway.clock,
+        limits=limits,
+    )
+
+    def door(dialect: Dialect) -> Door:
+        return Door(
+            dialect,
+            directory=gateway.directory,
+            reservations=gateway.reservations,
+            dispatch=dispatch,
+            policies=gateway.policies,
+            clock=gateway.clock,
+            body_limit_bytes=settings.body_limit_bytes,
+            max_tokens_limit=settings.max_tokens_limit,
+        )
+
+    services = {
+        "budget": str(settings.budget_url),
+        "metering": str(settings.metering_url),
+        "notifier": str(settings.notifier_url),
+    }
+    return routes(
+        {"/v1/chat/completions": door("openai"), "/v1/messages": door("anthropic")},
+        directory=gateway.directory,
+        reservations=gateway.reservations,
+        prices=gateway.prices,
+        proxy=Proxy(
+            services,
+            secret=gateway.secret,
+            admin_token=settings.admin_token.get_secret_value(),
+            reservations=gateway.reservations,
+            clock=gateway.clock,
+            client=forwarding,
+        ),
+    )
+
+
+@contextlib.asynccontextmanager
+async def _running(name: str, work: Coroutine[Any, Any, None]) -> AsyncIterator[asyncio.Task[None]]:
+    """A task for as long as the block lasts."""
+    task = asyncio.create_task(work, name=name)
+    try:
+        yield task
+    finally:
+        task.cancel()
+        await asyncio.wait([task])

@@ -1,0 +1,137 @@
+"""An attempt in the books: its intent before it is sent, its settlement and its event when it has ended."""
+
+from dataclasses import dataclass
+from datetime import timedelta
+from uuid import UUID
+
+import structlog
+
+from farebox.clock import Clock
+from farebox.ids import new_id
+from gateway import metrics
+from gateway.admission import Amount, actual
+from gateway.completion import Outcome, event_json
+from gateway.errors import JournalFull
+from gateway.journal import Journal
+from gateway.leases import Leases
+from gateway.prices import Prices
+from gateway.publisher import Publisher
+from gateway.record import Entry
+from gateway.replay import Place
+from gateway.reservation import Reservation
+
+log = structlog.get_logger()
+
+
+@dataclass(slots=True, eq=False)
+class Attempt:
+    """One attempt under way. `started` is on the monotonic clock."""
+
+    id: UUID
+    request_id: UUID
+    reservation: Reservation
+    started: float
+    intent: Place | None
+    is_over: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """What an attempt cost: nano-USD, and nano-units of the billing currency. None where it has no price."""
+
+    cost_nano_usd: int | None
+    billed_nano: int | None
+
+
+class Attempts:
+    """The one place where leases, journal and publisher learn of an attempt, in this order."""
+
+    def __init__(self, *, leases: Leases, journal: Journal, publisher: Publisher, prices: Prices, clock: Clock) -> None:
+        self._leases = leases
+        self._journal = journal
+        self._publisher = publisher
+        self._prices = prices
+        self._clock = clock
+
+    def begin(self, reservation: Reservation) -> Attempt:
+        """Write the intent. Raises JournalFull where a hard budget needs it written; the reserve is released then."""
+        id_, request_id = new_id(), new_id()
+        worst = reservation.estimate
+        lost = Outcome(worst.usage, reservation.call.model, 0, "recovered")
+        event = event_json(
+            id_,
+            request_id,
+            reservation,
+            lost,
+            completed_at=reservation.at,
+            latency_ms=0,
+            usage_json=worst.usage_json,
+        )
+        try:
+            intent = self._journal.intent(
+                self._entry(id_, reservation, worst.amount, reservation.at.isoformat(), event)
+            )
+        except JournalFull:
+            if reservation.hold is not None:
+                self._leases.void(reservation.hold)
+                raise
+            intent = None
+        return Attempt(id_, request_id, reservation, self._clock.monotonic(), intent)
+
+    def end(self, attempt: Attempt, outcome: Outcome) -> Settled:
+        """Settle, journal, publish. A second time changes nothing."""
+        if attempt.is_over:
+            return Settled(None, None)
+        attempt.is_over = True
+        reservation = attempt.reservation
+        settled, amount = self._price(reservation, outcome)
+        if reservation.hold is not None and not self._leases.settle(reservation.hold, amount):
+            metrics.RESERVE_EXCEEDED.labels(reservation.upstream.name).inc()
+            log.error("reserve_exceeded", attempt=str(attempt.id), reserve=reservation.hold.amount, actual=amount)
+        elapsed_s = self._clock.monotonic() - attempt.started
+        completed_at = reservation.at + timedelta(seconds=elapsed_s)
+        event = event_json(
+            attempt.id,
+            attempt.request_id,
+            reservation,
+            outcome,
+            completed_at=completed_at,
+            latency_ms=int(elapsed_s * 1000),
+        )
+        entry = self._entry(attempt.id, reservation, amount, completed_at.isoformat(), event)
+        self._publisher.add(entry, self._journal.completed(entry, attempt.intent))
+        self._count(reservation, outcome, elapsed_s)
+        return settled
+
+    def _price(self, reservation: Reservation, outcome: Outcome) -> tuple[Settled, Amount]:
+        """At the served model's rates, as metering will. What has no price keeps its whole reserve."""
+        rates = reservation.rates
+        call, known = reservation.call, reservation.known
+        if outcome.served_model != call.model:
+            provider = reservation.upstream.provider
+            rates = self._prices.rates(provider, outcome.served_model, reservation.at, known.org) or rates
+        priced = actual(rates, known.terms.fx_rate, outcome.usage)
+        if priced is None:
+            metrics.UNPRICED.inc()
+            return Settled(None, None), reservation.estimate.amount
+        cost, amount = priced
+        return Settled(cost, amount.money), amount
+
+    def _entry(self, id_: UUID, reservation: Reservation, amount: Amount, time: str, event: bytes) -> Entry:
+        hold = reservation.hold
+        return Entry(
+            id=id_,
+            lease_id=hold.lease.id if hold else None,
+            amount=amount,
+            key=reservation.known.subject,
+            time=time,
+            event=event,
+        )
+
+    def _count(self, reservation: Reservation, outcome: Outcome, elapsed_s: float) -> None:
+        upstream = reservation.upstream.name
+        metrics.ATTEMPTS.labels(upstream, outcome.name).inc()
+        metrics.ATTEMPT_SECONDS.labels(upstream).observe(elapsed_s)
+        metrics.USAGE_SOURCE.labels(outcome.usage.source).inc()
+        if outcome.ttft_ms is not None:
+            metrics.FIRST_BYTE_SECONDS.labels(upstream).observe(outcome.ttft_ms / 1000)

@@ -1,0 +1,313 @@
+"""One attempt from end to end: out to the provider, its answer back to the caller, its usage into the books."""
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+import orjson
+import structlog
+from starlette.types import Receive, Send
+
+from farebox.clock import Clock
+from farebox.pricing import Usage, UsageSource
+from gateway.attempts import Attempt, Attempts, Settled
+from gateway.call import Headers
+from gateway.completion import Outcome, OutcomeName
+from gateway.errors import Stage, UpstreamFailed
+from gateway.leases import Leases
+from gateway.refusals import UPSTREAM_LOCKED_OUT, Refusal, decimal_text, upstream_failed
+from gateway.reservation import Reservation
+from gateway.streams import Relay
+from gateway.transport import Answer, Transport
+from gateway.upstreams import Upstream
+from gateway.usage import NOTHING, estimated, from_anthropic, from_openai, tokens_of
+
+log = structlog.get_logger()
+
+_PATHS: Final = {"openai": "/chat/completions", "anthropic": "/messages"}
+_NORMALISE: Final = {"openai": from_openai, "anthropic": from_anthropic}
+_PASSED_BACK: Final = ("content-type", "retry-after", "x-request-id", "request-id", "x-should-retry")
+_OUTCOMES: Final[Mapping[Stage, OutcomeName]] = {
+    Stage.NOT_SENT: "unreachable",
+    Stage.SENT: "provider_error",
+    Stage.TIMED_OUT: "timeout",
+}
+
+RawHeaders = list[tuple[bytes, bytes]]
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Bounds on what is read from providers."""
+
+    answer_bytes: int
+    drain_s: float
+    drain_bytes: int
+
+
+class Dispatch:
+    """Sends admitted calls. Whatever happens on the way, every attempt that was begun is ended."""
+
+    def __init__(
+        self, *, transport: Transport, attempts: Attempts, leases: Leases, clock: Clock, limits: Limits
+    ) -> None:
+        self._transport = transport
+        self._attempts = attempts
+        self._leases = leases
+        self._clock = clock
+        self._limits = limits
+
+    async def run(self, reservation: Reservation, headers: Headers, receive: Receive, send: Send) -> None:
+        """Answer the caller. Raises JournalFull before anything was sent."""
+        attempt = self._attempts.begin(reservation)
+        call, upstream = reservation.call, reservation.upstream
+        try:
+            body = call.sent(
+                output_limit=reservation.estimate.bounds.output, limit_field=upstream.config.output_limit_field
+            )
+            try:
+                passed_on = _forwarded(upstream, headers, attempt)
+                answer = await self._transport.send(upstream, _PATHS[call.dialect], body, passed_on)
+            except UpstreamFailed as error:
+                await self._failed(attempt, error, send)
+                return
+            try:
+                if answer.status >= 300:
+                    await self._refused(attempt, answer, send)
+                elif answer.headers.get("content-type", "").startswith("text/event-stream"):
+                    await self._stream(attempt, answer, receive, send)
+                else:
+                    await self._whole(attempt, answer, send)
+            finally:
+                answer.close()
+        finally:
+            if not attempt.is_over:  # cancelled at the end of grace, or a defect: it was sent, so it may be billed
+                self._attempts.end(attempt, self._lost(attempt, "cut"))
+
+    async def _whole(self, attempt: Attempt, answer: Answer, send: Send) -> None:
+        """A JSON answer, read to its end before the caller gets any of it."""
+        try:
+            body = await answer.read(self._limits.answer_bytes)
+        except UpstreamFailed as error:
+            await self._failed(attempt, error, send)
+            return
+        call = attempt.reservation.call
+        data = _parsed(body)
+        model = data.get("model")
+        usage = _NORMALISE[call.dialect](data.get("usage"), data.get("service_tier"))
+        if usage is None:
+            usage = self._guess(attempt, tokens_of(len(body)))
+        served = model if isinstance(model, str) and 0 < len(model) <= 256 else call.model
+        settled = self._attempts.end(attempt, Outcome(usage, served, answer.status))
+        await _send(send, answer.status, self._headers(attempt, answer, settled, len(body)), body)
+
+    async def _stream(self, attempt: Attempt, answer: Answer, receive: Receive, send: Send) -> None:
+        call = attempt.reservation.call
+        relay = Relay(call.dialect, strips_usage=call.is_streamed and not call.wants_usage)
+        await send(
+            {
+                "type": "http.response.start",
+                "status": answer.status,
+                "headers": self._headers(attempt, answer, None, None),
+            }
+        )
+        passage = _Passage(self._limits, self._clock.monotonic)
+        watch = asyncio.create_task(passage.watch(receive))
+        failure: UpstreamFailed | None = None
+        try:
+            failure = await passage.carry(relay, answer, send, attempt.reservation.upstream.config.timeout_s)
+        finally:
+            watch.cancel()
+            settled = self._attempts.end(attempt, self._streamed(attempt, relay, passage, answer.status, failure))
+        await passage.close(_ending(attempt, settled, failure), send)
+
+    def _streamed(
+        self, attempt: Attempt, relay: Relay, passage: "_Passage", status: int, failure: UpstreamFailed | None
+    ) -> Outcome:
+        call = attempt.reservation.call
+        usage = _NORMALISE[call.dialect](relay.usage, relay.tier)
+        if usage is None:
+            usage = self._guess(attempt, relay.guessed_output())
+        elif not relay.is_final:
+            output = min(max(usage.output, relay.guessed_output()), attempt.reservation.estimate.usage.output_total)
+            usage = usage.model_copy(update={"output": output, "source": UsageSource.ESTIMATED})
+        outcome = Outcome(usage, relay.model or call.model, status)
+        if passage.first_byte_at is not None:
+            outcome = replace(outcome, ttft_ms=int((passage.first_byte_at - attempt.started) * 1000))
+        if passage.caller_is_gone:
+            return replace(outcome, name="client_disconnected")
+        if failure is not None:
+            return replace(outcome, name=_OUTCOMES[failure.stage], error_class=failure.stage.value)
+        return outcome
+
+    async def _refused(self, attempt: Attempt, answer: Answer, send: Send) -> None:
+        """The provider said no: nothing was used. Its own words go back, unless they are about our credentials."""
+        try:
+            body = await answer.read(self._limits.answer_bytes)
+        except UpstreamFailed as error:
+            body = b""
+            log.warning("upstream_error_unread", upstream=attempt.reservation.upstream.name, error=str(error))
+        model, status = attempt.reservation.call.model, answer.status
+        outcome = Outcome(NOTHING, model, status, "provider_error", f"http_{status}")
+        settled = self._attempts.end(attempt, outcome)
+        if status in (401, 403) or status < 400:
+            log.error("upstream_refuses_us", upstream=attempt.reservation.upstream.name, status=status)
+            await self._answer(attempt, UPSTREAM_LOCKED_OUT, send)
+            return
+        await _send(send, status, self._headers(attempt, answer, settled, len(body)), body)
+
+    async def _failed(self, attempt: Attempt, error: UpstreamFailed, send: Send) -> None:
+        """No answer: free of charge if it was never sent, the worst case if it may have been worked on."""
+        log.warning("upstream_failed", upstream=attempt.reservation.upstream.name, stage=error.stage, error=str(error))
+        if error.stage is Stage.NOT_SENT:
+            outcome = Outcome(NOTHING, attempt.reservation.call.model, 0, "unreachable", error.stage.value)
+        else:
+            outcome = replace(self._lost(attempt, error.stage.value), name=_OUTCOMES[error.stage])
+        self._attempts.end(attempt, outcome)
+        await self._answer(attempt, upstream_failed(error.stage), send)
+
+    def _lost(self, attempt: Attempt, error_class: str) -> Outcome:
+        reservation = attempt.reservation
+        return Outcome(reservation.estimate.usage, reservation.call.model, 0, "provider_error", error_class)
+
+    def _guess(self, attempt: Attempt, output_tokens: int) -> Usage:
+        reservation = attempt.reservation
+        return estimated(
+            input_tokens=tokens_of(len(reservation.call.raw)),
+            output_tokens=output_tokens,
+            worst=reservation.estimate.usage,
+        )
+
+    async def _answer(self, attempt: Attempt, refusal: Refusal, send: Send) -> None:
+        headers = [(b"x-farebox-request-id", str(attempt.request_id).encode())]
+        await answer_refusal(refusal, attempt.reservation.call.dialect, send, headers)
+
+    def _headers(self, attempt: Attempt, answer: Answer, settled: Settled | None, length: int | None) -> RawHeaders:
+        theirs = answer.headers
+        headers = [(name.encode(), theirs[name].encode()) for name in _PASSED_BACK if name in theirs]
+        headers.append((b"x-farebox-request-id", str(attempt.request_id).encode()))
+        if length is None:
+            headers.append((b"cache-control", b"no-cache"))
+        else:
+            headers.append((b"content-length", b"%d" % length))
+        known = attempt.reservation.known
+        if settled is not None and settled.billed_nano is not None:
+            headers.append((b"x-farebox-cost", decimal_text(settled.billed_nano).encode()))
+            headers.append((b"x-farebox-currency", known.terms.currency.encode()))
+        remaining = self._remaining(attempt.reservation)
+        if remaining is not None:
+            headers.append((b"x-farebox-balance-remaining", decimal_text(remaining).encode()))
+        return headers
+
+    def _remaining(self, reservation: Reservation) -> int | None:
+        """Of the tightest money budget: what the budget service said last, and what is still in hand of it."""
+        least: int | None = None
+        hold = reservation.hold
+        for budget in reservation.known.budgets:
+            figures = budget.figures
+            if figures.measure != "money" or figures.mode == "shadow":
+                continue
+            left = figures.limit - figures.spent - figures.held
+            if hold is not None and budget.is_hard:
+                left += self._leases.available(budget.id, hold.lease.pool)
+            left = max(0, left)
+            least = left if least is None else min(least, left)
+        return least
+
+
+class _Passage:
+    """A stream on its way through. When the caller goes, it is read on for its usage, within limits."""
+
+    def __init__(self, limits: Limits, monotonic: Any) -> None:
+        self._limits = limits
+        self._monotonic = monotonic
+        self._timeout: asyncio.Timeout | None = None
+        self._left_bytes = limits.drain_bytes
+        self.caller_is_gone = False
+        self.first_byte_at: float | None = None
+
+    async def watch(self, receive: Receive) -> None:
+        """Until the caller goes."""
+        while (await receive())["type"] != "http.disconnect":
+            pass
+        self.caller_is_gone = True
+        if self._timeout is not None and not self._timeout.expired():
+            until = asyncio.get_running_loop().time() + self._limits.drain_s
+            self._timeout.reschedule(min(self._timeout.when() or until, until))
+
+    async def carry(self, relay: Relay, answer: Answer, send: Send, timeout_s: float) -> UpstreamFailed | None:
+        """Pass everything on; returns what broke it off, if something did."""
+        try:
+            async with asyncio.timeout(timeout_s) as self._timeout:
+                async for chunk in answer.chunks():
+                    if self.first_byte_at is None:
+                        self.first_byte_at = self._monotonic()
+                    await self._pass(relay.feed(chunk), send)
+                    if self.caller_is_gone and not self._goes_on(len(chunk)):
+                        break
+                await self._pass(relay.finish(), send)
+        except UpstreamFailed as error:
+            return error
+        except TimeoutError:
+            return UpstreamFailed(Stage.TIMED_OUT, f"the stream did not end within {timeout_s:g} s")
+        return None
+
+    async def close(self, ending: bytes, send: Send) -> None:
+        if not self.caller_is_gone:
+            await send({"type": "http.response.body", "body": ending, "more_body": False})
+
+    async def _pass(self, data: bytes, send: Send) -> None:
+        if data and not self.caller_is_gone:
+            await send({"type": "http.response.body", "body": data, "more_body": True})
+
+    def _goes_on(self, length: int) -> bool:
+        self._left_bytes -= length
+        return self._left_bytes > 0
+
+
+def _ending(attempt: Attempt, settled: Settled, failure: UpstreamFailed | None) -> bytes:
+    """After the provider's last event: the cost as a comment, or the failure as an event that SDKs raise."""
+    call = attempt.reservation.call
+    if failure is not None:
+        body = upstream_failed(failure.stage).body(call.dialect)
+        event = b"event: error\n" if call.dialect == "anthropic" else b""
+        return b"\n\n" + event + b"data: " + body + b"\n\n"
+    if settled.billed_nano is None:
+        return b""
+    currency = attempt.reservation.known.terms.currency
+    return f": x-farebox-cost {decimal_text(settled.billed_nano)} {currency}\n\n".encode()
+
+
+def _forwarded(upstream: Upstream, headers: Headers, attempt: Attempt) -> dict[str, str]:
+    """What goes to the provider of the caller's headers: those its configuration lists."""
+    config = upstream.config
+    passed_on = {
+        name: value.decode("latin-1") for name in config.forward_headers if (value := headers.get(name.encode()))
+    }
+    if config.send_attempt_id:
+        passed_on["x-farebox-attempt"] = str(attempt.id)
+    if config.dialect == "anthropic" and "anthropic-version" not in passed_on:
+        passed_on["anthropic-version"] = headers.get(b"anthropic-version", b"2023-06-01").decode("latin-1")
+    return passed_on
+
+
+def _parsed(body: bytes) -> Mapping[str, Any]:
+    try:
+        data = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return {}
+    return data if isinstance(data, dict) else {}
+
+
+async def answer_refusal(refusal: Refusal, dialect: Any, send: Send, headers: RawHeaders) -> None:
+    """An error in the caller's dialect."""
+    body = refusal.body(dialect)
+    own = [(name.encode(), value.encode()) for name, value in refusal.headers.items()]
+    fixed = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
+    await _send(send, refusal.status, [*fixed, *own, *headers], body)
+
+
+async def _send(send: Send, status: int, headers: RawHeaders, body: bytes) -> None:
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body, "more_body": False})

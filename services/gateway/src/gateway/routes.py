@@ -1,0 +1,58 @@
+"""The gateway's paths: model calls, the list of models, `/api`."""
+
+from collections.abc import Mapping, Sequence
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Route
+from starlette.types import ASGIApp
+
+from farebox.auth import key_hash
+from farebox.errors import FareboxError
+from farebox.http import JSON
+from gateway import refusals
+from gateway.admission import is_allowed
+from gateway.door import key_of
+from gateway.errors import NoKey
+from gateway.prices import Prices
+from gateway.proxy import Proxy
+from gateway.refusals import Refusal
+from gateway.reservation import Reservations
+from gateway.upstreams import Directory
+
+_METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE"]
+
+
+def routes(
+    doors: Mapping[str, ASGIApp], *, directory: Directory, reservations: Reservations, prices: Prices, proxy: Proxy
+) -> Sequence[BaseRoute]:
+    """`doors` are the endpoints of model calls by path."""
+
+    async def models(request: Request) -> Response:
+        shown = key_of(dict(request.headers.raw))
+        try:
+            if shown is None:
+                raise NoKey("send your API key as `Authorization: Bearer …`")
+            known = await reservations.known(key_hash(shown))
+        except FareboxError as error:
+            return _refused(refusals.of(error))
+        priced = [(u.provider, prices.models(u.provider, known.org)) for u in directory.upstreams]
+        terms = known.terms
+        rows = [
+            {"id": model, "object": "model", "created": 0, "owned_by": owner}
+            for model, owner in directory.models(priced)
+            if is_allowed(model, terms.allowed_models, terms.blocked_models)
+        ]
+        return JSON({"object": "list", "data": rows})
+
+    hot = [Route(path, door, methods=["POST"]) for path, door in doors.items()]
+    return [
+        *hot,
+        Route("/v1/models", models, methods=["GET"]),
+        Route("/api/{path:path}", proxy.__call__, methods=_METHODS),
+    ]
+
+
+def _refused(refusal: Refusal) -> Response:
+    headers = {**refusal.headers, "content-type": "application/json"}
+    return Response(refusal.body("openai"), refusal.status, headers)
