@@ -1,6 +1,6 @@
 """The whole of Farebox for end-to-end tests: real servers, all four services, sinks and demo provider."""
 
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
@@ -21,9 +21,9 @@ def stack(server_folder: Path) -> Iterator[Stack]:
 
 
 @pytest.fixture
-def farebox(stack: Stack) -> Iterator[Farebox]:
+async def farebox(stack: Stack) -> AsyncIterator[Farebox]:
     """The running stack as its users see it. The provider's bill begins with the test, its defaults end with it."""
     farebox = Farebox(stack)
     yield farebox
     farebox.provider.reset()
-    farebox.admin.close()
+    await farebox.close()

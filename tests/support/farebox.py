@@ -44,6 +44,13 @@ class Farebox:
         self.provider = DemoProvider(stack.around.url("provider"))
         self.mail = MailSink(stack.around.url("mail"), stack.around.port("smtp"))
         self.webhooks = WebhookSink(stack.around.url("webhooks"))
+        self._callers: list[openai.AsyncOpenAI] = []
+
+    async def close(self) -> None:
+        """Close every connection that was made here."""
+        self.admin.close()
+        for caller in self._callers:
+            await caller.close()
 
     # What an administrator does
 
@@ -80,7 +87,9 @@ class Farebox:
     def openai(self, tenant: Tenant, **options: Any) -> openai.AsyncOpenAI:
         """The official SDK, pointed here by base URL and key, and nothing else."""
         options = {"max_retries": 0, "timeout": TIMEOUT_S} | options
-        return openai.AsyncOpenAI(base_url=f"{self.gateway_url}/v1", api_key=tenant.api_key, **options)
+        caller = openai.AsyncOpenAI(base_url=f"{self.gateway_url}/v1", api_key=tenant.api_key, **options)
+        self._callers.append(caller)
+        return caller
 
     # What auditors compare
 

@@ -167,9 +167,10 @@ def _up_in_background(folder: Path) -> None:
 
 
 def _show_more(log: Path, shown: int) -> int:
-    text = log.read_text(errors="replace")
-    print(text[shown:], end="", flush=True)
-    return len(text)
+    output = log.read_bytes()  # not as text, which would make lines of the progress bar's steps
+    sys.stdout.buffer.write(output[shown:])
+    sys.stdout.buffer.flush()
+    return len(output)
 
 
 def _down(folder: Path) -> None:
