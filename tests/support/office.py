@@ -15,6 +15,7 @@ from budget.leases import Leases
 from budget.routes import routes
 from budget.routes.office import Office
 from budget.store import Store
+from farebox import outbox
 from farebox.auth import Caller, Role, key_hash, sign
 from farebox.events import Envelope, LeaseUse, Principal, UsagePriced
 from farebox.http import api
@@ -146,8 +147,8 @@ class BudgetOffice:
     async def told(self, topic: str = "budget.events") -> list[tuple[str, Any]]:
         """What the outbox holds for a topic: type and event."""
         async with session(self.pool) as connection:
-            rows = await connection.fetch("SELECT value, headers FROM outbox WHERE topic = $1 ORDER BY seq", topic)
-        return [(bytes(row["headers"]).decode(errors="replace"), orjson.loads(row["value"])) for row in rows]
+            messages = await outbox.waiting(connection, topic)
+        return [((dict(m.headers)["ce_type"] or b"").decode(), orjson.loads(m.value or b"")) for m in messages]
 
 
 def record(event: UsagePriced) -> Record:

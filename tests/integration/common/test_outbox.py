@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 import pytest
 
 from farebox.kafka import Message, Producer, Undelivered
+from farebox.kafka.batch import Batch
 from farebox.outbox import Backlog, Relay, backlog, enqueue
 from farebox.postgres import Pool, open_pool, transaction
 from support.eventually import eventually
@@ -39,8 +40,8 @@ class Unreliable(Producer):
         super().__init__(bootstrap, client_id="unreliable")
         self.failures = failures
 
-    async def send(self, messages: Sequence[Message], timeout_s: float) -> None:
-        await super().send(messages, timeout_s)
+    async def send_batches(self, batches: Sequence[Batch], timeout_s: float) -> None:
+        await super().send_batches(batches, timeout_s)
         if self.failures:
             self.failures -= 1
             raise Undelivered("the acknowledgement was lost")
@@ -77,7 +78,7 @@ async def test_tombstones_are_relayed_as_null(pool: Pool, producer: Producer, ka
 async def test_messages_of_a_key_keep_their_order_over_claims_and_relays(
     pool: Pool, producer: Producer, kafka: str, source: str
 ) -> None:
-    first, second = (Relay(pool, producer, schema=SCHEMA, claim_messages_max=7) for _ in range(2))
+    first, second = (Relay(pool, producer, schema=SCHEMA, claim_bytes_max=1) for _ in range(2))
     async with first, second:
         for n in range(40):
             await put(pool, numbered(source, 5, first=5 * n))
@@ -111,8 +112,8 @@ async def test_relay_killed_between_publish_and_delete_publishes_again(
     published = asyncio.Event()
 
     class Killed(Producer):
-        async def send(self, messages: Sequence[Message], timeout_s: float) -> None:
-            await super().send(messages, timeout_s)
+        async def send_batches(self, batches: Sequence[Batch], timeout_s: float) -> None:
+            await super().send_batches(batches, timeout_s)
             published.set()
             await asyncio.Event().wait()
 

@@ -13,21 +13,25 @@ import asyncio
 import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import Final, Self
 
 import orjson
 import structlog
 from prometheus_client import Counter, Gauge
 
 from farebox.kafka.backoff import Backoff
-from farebox.kafka.producer import MessageTooLarge, Producer
+from farebox.kafka.batch import Batch, pack, unpack
+from farebox.kafka.producer import Producer, too_large
 from farebox.kafka.record import Message
 from farebox.postgres import Connection, Pool, Queries, session, transaction
+from farebox.topics import ALL
 
 log = structlog.get_logger()
 
-CLAIM_MESSAGES_MAX: Final = 5_000
+CLAIM_BATCHES_MAX: Final = 1_000
+CLAIM_BYTES_MAX: Final = 8_000_000
 POLL_S: Final = 0.5
 """Between looks at an outbox that nobody has woken the relay for."""
 BUSY_RETRY_S: Final = 0.05
@@ -41,21 +45,45 @@ RETRY: Final = Backoff(base_s=0.1, cap_s=10.0)
 DEPTH: Final = Gauge("farebox_outbox_depth_messages", "Messages waiting in the outbox.", ["schema"])
 OLDEST: Final = Gauge("farebox_outbox_oldest_age_seconds", "Age of the oldest waiting message.", ["schema"])
 RELAYED: Final = Counter("farebox_outbox_relayed_messages", "Messages published and removed.", ["schema"])
-BURIED: Final = Counter("farebox_outbox_buried_messages", "Messages that Kafka cannot take.", ["schema", "reason"])
+BURIED: Final = Counter("farebox_outbox_buried_messages", "Messages that Kafka cannot take.", ["reason"])
+
+TOO_LARGE: Final = "too_large"
 
 _SQL: Final = Queries.load("farebox")
+_PARTITIONS: Final = {topic.name: topic.partitions for topic in ALL}
+"""What batches are made for; the producer makes them again where the broker has another number."""
 
 
 async def enqueue(connection: Connection, messages: Sequence[Message]) -> None:
-    """Store messages for publication, in this order, inside the caller's transaction. One statement, however many."""
-    if messages:
+    """Store messages for publication inside the caller's transaction; those of a key in this order. One statement.
+
+    A message over Kafka's limit goes to `outbox_dead` instead, with its reason: it must not undo the caller's effect.
+    """
+    if not messages:
+        return
+    if large := too_large(messages):
+        await _bury(connection, large)
+        messages = [message for message in messages if message not in large]
+    partitions = {message.topic: _PARTITIONS.get(message.topic, 1) for message in messages}
+    batches = pack(messages, partitions)
+    await connection.execute(
+        _SQL["outbox_enqueue"],
+        [batch.topic for batch in batches],
+        [batch.partition for batch in batches],
+        [batch.partitions for batch in batches],
+        [batch.messages for batch in batches],
+        [batch.data for batch in batches],
+    )
+
+
+async def _bury(connection: Connection, messages: Sequence[Message]) -> None:
+    for message in messages:
+        headers = [(name, value and value.decode("latin-1")) for name, value in message.headers]
         await connection.execute(
-            _SQL["outbox_enqueue"],
-            [m.topic for m in messages],
-            [m.key for m in messages],
-            [m.value for m in messages],
-            [_packed_headers(m) for m in messages],
+            _SQL["outbox_bury"], message.topic, message.key, message.value, orjson.dumps(headers).decode(), TOO_LARGE
         )
+        BURIED.labels(TOO_LARGE).inc()
+        log.error("outbox_message_buried", topic=message.topic, key=message.key, reason=TOO_LARGE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,19 +102,23 @@ async def backlog(pool: Pool) -> Backlog:
     return Backlog(row["depth"], row["oldest_age_s"])
 
 
+async def waiting(connection: Connection, topic: str) -> list[Message]:
+    """A topic's messages that are not relayed yet, those of a key in order; for a look into an outbox that is stuck."""
+    rows = await connection.fetch(_SQL["outbox_waiting"], topic)
+    return [message for row in rows for message in unpack(Batch(*row))]
+
+
 class Relay:
     """Publishes a schema's outbox. One per replica may run; one at a time does the work.
 
     Entering starts it in the background, and it goes on through the loss of Kafka, of PostgreSQL, or of both.
     """
 
-    def __init__(
-        self, pool: Pool, producer: Producer, *, schema: str, claim_messages_max: int = CLAIM_MESSAGES_MAX
-    ) -> None:
+    def __init__(self, pool: Pool, producer: Producer, *, schema: str, claim_bytes_max: int = CLAIM_BYTES_MAX) -> None:
         self._pool = pool
         self._producer = producer
         self._schema = schema
-        self._claim_messages_max = claim_messages_max
+        self._claim_bytes_max = claim_bytes_max
         self._woken = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
         self._progress_at = 0.0
@@ -139,27 +171,11 @@ class Relay:
         async with transaction(self._pool) as connection:
             if not await connection.fetchval(_SQL["outbox_lead"]):
                 return None
-            rows = await connection.fetch(_SQL["outbox_take"], self._claim_messages_max)
-            rows.sort(key=lambda row: row["seq"])  # RETURNING promises no order
-            if rows:
-                await self._publish(connection, rows)
-        return len(rows)
-
-    async def _publish(self, connection: Connection, rows: list[Any]) -> None:
-        messages = [_message(row) for row in rows]
-        try:
-            await self._producer.send(messages, PUBLISH_TIMEOUT_S)
-        except MessageTooLarge as error:
-            large = set(map(id, error.messages))
-            for row, message in zip(rows, messages, strict=True):
-                if id(message) in large:
-                    await self._bury(connection, row, "too_large")
-            await self._producer.send([m for m in messages if id(m) not in large], PUBLISH_TIMEOUT_S)
-
-    async def _bury(self, connection: Connection, row: Any, reason: str) -> None:
-        await connection.execute(_SQL["outbox_bury"], *row.values(), reason)
-        BURIED.labels(self._schema, reason).inc()
-        log.error("outbox_message_buried", schema=self._schema, topic=row["topic"], seq=row["seq"], reason=reason)
+            rows = await connection.fetch(_SQL["outbox_take"], CLAIM_BATCHES_MAX, self._claim_bytes_max)
+            rows.sort(key=itemgetter("seq"))  # RETURNING promises no order
+            batches = [Batch(*row[1:]) for row in rows]
+            await self._producer.send_batches(batches, PUBLISH_TIMEOUT_S)
+        return sum(batch.messages for batch in batches)
 
     async def _relay(self) -> None:
         faults = 0
@@ -188,23 +204,12 @@ class Relay:
             await asyncio.sleep(BUSY_RETRY_S)
             return 0.0
         RELAYED.labels(self._schema).inc(sent)
-        return 0.0 if sent == self._claim_messages_max else POLL_S
+        return 0.0 if sent else POLL_S
 
     async def _measure(self) -> None:
         while True:
             with contextlib.suppress(Exception):  # the database is away: the last figures stand
-                waiting = await backlog(self._pool)
-                DEPTH.labels(self._schema).set(waiting.depth)
-                OLDEST.labels(self._schema).set(waiting.oldest_age_s)
+                left = await backlog(self._pool)
+                DEPTH.labels(self._schema).set(left.depth)
+                OLDEST.labels(self._schema).set(left.oldest_age_s)
             await asyncio.sleep(BACKLOG_EVERY_S)
-
-
-def _packed_headers(message: Message) -> bytes:
-    return orjson.dumps([[name, None if value is None else value.decode("latin-1")] for name, value in message.headers])
-
-
-def _message(row: Any) -> Message:
-    headers = tuple(
-        (name, None if value is None else value.encode("latin-1")) for name, value in orjson.loads(row["headers"])
-    )
-    return Message(row["topic"], row["key"], row["value"], headers)

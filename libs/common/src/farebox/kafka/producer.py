@@ -1,29 +1,27 @@
 """The producer: confirmed, idempotent, in the order of a key, and never dead for good.
 
-It drives `aiokafka.AIOKafkaProducer` by whole batches: messages are laid into one buffer per partition (murmur2 of the
-key, as every Kafka client does) and one acknowledgement is awaited per buffer instead of one future per message; see
-ADR `kafka-clients`. An idempotent aiokafka producer cannot be used after a refused batch (its sequence numbers have a
-hole, aiokafka #1017), and it never times a batch out, so it is given up for a fresh one when either happens.
+It drives `aiokafka.AIOKafkaProducer` by whole batches: messages are laid into one buffer per partition and one
+acknowledgement is awaited per buffer instead of one future per message; see ADR `kafka-clients`. An idempotent aiokafka
+producer cannot be used after a refused batch (its sequence numbers have a hole, aiokafka #1017), and it never times a
+batch out, so it is given up for a fresh one when either happens.
 """
 
 import asyncio
 import contextlib
-import random
-from collections import Counter, defaultdict, deque
+from collections import Counter, deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
 from types import TracebackType
 from typing import Any, Final, Self
 
 import structlog
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
-from aiokafka.partitioner import murmur2
 
 from farebox.errors import FareboxError, Transient
 from farebox.kafka import metrics
 from farebox.kafka.backoff import Backoff
+from farebox.kafka.batch import BATCH_BYTES_MAX, Batch, arrange
 from farebox.kafka.dead import SUFFIX
 from farebox.kafka.record import Message
 
@@ -33,7 +31,6 @@ MESSAGE_BYTES_MAX: Final = 1_000_000
 """Key, value and headers of one message; the broker's default limit is 1,048,588 with its own framing."""
 DEAD_LETTER_BYTES_MAX: Final = 2_000_000
 """A dead letter carries more headers than its original, which may itself be at the broker's limit."""
-BATCH_BYTES_MAX: Final = 900_000
 REQUEST_TIMEOUT_MS: Final = 10_000
 RECONNECT: Final = Backoff(base_s=0.2, cap_s=5.0)
 CONNECT_TIMEOUT_S: Final = 15.0
@@ -66,7 +63,8 @@ class MessageTooLarge(FareboxError):
 class _Call:
     """One `send`; `done` is cancelled when its time is up."""
 
-    messages: Sequence[Message]
+    parcels: Sequence[Message | Batch]
+    count: int
     done: "asyncio.Future[None]" = field(default_factory=lambda: asyncio.get_running_loop().create_future())
 
 
@@ -116,19 +114,16 @@ class Producer:
 
         Raises Undelivered (not acknowledged within `timeout_s`, or Kafka is away), MessageTooLarge (nothing was sent).
         """
-        if large := [m for m in messages if _size_bytes(m) > _bytes_max(m.topic)]:
+        if large := too_large(messages):
             raise MessageTooLarge(large)
-        if not messages:
-            return
-        topics = Counter(m.topic for m in messages)
-        try:
-            async with asyncio.timeout(timeout_s):
-                await self._deliver(messages, topics)
-        except (KafkaError, TimeoutError, OSError) as error:
-            metrics.UNDELIVERED.labels(self._client_id).inc()
-            raise Undelivered(f"{len(messages)} messages not acknowledged: {error!r}") from error
-        for topic, count in topics.items():
-            metrics.PRODUCED.labels(topic).inc(count)
+        await self._confirmed(messages, Counter(m.topic for m in messages), timeout_s)
+
+    async def send_batches(self, batches: Sequence[Batch], timeout_s: float) -> None:
+        """As `send`, for messages that were laid into batches before."""
+        counts: Counter[str] = Counter()
+        for batch in batches:
+            counts[batch.topic] += batch.messages
+        await self._confirmed(batches, counts, timeout_s)
 
     @property
     def connected(self) -> bool:
@@ -146,12 +141,23 @@ class Producer:
     def unready(self) -> list[str]:
         return [] if self.connected else [f"producer {self._client_id}: not connected to Kafka"]
 
-    async def _deliver(self, messages: Sequence[Message], topics: Iterable[str]) -> None:
+    async def _confirmed(self, parcels: Sequence[Message | Batch], counts: Counter[str], timeout_s: float) -> None:
+        if not parcels:
+            return
+        try:
+            async with asyncio.timeout(timeout_s):
+                await self._deliver(_Call(parcels, counts.total()), topics=counts)
+        except (KafkaError, TimeoutError, OSError) as error:
+            metrics.UNDELIVERED.labels(self._client_id).inc()
+            raise Undelivered(f"{counts.total()} messages not acknowledged: {error!r}") from error
+        for topic, count in counts.items():
+            metrics.PRODUCED.labels(topic).inc(count)
+
+    async def _deliver(self, call: _Call, topics: Iterable[str]) -> None:
         while self._client is None:
             await self._connected.wait()
         for topic in topics:  # here, so that an unknown topic holds up nobody else
             await self._client.partitions_for(topic)
-        call = _Call(messages)
         self._calls.append(call)
         self._called.set()
         await call.done
@@ -223,7 +229,7 @@ class Producer:
                 continue
             self._idle.clear()
             try:
-                await _send_round(client, [m for call in calls for m in call.messages], self._stuck_after_s)
+                await _send_round(client, [p for call in calls for p in call.parcels], self._stuck_after_s)
             except (KafkaError, TimeoutError, OSError) as error:
                 for call in calls:
                     if not call.done.done():
@@ -236,22 +242,22 @@ class Producer:
     def _take(self) -> list[_Call]:
         taken: list[_Call] = []
         messages = 0
-        while self._calls and (not taken or messages + len(self._calls[0].messages) <= ROUND_MESSAGES_MAX):
+        while self._calls and (not taken or messages + self._calls[0].count <= ROUND_MESSAGES_MAX):
             call = self._calls.popleft()
             if not call.done.done():
                 taken.append(call)
-                messages += len(call.messages)
+                messages += call.count
         return taken
 
 
-async def _send_round(client: Any, messages: Sequence[Message], timeout_s: float) -> None:
+async def _send_round(client: Any, parcels: Sequence[Message | Batch], timeout_s: float) -> None:
     """Raises KafkaError when a batch was refused, TimeoutError when one was not acknowledged in time."""
-    partitions = {topic: sorted(await client.partitions_for(topic)) for topic in {m.topic for m in messages}}
-    packed = _pack(client, messages, partitions)
+    partitions = {topic: len(await client.partitions_for(topic)) for topic in {p.topic for p in parcels}}
+    lanes = arrange(parcels, partitions)
     acks: list[asyncio.Future[Any]] = []
     # In turns, because aiokafka takes a partition's next batch only when its last one has left the queue.
-    for turn in range(max(map(len, packed.values()))):
-        for (topic, partition), batches in packed.items():
+    for turn in range(max(map(len, lanes.values()))):
+        for (topic, partition), batches in lanes.items():
             if turn < len(batches):
                 batches[turn].close()  # a closed batch leaves at once
                 acks.append(await client.send_batch(batches[turn], topic, partition=partition))
@@ -272,32 +278,9 @@ async def _abandon(client: Any) -> None:
             await client._sender.close()  # noqa: SLF001 - ends its task
 
 
-def _pack(
-    client: Any, messages: Iterable[Message], partitions: dict[str, list[int]]
-) -> dict[tuple[str, int], list[Any]]:
-    """Lay the messages into batches of at most `max_batch_size` bytes, per partition, in order."""
-    packed: dict[tuple[str, int], list[Any]] = defaultdict(list)
-    chance = random.getrandbits(31)  # keyless messages of one call share a partition: fewer, larger batches
-    for message in messages:
-        choice = partitions[message.topic]
-        hashed = chance if message.key is None else _hash(message.key)
-        batches = packed[message.topic, choice[hashed % len(choice)]]
-        if not batches or not _appended(batches[-1], message):
-            batches.append(client.create_batch())
-            _appended(batches[-1], message)
-    return packed
-
-
-def _appended(batch: Any, message: Message) -> bool:
-    added = batch.append(timestamp=None, key=message.key, value=message.value, headers=list(message.headers))
-    return added is not None
-
-
-@lru_cache(maxsize=65_536)
-def _hash(key: bytes) -> int:
-    """As in Kafka's default partitioner; remembered, because in Python it costs more than the rest of a message."""
-    hashed: int = murmur2(key) & 0x7FFFFFFF
-    return hashed
+def too_large(messages: Iterable[Message]) -> list[Message]:
+    """Those over the limit of their topic."""
+    return [m for m in messages if _size_bytes(m) > _bytes_max(m.topic)]
 
 
 def _size_bytes(message: Message) -> int:
