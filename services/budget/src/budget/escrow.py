@@ -52,6 +52,10 @@ class Room:
         )
         return replace(after, is_over=after.posted + after.escrowed + after.suspended > after.limit)
 
+    def promised(self, amount: int) -> "Room":
+        """The window with a grant in escrow. Leaves `is_over` as it is: the table's CHECK refuses a grant that is wrong."""
+        return replace(self, escrowed=self.escrowed + amount)
+
     def limited(self, limit: int, *, is_hard: bool) -> "Room":
         """The window under another limit; what is out already stays out."""
         return replace(self, limit=limit, is_hard=is_hard).moved()

@@ -123,7 +123,7 @@ class Leases:
                 request.lease_id, request.gateway_id, request.epoch, spot.path[-1].account_id, verdict.amounts, now
             )
             for key, amount in verdict.amounts.items():
-                desk.rooms[key] = desk.rooms[key].moved(escrowed=amount)
+                desk.rooms[key] = desk.rooms[key].promised(amount)
         return verdict
 
 
