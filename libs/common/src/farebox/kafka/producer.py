@@ -1,7 +1,7 @@
 """The producer: confirmed, idempotent, in the order of a key, and never dead for good.
 
 It drives `aiokafka.AIOKafkaProducer` by whole batches: messages are laid into one buffer per partition and one
-acknowledgement is awaited per buffer instead of one future per message; see ADR `kafka-clients`. An idempotent aiokafka
+acknowledgement is awaited per buffer instead of one future per message; see ADR 4. An idempotent aiokafka
 producer cannot be used after a refused batch (its sequence numbers have a hole, aiokafka #1017), and it never times a
 batch out, so it is given up for a fresh one when either happens.
 """

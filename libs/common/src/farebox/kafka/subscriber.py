@@ -1,6 +1,6 @@
 """A subscriber: batches to a handler, at least once, with dead letters, backoff, and a drain before partitions go.
 
-Every trap of FastStream's Kafka subscribers has its guard here; ADR `kafka-clients` lists them.
+Every trap of FastStream's Kafka subscribers has its guard here; ADR 4 says why.
 """
 
 import asyncio
