@@ -1,22 +1,48 @@
 """Metering as tests see it from outside: topics, tables, and replicas to start."""
 
-from contextlib import AbstractAsyncContextManager
+import uuid
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import asyncpg
+import httpx
 from aiokafka import AIOKafkaConsumer, TopicPartition
+from pydantic import SecretStr
 
+from farebox import http
+from farebox.auth import Caller, Role, sign
+from farebox.clock import SystemClock
 from farebox.events import RequestCompleted, UsagePriced, decode
 from farebox.kafka import Message, Producer, Record
 from metering.app import Metering, Names, metering
+from metering.routes import routes
 from metering.settings import Settings
 from support.attempts import message_of
 from support.eventually import eventually
-
-if TYPE_CHECKING:
-    import asyncpg
+from support.topic import create_topics
 
 SEND_TIMEOUT_S = 20.0
+ADMIN = Caller("gateway", Role.PLATFORM_ADMIN)
+
+
+@asynccontextmanager
+async def open_books(kafka: str, dsn: str) -> AsyncIterator["Books"]:
+    """Topics of a test's own on this broker, and metering's database."""
+    mark = uuid.uuid4().hex[:12]
+    names = Names(f"requests.{mark}", f"priced.{mark}", f"prices.{mark}", f"metering.{mark}")
+    settings = Settings(
+        port=0,
+        ops_port=0,
+        kafka_bootstrap=kafka,
+        service_secret=SecretStr("s" * 32),
+        postgres_dsn=SecretStr(dsn),
+    )
+    await create_topics(kafka, {names.requests: 3, f"{names.requests}.dead": 1, names.priced: 3})
+    await create_topics(kafka, {names.prices: 1}, compacted=True)
+    async with Producer(kafka, client_id="test") as producer, asyncpg.create_pool(dsn, min_size=0, max_size=2) as pool:
+        yield Books(settings, names, producer, pool)
 
 
 @dataclass
@@ -26,11 +52,22 @@ class Books:
     settings: Settings
     names: Names
     producer: Producer
-    connection: "asyncpg.Connection[asyncpg.Record]"
+    pool: "asyncpg.Pool[asyncpg.Record]"
 
     def replica(self) -> AbstractAsyncContextManager[Metering]:
         """A replica in this process, at work while entered."""
         return metering(self.settings, self.names)
+
+    def api(self, replica: Metering, who: Caller = ADMIN) -> httpx.AsyncClient:
+        """A client of the replica's API, signed in."""
+        secret = self.settings.service_secret.get_secret_value()
+        app = http.api(routes(replica.store, replica.prices, SystemClock()), secret=secret)
+        token = sign(secret, who, SystemClock().now())
+        return httpx.AsyncClient(
+            transport=httpx.ASGITransport(app=app),
+            base_url="http://metering",
+            headers={"authorization": f"Bearer {token}"},
+        )
 
     async def send(self, *attempts: RequestCompleted) -> None:
         """Publish attempts as the gateway does."""
@@ -39,16 +76,16 @@ class Books:
     async def publish(self, *messages: Message) -> None:
         await self.producer.send(messages, SEND_TIMEOUT_S)
 
-    async def fetch(self, sql: str, *parameters: Any) -> "list[asyncpg.Record]":
-        return await self.connection.fetch(sql, *parameters)
+    async def fetch(self, sql: str, *parameters: Any) -> list[asyncpg.Record]:
+        return await self.pool.fetch(sql, *parameters)
 
     async def value(self, sql: str, *parameters: Any) -> Any:
-        return await self.connection.fetchval(sql, *parameters)
+        return await self.pool.fetchval(sql, *parameters)
 
-    async def entries(self, count: int) -> "list[asyncpg.Record]":
+    async def entries(self, count: int) -> list[asyncpg.Record]:
         """The ledger, once it has this many entries."""
 
-        async def found() -> "list[asyncpg.Record]":
+        async def found() -> list[asyncpg.Record]:
             rows = await self.fetch("SELECT * FROM ledger ORDER BY entry_id")
             assert len(rows) >= count
             return rows
@@ -89,6 +126,14 @@ class Books:
                 for polled in (await consumer.getmany(timeout_ms=100)).values():
                     records += map(Record.of, polled)
         return records
+
+    async def handled(self, count: int) -> None:
+        """Wait until the group has committed this many records."""
+
+        async def done() -> bool:
+            return await self.committed() >= count
+
+        await eventually(done, within_s=30)
 
     async def committed(self) -> int:
         """Records that the group has committed."""

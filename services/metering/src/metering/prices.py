@@ -41,6 +41,11 @@ class Prices:
         """Have this called whenever the book has been replaced."""
         self._on_change.append(call)
 
+    @property
+    def revision(self) -> int | None:
+        """Of the book in use; None before the first."""
+        return None if self._book is None else self._book.revision
+
     async def book(self) -> PriceBook:
         """The price book in use. Raises Transient if none could be read yet: a seed price may be overridden."""
         return self._book or await self.refresh()

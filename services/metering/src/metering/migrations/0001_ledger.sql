@@ -4,8 +4,8 @@
 -- of the ledger: a replay meets its original in the same partition whatever its other fields say.
 CREATE TABLE ledger (
     entry_id       uuid        NOT NULL,
-    made_at        timestamptz NOT NULL CHECK (made_at = uuid_extract_timestamp(entry_id)),
-    kind           text        NOT NULL CHECK (kind IN ('charge', 'correction')),
+    made_at        timestamptz NOT NULL,
+    kind           text        NOT NULL,
     attempt_id     uuid        NOT NULL,
     corrects       uuid,
     request_id     uuid        NOT NULL,
@@ -13,10 +13,10 @@ CREATE TABLE ledger (
     priced_at      timestamptz NOT NULL,
     debit_account  text        NOT NULL,
     credit_account text        NOT NULL,
-    amount_nano    bigint      NOT NULL CHECK (amount_nano >= 0 OR kind = 'correction'),
+    amount_nano    bigint      NOT NULL,
     currency       text        NOT NULL,
-    cost_nano_usd  bigint      NOT NULL CHECK (cost_nano_usd >= 0 OR kind = 'correction'),
-    fx_rate        numeric     NOT NULL CHECK (fx_rate > 0),
+    cost_nano_usd  bigint      NOT NULL,
+    fx_rate        numeric     NOT NULL,
     fx_source      text        NOT NULL,
     fx_date        date        NOT NULL,
     price_version  text        NOT NULL,
@@ -35,8 +35,15 @@ CREATE TABLE ledger (
     -- The event as it was received: every usage bucket, latency, outcome, tags. Never a prompt.
     attempt        text        NOT NULL,
     PRIMARY KEY (entry_id, made_at),
-    CHECK ((kind = 'charge') = (corrects IS NULL)),
-    CHECK (kind = 'correction' OR attempt_id = entry_id)
+    CONSTRAINT instant_is_the_ids CHECK (made_at = uuid_extract_timestamp(entry_id)),
+    CONSTRAINT charge_or_correction CHECK (
+        CASE kind
+            WHEN 'charge' THEN corrects IS NULL AND attempt_id = entry_id AND amount_nano >= 0 AND cost_nano_usd >= 0
+            WHEN 'correction' THEN corrects IS NOT NULL
+            ELSE false
+        END
+    ),
+    CONSTRAINT rate_is_positive CHECK (fx_rate > 0)
 ) PARTITION BY RANGE (made_at);
 
 CREATE INDEX ledger_request ON ledger (request_id);
