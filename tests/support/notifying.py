@@ -2,7 +2,7 @@
 
 import secrets
 from base64 import urlsafe_b64encode
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -12,11 +12,12 @@ from uuid import UUID
 import httpx
 
 from farebox.auth import Caller, Role, sign
-from farebox.events import CloudEvent
+from farebox.events import CloudEvent, value_of
 from farebox.http import api
 from farebox.ids import new_id
 from farebox.kafka import Record, Rejected
 from farebox.postgres import Pool
+from notifier.alert import Alert
 from notifier.app import administration, database, delivering
 from notifier.channel import Kind
 from notifier.handlers import AlertHandler
@@ -24,7 +25,7 @@ from notifier.retry import Schedule
 from notifier.settings import NotifierSettings
 from notifier.store import Store
 from notifier.worker import Worker
-from support.alerts import message
+from support.alerts import enveloped, message
 
 SECRET = "s" * 32
 AT_ONCE = {kind: Schedule((0.0,) * 9) for kind in Kind}
@@ -98,12 +99,12 @@ class Notifying:
 
 @asynccontextmanager
 async def open_notifying(
-    settings: NotifierSettings, *, schedules: dict[Kind, Schedule] | None = None
+    settings: NotifierSettings, *, schedules: Mapping[Kind, Schedule] = AT_ONCE
 ) -> AsyncIterator[Notifying]:
     """A replica on a migrated database; an administrator is signed in."""
     async with AsyncExitStack() as stack:
         pool = await stack.enter_async_context(database(settings))
-        worker = await stack.enter_async_context(delivering(settings, pool, schedules=schedules or AT_ONCE))
+        worker = await stack.enter_async_context(delivering(settings, pool, schedules=schedules))
         served = api(administration(settings, pool, worker).routes(), secret=SECRET)
         admin = httpx.AsyncClient(
             transport=httpx.ASGITransport(served, raise_app_exceptions=False),
@@ -112,6 +113,14 @@ async def open_notifying(
         )
         await stack.enter_async_context(admin)
         yield Notifying(settings, pool, Store(pool), worker, admin)
+
+
+async def put_down(settings: NotifierSettings, alert: Alert) -> UUID:
+    """Write an alert and its deliveries without a worker to send them; returns the event's id."""
+    envelope = enveloped(alert)
+    async with database(settings) as pool:
+        assert await Store(pool).take_up(envelope, alert, value_of(alert).decode())
+    return envelope.id
 
 
 def bearer(role: Role) -> str:

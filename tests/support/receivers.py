@@ -95,20 +95,22 @@ class Hook:
 
 
 @asynccontextmanager
-async def webhook_endpoint() -> AsyncIterator[Hook]:
+async def webhook_endpoint(tls: ssl.SSLContext | None = None) -> AsyncIterator[Hook]:
     """An endpoint on loopback."""
     hook = Hook()
     app = Starlette(routes=[Route("/hook", hook.receive, methods=["POST"])])
-    async with _served(app) as port:
+    async with _served(app, tls) as port:
         hook.url = f"http://{LOOPBACK}:{port}/hook"
         yield hook
         hook.release.set()
 
 
 @asynccontextmanager
-async def _served(app: Any) -> AsyncIterator[int]:
+async def _served(app: Any, tls: ssl.SSLContext | None) -> AsyncIterator[int]:
     with _listening() as listener:
         config = uvicorn.Config(app, lifespan="off", log_config=None, timeout_graceful_shutdown=1)
+        config.load()
+        config.ssl = tls
         server = uvicorn.Server(config)
         server.capture_signals = _no_signals  # type: ignore[method-assign]  # the test runner keeps its own
         task = asyncio.create_task(server.serve(sockets=[listener]))

@@ -4,6 +4,8 @@ import ssl
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 
+import httpx
+
 from farebox.clock import Clock, SystemClock
 from farebox.http import api, health_routes, ops
 from farebox.kafka import Broker, Producer, alive, make_broker, subscribe, unready
@@ -75,6 +77,7 @@ async def delivering(
         seal=_seal(settings),
         clock=clock,
         timeout_s=settings.delivery_timeout_s,
+        tls=httpx.create_ssl_context(),
     )
     worker = Worker(
         Store(pool),

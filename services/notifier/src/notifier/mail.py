@@ -6,7 +6,15 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 import aiosmtplib
-from aiosmtplib import SMTPException, SMTPRecipientsRefused, SMTPResponseException, SMTPTimeoutError
+from aiosmtplib import (
+    SMTPConnectError,
+    SMTPDataError,
+    SMTPException,
+    SMTPRecipientsRefused,
+    SMTPResponseException,
+    SMTPServerDisconnected,
+    SMTPTimeoutError,
+)
 
 from farebox.clock import Clock
 from notifier.alert import TEST_TYPE, stored_alert
@@ -52,13 +60,14 @@ class MailSender:
         except SMTPRecipientsRefused as error:
             codes = {refusal.recipient: refusal.code for refusal in error.recipients}
             return outcome_of(recipients, codes, had_some=bool(job.accepted))
-        except SMTPResponseException as error:
+        except SMTPDataError as error:
             permanent = error.code >= _PERMANENT_FROM
-            return Outcome(Verdict.REFUSED if permanent else Verdict.RETRY, error.code, "relay_refused")
-        except SMTPTimeoutError:
-            return Outcome(Verdict.RETRY, error="timeout")
-        except (SMTPException, ssl.SSLError, OSError) as error:
-            return Outcome(Verdict.RETRY, error="tls_failed" if isinstance(error, ssl.SSLError) else "cannot_connect")
+            return Outcome(Verdict.REFUSED if permanent else Verdict.RETRY, error.code, "content_refused")
+        except SMTPResponseException as error:
+            # A wrong password or sender is the operator's to mend: retried, whatever the relay's code says.
+            return Outcome(Verdict.RETRY, error.code, "relay_refused")
+        except (SMTPException, OSError) as error:
+            return Outcome(Verdict.RETRY, error=_word(error))
         return outcome_of(recipients, {address: answer.code for address, answer in refused.items()}, had_some=True)
 
     def _connection(self) -> aiosmtplib.SMTP:
@@ -72,6 +81,15 @@ class MailSender:
             password=self._relay.password(),
             timeout=self._timeout_s,
         )
+
+
+def _word(error: Exception) -> str:
+    if isinstance(error, SMTPTimeoutError):
+        return "timeout"
+    if isinstance(error.__cause__ or error, ssl.SSLError):
+        return "tls_failed"
+    away = isinstance(error, OSError | SMTPConnectError | SMTPServerDisconnected)
+    return "cannot_connect" if away else "relay_unsuitable"  # it offers no STARTTLS, or no way to sign in
 
 
 def message_of(job: Job, *, console_url: str) -> Message:

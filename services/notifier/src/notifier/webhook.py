@@ -1,5 +1,6 @@
 """Sends an alert to a webhook: one POST, signed, to a checked address, without redirects, bounded in time and size."""
 
+import ssl
 from collections.abc import Sequence
 from typing import Final, Self
 
@@ -22,7 +23,9 @@ _GONE: Final = 410
 class WebhookSender:
     """One attempt at a webhook. Enter it before use."""
 
-    def __init__(self, *, policy: Policy, resolve: Resolver, seal: Seal, clock: Clock, timeout_s: float) -> None:
+    def __init__(
+        self, *, policy: Policy, resolve: Resolver, seal: Seal, clock: Clock, timeout_s: float, tls: ssl.SSLContext
+    ) -> None:
         self._policy = policy
         self._resolve = resolve
         self._seal = seal
@@ -31,6 +34,7 @@ class WebhookSender:
         self._client = httpx.AsyncClient(
             timeout=httpx.Timeout(timeout_s, connect=_CONNECT_TIMEOUT_S),
             limits=httpx.Limits(max_connections=None, max_keepalive_connections=0),
+            verify=tls,
             follow_redirects=False,
             trust_env=False,
             headers={"user-agent": "Farebox", "accept-encoding": "identity"},
