@@ -26,7 +26,7 @@ hypothesis.settings.register_profile("farebox", deadline=None, print_blob=True)
 hypothesis.settings.load_profile("farebox")
 
 # Nothing here outlives the run, so the disk need not be waited for; a SIGKILL loses nothing either way.
-_HASTY = {"fsync": "off", "full_page_writes": "off", "synchronous_commit": "off"}
+_HASTY = {"fsync": "off", "full_page_writes": "off"}
 _ROLE_PASSWORD = "of-the-test-roles"
 
 

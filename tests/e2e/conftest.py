@@ -12,7 +12,7 @@ from support.farebox import Farebox
 @pytest.fixture(scope="session")
 def stack(server_folder: Path) -> Iterator[Stack]:
     """The run's stack; a test that stops or kills a part of it starts that part again."""
-    stack = Stack(Plan(server_folder / "stack", postgres_settings={"fsync": "off", "synchronous_commit": "off"}))
+    stack = Stack(Plan(server_folder / "stack", postgres_settings={"fsync": "off"}))
     try:
         stack.up()
         yield stack

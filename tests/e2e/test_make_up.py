@@ -81,8 +81,9 @@ def test_the_sdk_needs_only_address_and_key(machine: Machine) -> None:
     assert answer.usage
 
 
-def test_a_second_up_says_that_it_runs_already(machine: Machine) -> None:
-    assert machine.run("up") == 1
+@pytest.mark.parametrize("words", [("up",), ("up", "--background")])
+def test_a_second_up_says_that_it_runs_already(machine: Machine, words: tuple[str, ...]) -> None:
+    assert machine.run(*words) == 1
     assert "runs already" in machine.screen
 
 
@@ -104,6 +105,7 @@ def test_down_ends_what_a_killed_supervisor_left_behind(machine: Machine) -> Non
     assert any(noted(note) for note in machine.notes)
     assert machine.run("down") == 0
     assert machine.notes == []
+    assert not (machine.folder / "stack.json").exists()
 
 
 def _requests(stack: dict[str, Any]) -> int:
