@@ -16,7 +16,7 @@ from typing import Any
 from farebox_local import demo
 from farebox_local.errors import StackError
 from farebox_local.process import noted
-from farebox_local.stack import Plan, Stack, stop_stack
+from farebox_local.stack import Plan, Stack, is_up, stop_stack
 
 _FOLDER = Path(__file__).resolve().parents[4] / ".farebox"
 _KEPT_BY_CLEAN = "cache"
@@ -154,7 +154,7 @@ def _up_in_background(folder: Path) -> None:
         )
     shown = 0
     deadline = time.monotonic() + _READY_WITHIN_S
-    while child.poll() is None and not (folder / "stack.json").exists():
+    while child.poll() is None and not is_up(folder, child.pid):
         shown = _show_more(log, shown)
         if time.monotonic() > deadline:
             child.terminate()

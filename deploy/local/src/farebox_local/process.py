@@ -193,7 +193,8 @@ def noted(note: Path) -> psutil.Process | None:
         process = psutil.Process(int(pid))
     except (FileNotFoundError, ValueError, psutil.NoSuchProcess):
         return None
-    return process if abs(process.create_time() - float(started)) < 1 else None
+    is_the_same = abs(process.create_time() - float(started)) < 1
+    return process if is_the_same and not _has_ended(process) else None
 
 
 def note_of(pid: int) -> str:
@@ -207,11 +208,20 @@ def end_noted(note: Path, within_s: float = 15.0) -> bool:
     if process is None:
         return False
     process.terminate()
-    _, alive = psutil.wait_procs([process], timeout=within_s)
-    for stubborn in alive:
-        stubborn.kill()
-        stubborn.wait(5)
+    deadline = time.monotonic() + within_s
+    while not _has_ended(process):
+        if time.monotonic() > deadline:
+            process.kill()
+        time.sleep(_POLL_S)
     return True
+
+
+def _has_ended(process: psutil.Process) -> bool:
+    # An orphan's exit code is for the machine's first process to fetch, which may take its time.
+    try:
+        return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
 
 
 def end_leftover(note: Path) -> bool:

@@ -19,7 +19,7 @@ from farebox_local.kafka import Kafka
 from farebox_local.parts import Part, mail_part, provider_part, webhooks_part
 from farebox_local.ports import KeptPorts
 from farebox_local.postgres import GivenPostgres, Postgres
-from farebox_local.process import end_leftover, end_noted, note_of
+from farebox_local.process import end_leftover, end_noted, note_of, noted
 from farebox_local.services import DATABASE, SERVICES, Surroundings, service_part, write_routes
 
 _SERVERS = ("postgres", "kafka")
@@ -59,7 +59,7 @@ class Stack:
 
     def __init__(self, plan: Plan, say: Callable[[str], None] = lambda _: None) -> None:
         self.folder = plan.folder.resolve()
-        self.description_file = self.folder / "stack.json"
+        self.description_file = description_file(self.folder)
         self._services = plan.services()
         self._say = say
         self._lock = _take(self.folder)
@@ -211,7 +211,19 @@ def stop_stack(folder: Path, within_s: float = 90.0) -> bool:
     Returns whether anything ran.
     """
     supervised = end_noted(_lock_file(folder), within_s)
+    description_file(folder).unlink(missing_ok=True)
     return _end_leftovers(folder) or supervised
+
+
+def is_up(folder: Path, supervisor_pid: int) -> bool:
+    """Whether that process has brought up the stack of this folder."""
+    holder = noted(_lock_file(folder))
+    return holder is not None and holder.pid == supervisor_pid and description_file(folder).exists()
+
+
+def description_file(folder: Path) -> Path:
+    """`stack.json`: where everything is, for programs; there while the stack is up."""
+    return folder / "stack.json"
 
 
 def _lock_file(folder: Path) -> Path:
@@ -227,6 +239,7 @@ def _take(folder: Path) -> IO[str]:
     except BlockingIOError:
         lock.close()
         raise StackRunning(f"Farebox runs already on {folder}: `make down` stops it.") from None
+    description_file(folder).unlink(missing_ok=True)  # of one that was killed
     lock.truncate(0)
     lock.write(note_of(os.getpid()))
     lock.flush()
