@@ -1,14 +1,18 @@
 """The supervisor, without the services: servers, sinks and provider on free ports in a folder of their own."""
 
+import asyncio
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import httpx
 import pytest
 
+from farebox_local.databases import drop_database
 from farebox_local.errors import PartFailed, StackRunning
 from farebox_local.ports import is_free
-from farebox_local.services import SERVICES
+from farebox_local.postgres import GivenPostgres
+from farebox_local.services import DATABASE, SERVICES
 from farebox_local.stack import Plan, Stack
 
 
@@ -63,6 +67,20 @@ def test_down_frees_every_port(server_folder: Path) -> None:
     stack.down()
     assert is_free(stack.around.port("mail"))
     assert is_free(stack.around.port("smtp"))
+
+
+def test_servers_that_are_given_are_used_and_left_running(
+    kafka: str, postgres: GivenPostgres, server_folder: Path
+) -> None:
+    plan = replace(bare(server_folder / "given"), kafka_bootstrap=kafka, postgres_dsn=postgres.dsn())
+    stack = Stack(plan)
+    try:
+        stack.up()
+        assert stack.around.kafka_bootstrap == kafka
+        assert not (stack.folder / "postgres").exists()
+    finally:
+        stack.down()
+        asyncio.run(drop_database(postgres.dsn(), DATABASE))  # also proves that the server is still there
 
 
 def test_secrets_are_kept_and_closed_to_others(stack: Stack) -> None:
