@@ -22,6 +22,8 @@ _FOLDER = Path(__file__).resolve().parents[4] / ".farebox"
 _KEPT_BY_CLEAN = "cache"
 _READY_WITHIN_S = 180.0
 _WATCH_EVERY_S = 0.5
+# Set for a supervisor in the background whose output is copied to a terminal.
+_SHOWN_ELSEWHERE = "FAREBOX_UP_ON_TERMINAL"
 
 
 class _Stopped(BaseException):
@@ -112,13 +114,15 @@ def _show_traffic(gateway_url: str, key: str) -> None:
 
 
 def _show_progress(done: int) -> None:
+    if not (sys.stdout.isatty() or _SHOWN_ELSEWHERE in os.environ or done == demo.CALLS):
+        return
     end = "\n" if done == demo.CALLS else ""
     print(f"\r  demo traffic: {'█' * done}{'░' * (demo.CALLS - done)} {done} calls", end=end, flush=True)
 
 
 def _print_summary(stack: dict[str, Any], folder: Path, seconds: float) -> None:
     ask = '{"model": "gpt-4o-mini", "messages": [{"role": "user", "content": "What does this cost?"}]}'
-    metrics = "\n".join(f"            {row['metrics_url']}" for row in stack["services"].values())
+    metrics = "\n            ".join(f"{row['metrics_url']}  {name}" for name, row in stack["services"].items())
     print(
         f"""
 Farebox is up ({seconds:.0f} s).
@@ -127,7 +131,7 @@ Farebox is up ({seconds:.0f} s).
   API key   {stack["api_key"]}
   mail      {stack["mail_url"]}
   webhooks  {stack["webhook_url"]}/hooks/demo
-  metrics{metrics[9:]}
+  metrics   {metrics}
   logs      {folder / "logs"}
   programs  {folder / "stack.json"}
 
@@ -145,12 +149,14 @@ def _up_in_background(folder: Path) -> None:
     log.parent.mkdir(parents=True, exist_ok=True)
     log.write_text("")
     with log.open("ab") as output:
+        environment = {**os.environ, **({_SHOWN_ELSEWHERE: "1"} if sys.stdout.isatty() else {})}
         child = subprocess.Popen(
             [sys.executable, "-m", "farebox_local", "--folder", str(folder), "up"],
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
             start_new_session=True,
+            env=environment,
         )
     shown = 0
     deadline = time.monotonic() + _READY_WITHIN_S
