@@ -29,6 +29,7 @@ OWNERS: Final[Mapping[str, str]] = {
     "suspense": "metering",
     "channels": "notifier",
     "deliveries": "notifier",
+    "alerts": "notifier",
 }
 """The first word behind `/api/`, and the service that answers it (ARCHITECTURE, `/api`)."""
 
