@@ -1,5 +1,6 @@
 """Metering put together: the only module that knows all others."""
 
+import gc
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -29,6 +30,7 @@ PARTITIONS_EVERY_S: Final = 86_400.0
 PRICES_EVERY_S: Final = 60.0
 SETTLE_EVERY_S: Final = 300.0
 SUSPENSE_EVERY_S: Final = 10.0
+GC_OBJECTS: Final = 200_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,11 +73,22 @@ async def migrate(settings: Settings) -> list[str]:
 
 async def run(settings: Settings) -> None:
     """Serve until SIGTERM."""
+    settle_memory()
     async with metering(settings) as service:
         health = health_routes(live=service.live, ready=service.ready)
         secret = settings.service_secret.get_secret_value()
         api = http.api([*health, *routes(service.store, service.prices, CLOCK)], secret=secret)
         await serve(settings, api=api, ops=ops(health))
+
+
+def settle_memory() -> None:
+    """Keep the collector from walking all modules, and whole batches, again and again: it took half of the time.
+
+    A batch makes some hundred thousand objects that live until it is posted and are freed by their counts.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(GC_OBJECTS, 20, 100)
 
 
 @asynccontextmanager
