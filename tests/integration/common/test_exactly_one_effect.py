@@ -15,7 +15,7 @@ from support.eventually import eventually
 from support.group import Group
 from support.records import numbered
 
-_MEMBER = Path(__file__).parents[2] / "support" / "crashing_member.py"
+_TESTS = Path(__file__).parents[2]
 
 
 @pytest.fixture
@@ -54,8 +54,8 @@ async def test_crash_between_database_commit_and_offset_commit_delivers_twice_an
 ) -> None:
     await producer.send(numbered(source, 20, keys=1), 20.0)
     crashing = await asyncio.create_subprocess_exec(
-        *(sys.executable, str(_MEMBER), kafka, source, group.id, own_postgres.dsn()),
-        env={"PYTHONPATH": str(_MEMBER.parents[1])},
+        *(sys.executable, "-m", "support.crashing_member", kafka, source, group.id, own_postgres.dsn()),
+        env={"PYTHONPATH": str(_TESTS)},
     )
     assert await crashing.wait() == -9
     assert await effects(pool) == 20
