@@ -8,7 +8,7 @@ import httpx
 
 from farebox.clock import Clock, SystemClock
 from farebox.http import api, health_routes, ops
-from farebox.kafka import Broker, Producer, alive, make_broker, subscribe, unready
+from farebox.kafka import Broker, Delivery, Producer, alive, make_broker, subscribe, unready
 from farebox.postgres import Pool, open_pool, ping
 from farebox.postgres import migrate as migrate_schema
 from farebox.process import serve
@@ -28,6 +28,7 @@ from notifier.worker import Pace, Worker
 
 SCHEMA = "notifier"
 GROUP = "notifier"
+TAKING = Delivery(batch_records_max=200)  # a transaction each: a batch ends well within the handler's time
 SCHEDULES: Mapping[Kind, Schedule] = {Kind.EMAIL: retry.MAIL, Kind.WEBHOOK: retry.WEBHOOK}
 
 
@@ -100,7 +101,7 @@ async def consuming(
     producer = Producer(settings.kafka_bootstrap, client_id=client_id)
     broker = make_broker(settings.kafka_bootstrap, client_id=client_id)
     handler = AlertHandler(Store(pool), console_url=settings.console_url, wake=worker.wake)
-    subscribe(broker, topic, group_id=group_id, handle=handler, producer=producer)
+    subscribe(broker, topic, group_id=group_id, handle=handler, producer=producer, delivery=TAKING)
     async with producer, broker:
         await broker.start()
         yield producer, broker

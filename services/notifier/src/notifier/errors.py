@@ -4,7 +4,8 @@
     ├── CannotUnseal        a stored secret does not open with the keys at hand
     └── Invalid
         ├── AddressRefused  a webhook's host leads where webhooks may not go
-        └── UnknownZone     a time zone that the IANA database does not list
+        ├── UnknownZone     a time zone that the IANA database does not list
+        └── Unstorable      an event that PostgreSQL can never hold
 
 What a receiver answers is not an error but an outcome: see `delivery.Outcome`.
 """
@@ -28,3 +29,9 @@ class UnknownZone(Invalid):
     """Nobody could tell the time there."""
 
     code = "unknown_zone"
+
+
+class Unstorable(Invalid):
+    """Such as a name with a NUL character."""
+
+    code = "unstorable"

@@ -39,4 +39,6 @@ OLDEST_DUE_SECONDS: Final = Gauge(
 CHANNELS_DISABLED: Final = Counter(
     "farebox_notifier_channels_disabled", "Channels disabled because the receiver is gone."
 )
-STORE_FAILURES: Final = Counter("farebox_notifier_store_failures", "Claims and results that PostgreSQL did not take.")
+STORE_FAILURES: Final = Counter(
+    "farebox_notifier_store_failures", "Statements of the worker that PostgreSQL did not take."
+)

@@ -11,8 +11,8 @@ RETURNING event_id;
 -- Newest first (event ids are UUIDv7), of accounts whose path goes through $1, before the cursor $2; null means any.
 SELECT alert.*,
        coalesce((
-           SELECT json_agg(json_build_object('channel_id', channel_id, 'kind', channel.kind, 'state', delivery.state,
-                                             'finished_at', delivery.finished_at) ORDER BY delivery_id)
+           SELECT json_agg(json_build_object('channel_id', channel_id, 'channel', channel.name, 'kind', channel.kind,
+                                             'state', delivery.state, 'finished_at', delivery.finished_at) ORDER BY delivery_id)
            FROM delivery JOIN channel USING (channel_id)
            WHERE delivery.event_id = alert.event_id
        ), '[]') AS deliveries

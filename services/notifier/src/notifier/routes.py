@@ -34,6 +34,7 @@ from notifier.signature import new_secret
 from notifier.store import NewChannel, Store
 from notifier.wire import (
     Acknowledgement,
+    Asked,
     ChannelAsked,
     ChannelChange,
     RotationAsked,
@@ -48,6 +49,7 @@ PAGE_MAX: Final = 500
 SWITCHED_OFF: Final = "switched off by an administrator"
 
 T = TypeVar("T")
+AskedT = TypeVar("AskedT", bound=Asked)
 
 
 class Api:
@@ -118,7 +120,7 @@ class Api:
     async def test_channel(self, request: Request) -> Response:
         """Puts a test message on its way; 202 with its delivery, whose log tells what became of it."""
         _admin(request)
-        asked = await body(request, TestAsked) if await request.body() else TestAsked()
+        asked = await _optional(request, TestAsked)
         channel = await self._channel(request)
         if channel.state is not ChannelState.ACTIVE:
             raise Conflict("the channel is disabled: activate it before testing it")
@@ -133,7 +135,7 @@ class Api:
 
     async def rotate_secret(self, request: Request) -> Response:
         _admin(request)
-        asked = await body(request, RotationAsked) if await request.body() else RotationAsked()
+        asked = await _optional(request, RotationAsked)
         channel = await self._channel(request)
         if channel.kind is not Kind.WEBHOOK:
             raise Conflict("only webhooks have a secret")
@@ -166,7 +168,7 @@ class Api:
 
     async def acknowledge(self, request: Request) -> Response:
         _admin(request)
-        asked = await body(request, Acknowledgement) if await request.body() else Acknowledgement()
+        asked = await _optional(request, Acknowledgement)
         row = await self._store.acknowledge(_id(request, "event_id"), asked.by, asked.note)
         return JSON(dict(_found(row, "alert")))
 
@@ -228,6 +230,12 @@ def _switched(channel: Channel, *, active: bool) -> Channel:
 
 def _admin(request: Request) -> None:
     caller(request).require(Role.PLATFORM_ADMIN)
+
+
+async def _optional(request: Request, model: type[AskedT]) -> AskedT:
+    """The body, or the model's defaults where there is none."""
+    is_empty = request.headers.get("content-length", "0") == "0" and "transfer-encoding" not in request.headers
+    return model() if is_empty else await body(request, model)
 
 
 def _found(thing: T | None, name: str) -> T:

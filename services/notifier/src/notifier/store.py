@@ -8,13 +8,13 @@ from uuid import UUID
 
 import asyncpg
 
-from farebox.errors import Invalid
 from farebox.events import Envelope
 from farebox.ids import new_id
 from farebox.postgres import Connection, Pool, Queries, session, transaction
 from notifier.alert import Alert
 from notifier.channel import Channel, ChannelState, Kind
 from notifier.delivery import Job, Outcome, Step
+from notifier.errors import Unstorable
 from notifier.routing import channels_for
 
 QUERIES = Queries.load("notifier")
@@ -33,12 +33,6 @@ class NewChannel:
     url: str | None = None
     event_types: tuple[str, ...] | None = None
     sealed: bytes | None = None
-
-
-class Unstorable(Invalid):
-    """An event that PostgreSQL can never hold, such as a name with a NUL character."""
-
-    code = "unstorable"
 
 
 class Store:

@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 import random
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final, Self
@@ -90,14 +90,8 @@ class Worker:
     async def _claim_forever(self) -> None:
         while True:
             self._due.clear()
-            try:
+            with _surviving("claim_failed"):
                 await self._claim()
-            except Transient as error:
-                metrics.STORE_FAILURES.inc()
-                log.warning("claim_failed", error=str(error))
-            except Exception as error:
-                metrics.STORE_FAILURES.inc()
-                log.error("claim_failed", error=repr(error), exc_info=error)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(POLL_S):
                     await self._due.wait()
@@ -182,10 +176,26 @@ class Worker:
 
     async def _measure_forever(self) -> None:
         while True:
-            with contextlib.suppress(Transient):
-                backlog = await self._store.backlog()
-                for kind in Kind:
-                    due, oldest_s = backlog.get(kind, (0, 0.0))
-                    metrics.BACKLOG.labels(kind.value).set(due)
-                    metrics.OLDEST_DUE_SECONDS.labels(kind.value).set(max(oldest_s, 0.0))
+            with _surviving("backlog_not_measured"):
+                await self._measure()
             await asyncio.sleep(BACKLOG_EVERY_S)
+
+    async def _measure(self) -> None:
+        backlog = await self._store.backlog()
+        for kind in Kind:
+            due, oldest_s = backlog.get(kind, (0, 0.0))
+            metrics.BACKLOG.labels(kind.value).set(due)
+            metrics.OLDEST_DUE_SECONDS.labels(kind.value).set(max(oldest_s, 0.0))
+
+
+@contextlib.contextmanager
+def _surviving(event: str) -> Iterator[None]:
+    """Whatever goes wrong with the store, the loop goes on: the next round may find it mended."""
+    try:
+        yield
+    except Transient as error:
+        metrics.STORE_FAILURES.inc()
+        log.warning(event, error=str(error))
+    except Exception as error:
+        metrics.STORE_FAILURES.inc()
+        log.error(event, error=repr(error), exc_info=error)
