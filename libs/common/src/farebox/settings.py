@@ -3,7 +3,7 @@
 Read once, in `app`; every problem is listed at once by `python -m <service> --check`.
 """
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Final, Literal, Self
 
 from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -13,10 +13,13 @@ from farebox.errors import Invalid
 Port = Annotated[int, Field(ge=0, le=65535)]
 
 
+_PREFIX: Final = "FAREBOX_"
+
+
 class ServiceSettings(BaseSettings):
     """Variables are the field names in capitals after `FAREBOX_`. Secrets have no default."""
 
-    model_config = SettingsConfigDict(env_prefix="FAREBOX_", frozen=True, extra="ignore", secrets_dir=None)
+    model_config = SettingsConfigDict(env_prefix=_PREFIX, frozen=True, extra="ignore", secrets_dir=None)
 
     host: str = Field(default="127.0.0.1", description="Address to listen on.")
     port: Port = Field(description="Port of the service's API.")
@@ -41,10 +44,15 @@ class ServiceSettings(BaseSettings):
         except ValidationError as error:
             raise Invalid(
                 [
-                    f"{'.'.join(str(part) for part in problem['loc']).upper()}: {problem['msg']}"
+                    f"{_variable(problem['loc'])}: {problem['msg']}"
                     for problem in error.errors(include_url=False, include_input=False)
                 ]
             ) from None
+
+
+def _variable(location: tuple[int | str, ...]) -> str:
+    """The variable a problem is about; a rule over several fields has none of its own."""
+    return _PREFIX + ".".join(str(part) for part in location).upper() if location else "settings"
 
 
 class StoreSettings(ServiceSettings):
