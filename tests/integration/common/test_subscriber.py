@@ -3,8 +3,13 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 
+from prometheus_client import generate_latest
+
 from farebox.errors import Transient
 from farebox.kafka import Delivery, Message, Producer, Record, Rejected
+from farebox.kafka.backoff import Backoff
+from farebox.kafka.broker import GRACEFUL_TIMEOUT_S
+from farebox.kafka.subscriber import HANDLER_ATTEMPTS
 from support.eventually import eventually
 from support.group import QUICK, Group
 from support.records import Remembering, committed, digits, numbered, publish, publish_undecodable, read
@@ -127,6 +132,19 @@ async def test_permanent_handler_error_isolates_the_one_record(
     assert b"thirteen" in dead.headers["farebox-dead-detail"]
 
 
+async def test_batch_of_which_every_record_fails_is_tried_again_before_it_is_given_up(
+    group: Group, source: str, producer: Producer
+) -> None:
+    def fail_for_a_while(_: Sequence[Record]) -> None:
+        if member.subscription._handler_errors < HANDLER_ATTEMPTS + 3:
+            raise ZeroDivisionError("the column is not there yet")
+
+    handler = Remembering(fault=fail_for_a_while)
+    await producer.send(numbered(source, 4), SEND_S)
+    member = await group.join(handler)
+    await eventually(lambda: handler.has(*digits(4)))
+
+
 async def test_handler_that_hangs_is_ended_and_tried_again(group: Group, source: str, producer: Producer) -> None:
     tries: list[int] = []
 
@@ -161,6 +179,20 @@ async def test_stop_finishes_and_commits_the_batch_in_hand(
     assert await committed(kafka, group.id, source, 3) == 1
 
 
+async def test_stop_does_not_wait_for_a_backoff(group: Group, source: str, producer: Producer) -> None:
+    calls = asyncio.Event()
+
+    def away(_: Sequence[Record]) -> None:
+        calls.set()
+        raise Transient("away")
+
+    member = await group.join(Remembering(fault=away), delivery=Delivery(retry=Backoff(base_s=900.0, cap_s=900.0)))
+    await producer.send(numbered(source, 1), SEND_S)
+    await calls.wait()
+    async with asyncio.timeout(GRACEFUL_TIMEOUT_S / 2):
+        await member.stop()
+
+
 async def test_lag_tells_what_is_not_handled_yet(group: Group, source: str, producer: Producer) -> None:
     go_on = asyncio.Event()
 
@@ -171,6 +203,7 @@ async def test_lag_tells_what_is_not_handled_yet(group: Group, source: str, prod
     member = await group.join(wait)
     await producer.send(numbered(source, 7), SEND_S)
     await eventually(lambda: sum(member.subscription.lag().values()) == 7)
+    assert f'farebox_kafka_lag_records{{group="{group.id}"' in generate_latest().decode()
     go_on.set()
     await eventually(lambda: sum(member.subscription.lag().values()) == 0)
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Final, Self, TypeAlias
 
@@ -111,7 +111,7 @@ class Broadcast:
             self._connected = True
             while True:
                 await self._poll(consumer)
-                if not self.caught_up.is_set() and await _passed(consumer, ends):
+                if not self.caught_up.is_set() and _passed(consumer.positions(), ends):
                     self.caught_up.set()
                     log.info("broadcast_caught_up", topics=self.topics)
         finally:
@@ -144,5 +144,5 @@ class Broadcast:
             await self._hand_over(records[half:])
 
 
-async def _passed(consumer: Any, ends: dict[Any, int]) -> bool:
-    return all([await consumer.position(tp) >= end for tp, end in ends.items()])
+def _passed(positions: Mapping[Any, int], ends: Mapping[Any, int]) -> bool:
+    return all(positions.get(place, -1) >= end for place, end in ends.items())

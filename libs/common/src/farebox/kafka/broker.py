@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import structlog
 from faststream.kafka import KafkaBroker
@@ -21,10 +21,18 @@ GRACEFUL_TIMEOUT_S: Final = 15.0
 RECONNECT: Final = Backoff(base_s=0.2, cap_s=5.0)
 
 
+class Member(Watched, Protocol):
+    """A subscription, as far as its broker is concerned."""
+
+    def leave(self) -> None:
+        """Wait for nothing any more: the group is being left."""
+        ...
+
+
 class Broker(KafkaBroker):
     """A KafkaBroker whose `start` returns at once: its subscribers join in the background, for as long as it takes."""
 
-    subscriptions: list[Watched]
+    subscriptions: list[Member]
     _joining: list[asyncio.Task[None]]
 
     async def start(self) -> None:
@@ -37,6 +45,8 @@ class Broker(KafkaBroker):
         self, exc_type: type[BaseException] | None = None, exc_val: BaseException | None = None, exc_tb: Any = None
     ) -> None:
         """Finish the batches in hand (at most GRACEFUL_TIMEOUT_S), commit them, leave the groups."""
+        for subscription in self.subscriptions:
+            subscription.leave()
         joining, self._joining = self._joining, []
         for task in joining:
             task.cancel()

@@ -36,7 +36,7 @@ class WatchedConsumer(AIOKafkaConsumer):  # type: ignore[misc]  # aiokafka has n
 
     async def getmany(self, *partitions: Any, timeout_ms: int = 0, max_records: int | None = None) -> Polled:
         self.polling = True
-        before = self._positions()
+        before = self.positions()
         try:
             if self._careful:
                 return await self._one_of_each()
@@ -81,12 +81,13 @@ class WatchedConsumer(AIOKafkaConsumer):  # type: ignore[misc]  # aiokafka has n
         return polled
 
     def _step_over(self, place: TopicPartition, error: UnicodeDecodeError) -> Unreadable:
-        offset = self._positions()[place]
+        offset = self.positions()[place]
         log.error("record_unreadable", topic=place.topic, partition=place.partition, offset=offset, error=str(error))
         self.seek(place, offset + 1)
         return Unreadable(place.topic, place.partition, offset, 0, 0, None, None, None, -1, -1, (), detail=str(error))
 
-    def _positions(self) -> dict[TopicPartition, int]:
+    def positions(self) -> dict[TopicPartition, int]:
+        """The next offset of each assigned partition; one that still asks where to begin is left out."""
         assignment = self._subscription.subscription and self._subscription.subscription.assignment
         if not assignment:
             return {}
@@ -95,7 +96,7 @@ class WatchedConsumer(AIOKafkaConsumer):  # type: ignore[misc]  # aiokafka has n
 
     async def _rewind(self, before: dict[TopicPartition, int]) -> None:
         """Back to where every partition stood; one that had no position yet, to where its group would begin."""
-        for place, position in self._positions().items():
+        for place, position in self.positions().items():
             offset = before[place] if place in before else self._group_id and await self.committed(place)
             if offset is None:
                 await self.seek_to_beginning(place)

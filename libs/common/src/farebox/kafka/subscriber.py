@@ -15,6 +15,7 @@ from faststream.exceptions import NackMessage
 from faststream.kafka.message import KafkaAckableMessage
 from faststream.middlewares import AckPolicy
 
+from farebox.errors import FareboxError
 from farebox.kafka import metrics
 from farebox.kafka.backoff import Backoff
 from farebox.kafka.broker import Broker
@@ -44,6 +45,8 @@ FETCH_BYTES_MAX: Final = 32 * 1024 * 1024
 PARTITION_FETCH_BYTES_MAX: Final = 2 * 1024 * 1024
 HANDLER_ATTEMPTS: Final = 3
 """Tries of a batch at which the handler fails for good, before its records are taken one half at a time."""
+HOPELESS_ATTEMPTS: Final = 20
+"""Tries of a batch of which every record fails, some five minutes with RETRY: more likely our fault than theirs."""
 DEAD_LETTER_TIMEOUT_S: Final = 10.0
 STALLED_AFTER_S: Final = 120.0
 """A loop that neither polled nor called its handler for so long hangs. Above handler, backoff and dead letters."""
@@ -63,6 +66,12 @@ class Delivery:
 
 
 DEFAULT_DELIVERY: Final = Delivery()
+
+
+class EveryRecordFailed(FareboxError):
+    """No record of a batch could be handled: code and database do not fit, say, half-way through a deployment."""
+
+    code = "every_record_failed"
 
 
 class Subscription(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has no types
@@ -109,6 +118,10 @@ class Subscription(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka
         self._assigned = True
         self._handled.clear()
 
+    def leave(self) -> None:
+        """End a backoff under way: the batch goes to whoever gets the partition."""
+        self._leaving.set()
+
     # How it is
 
     def problems(self) -> list[str]:
@@ -145,9 +158,13 @@ class Subscription(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka
     async def _hand_over(self, records: Sequence[Record]) -> Sequence[Rejected]:
         if not records:
             return []
-        if self._handler_errors >= HANDLER_ATTEMPTS:
-            return await self._isolate(records)
-        return await self._call(records)
+        if self._handler_errors < HANDLER_ATTEMPTS:
+            return await self._call(records)
+        rejected = await self._isolate(records)
+        failed = sum(reject.reason == HANDLER_ERROR for reject in rejected)
+        if 1 < failed == len(records) and self._handler_errors < HOPELESS_ATTEMPTS:
+            raise EveryRecordFailed(f"{failed} of {failed} records, the first with {rejected[0].detail}")
+        return rejected
 
     async def _call(self, records: Sequence[Record]) -> Sequence[Rejected]:
         self._called_at = asyncio.get_running_loop().time()
