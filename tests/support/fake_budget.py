@@ -1,7 +1,8 @@
-"""A budget service of one budget: real HTTP on loopback, the real escrow rule, nothing stored."""
+"""A budget service without a database: real HTTP on loopback, the real escrow rule, one budget a key."""
 
 import socket
 import threading
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
@@ -42,34 +43,111 @@ _START = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 @dataclass
-class Account:
-    """What the policy of every key says."""
+class FakeAccount:
+    """One key's policy, and the one budget on its path. Amounts are nano-units or counts."""
 
+    user: str = "ann"
     currency: str = "USD"
     fx_rate: Decimal = Decimal(1)
     language: Any = "en"
     clamp: bool = False
     mode: Any = "hard"
     measure: Any = "money"
+    limit: int = 100 * NANO
     allowed_models: tuple[str, ...] | None = None
     blocked_models: tuple[str, ...] = ()
     fresh_for_ms: int = 20_000
     valid_for_ms: int | None = None
     resets_at: datetime | None = _START + timedelta(days=30)
-    users: dict[str, str] = field(default_factory=dict)
+    is_revoked: bool = False
+    budget_id: UUID = field(default_factory=new_id)
+    shares: dict[UUID, ShareState] = field(default_factory=dict)
+    grants: list[GrantRequest] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.room = Room((self.budget_id, _START), self.measure, self.limit, 0, 0, 0)
+
+    @property
+    def spent(self) -> int:
+        """What gateways have reported."""
+        return sum(share.spent for share in self.shares.values())
+
+    @property
+    def held(self) -> int:
+        return sum(share.held for share in self.shares.values())
+
+    def answer(self, asked: GrantRequest) -> GrantAnswer:
+        self.grants.append(asked)
+        if self.mode != "hard":
+            return GrantAnswer(policy=self._policy(asked.key_hash))
+        known = self.shares.get(asked.lease_id)
+        if known is None:
+            verdict = grant([self.room], self._asks(asked), live_gateways=1)
+            if isinstance(verdict, Short):
+                refusal = Refusal(code="budget_exceeded", budget_id=self.budget_id)
+                return GrantAnswer(policy=self._policy(asked.key_hash), refusal=refusal)
+            amount = verdict.amounts.get(self.room.key, 0)
+            if not amount:
+                return GrantAnswer(policy=self._policy(asked.key_hash))
+            known = self.shares[asked.lease_id] = ShareState(asked.lease_id, self.room.key, amount)
+            self.room = self.room.moved(escrowed=amount)
+        share = Share(budget_id=self.budget_id, measure=self.measure, granted=known.granted)
+        lease = Lease(lease_id=asked.lease_id, shares=(share,), valid_for_ms=self.valid_for_ms)
+        return GrantAnswer(policy=self._policy(asked.key_hash), lease=lease)
+
+    def report(self, report: LeaseReport) -> None:
+        if before := self.shares.get(report.lease_id):
+            spent, returned = report.spent.of(self.measure), report.returned.get(self.budget_id, 0)
+            after = before.reported(spent=spent, returned=returned)
+            self.room = release(before, after, self.room)
+            self.shares[report.lease_id] = after
+
+    def raise_to(self, limit: int) -> None:
+        self.room = self.room.limited(limit, is_hard=True)
+
+    def _asks(self, asked: GrantRequest) -> Mapping[Any, Ask]:
+        def of(need: Need) -> int:
+            money = convert(need.cost_nano_usd, self.fx_rate)
+            return {"money": money, "requests": need.requests, "tokens": need.tokens}[self.measure]
+
+        return {self.measure: Ask(of(asked.least), of(asked.need), of(asked.want))}
+
+    def _policy(self, hashed: str) -> Policy:
+        figures = PathBudget(
+            budget_id=self.budget_id,
+            name="Monthly",
+            account=AccountRef(id=self.user, kind="user", name=self.user.title()),
+            measure=self.measure,
+            currency=self.currency if self.measure == "money" else None,
+            mode=self.mode,
+            narrowed_to=Attributes(),
+            limit=self.room.limit,
+            spent=self.room.spent,
+            held=self.room.escrowed,
+            resets_at=self.resets_at,
+        )
+        return Policy(
+            principal=Principal(org="acme", user=self.user, key=f"key-{hashed[:8]}"),
+            billing=BillingTerms(
+                currency=self.currency, fx_rate=self.fx_rate, fx_source="test", fx_date=date(2026, 1, 1)
+            ),
+            language=self.language,
+            zone="Asia/Ho_Chi_Minh",
+            clamp=self.clamp,
+            min_output_tokens=16,
+            allowed_models=self.allowed_models,
+            blocked_models=self.blocked_models,
+            budgets=(figures,),
+            fresh_for_ms=self.fresh_for_ms,
+        )
 
 
 class FakeBudget:
-    """`url` answers the lease API. `room` is the budget's window, in nano-units or counts."""
+    """`url` answers the lease API, and says at `/api` what it was asked."""
 
-    def __init__(self, *, secret: str, limit: int = 100 * NANO, **account: Any) -> None:
-        self.account = Account(**account)
-        self.budget_id = new_id()
-        self.room = Room((self.budget_id, _START), self.account.measure, limit, 0, 0, 0)
-        self.shares: dict[UUID, ShareState] = {}
-        self.epoch = 0
-        self.starts: list[StartRequest] = []
-        self.grants: list[GrantRequest] = []
+    def __init__(self, *, secret: str) -> None:
+        self.accounts: dict[str, FakeAccount] = {}
+        self.epochs: Counter[str] = Counter()
         self.recalled: set[UUID] = set()
         self._app = api(self._routes(), secret=secret)
         self._socket = socket.create_server(("127.0.0.1", 0))
@@ -78,30 +156,20 @@ class FakeBudget:
         self._server: uvicorn.Server | None = None
         self._thread: threading.Thread | None = None
 
-    def add_key(self, api_key: str, user: str = "ann") -> None:
-        self.account.users[key_hash(api_key)] = user
-
-    def revoke(self, api_key: str) -> None:
-        del self.account.users[key_hash(api_key)]
-
-    def post(self, lease_id: UUID, amount: int) -> None:
-        """A ledger entry under a lease, as `usage.priced` brings it."""
-        share = self.shares[lease_id]
-        after = share.charged(amount)
-        self.room = release(share, after, self.room.moved(posted=amount))
-        self.shares[lease_id] = after
+    def open(self, api_key: str, **account: Any) -> FakeAccount:
+        """A key with a budget of its own."""
+        return self.accounts.setdefault(key_hash(api_key), FakeAccount(**account))
 
     def start(self) -> None:
         """Listen, on the same port as before."""
-        listening = self._socket if self._socket.fileno() >= 0 else socket.create_server(("127.0.0.1", self._port))
-        self._socket = listening
-        config = uvicorn.Config(self._app, lifespan="off", log_config=None, access_log=False)
-        self._server = uvicorn.Server(config)
-        self._thread = threading.Thread(target=self._server.run, args=([listening],))
+        if self._socket.fileno() < 0:
+            self._socket = socket.create_server(("127.0.0.1", self._port))
+        self._server = uvicorn.Server(uvicorn.Config(self._app, lifespan="off", log_config=None, access_log=False))
+        self._thread = threading.Thread(target=self._server.run, args=([self._socket],))
         self._thread.start()
 
     def stop(self) -> None:
-        """Go away; state stays."""
+        """Go away; what is known stays."""
         if self._server is not None and self._thread is not None:
             self._server.should_exit = self._server.force_exit = True
             self._thread.join()
@@ -119,100 +187,36 @@ class FakeBudget:
     async def _start(self, request: Request) -> Response:
         caller(request).require(Role.SERVICE)
         start = await body(request, StartRequest)
-        self.starts.append(start)
-        for report in start.reports:
-            self._report(report)
-        self.epoch += 1
-        return JSON(StartAnswer(epoch=self.epoch))
+        self._report(start.reports)
+        self.epochs[start.gateway_id] += 1
+        return JSON(StartAnswer(epoch=self.epochs[start.gateway_id]))
 
     async def _heartbeat(self, request: Request) -> Response:
         caller(request).require(Role.SERVICE)
         beat = await body(request, Heartbeat)
-        self._fence(beat.epoch)
-        for report in beat.reports:
-            self._report(report)
+        self._fence(beat.gateway_id, beat.epoch)
+        self._report(beat.reports)
         recalled, self.recalled = tuple(self.recalled), set()
         return JSON(HeartbeatAnswer(recalled=recalled))
 
     async def _grant(self, request: Request) -> Response:
         caller(request).require(Role.SERVICE)
         asked = await body(request, GrantRequest)
-        self._fence(asked.epoch)
-        self.grants.append(asked)
-        user = self.account.users.get(asked.key_hash)
-        if user is None:
+        self._fence(asked.gateway_id, asked.epoch)
+        account = self.accounts.get(asked.key_hash)
+        if account is None or account.is_revoked:
             raise UnknownKey("the API key is not known, or has been revoked")
-        for report in asked.reports:
-            self._report(report)
-        return JSON(self._answer(asked, user))
+        self._report(asked.reports)
+        return JSON(account.answer(asked))
 
-    def _answer(self, asked: GrantRequest, user: str) -> GrantAnswer:
-        if self.account.mode != "hard":
-            return GrantAnswer(policy=self._policy(user, asked.key_hash))
-        known = self.shares.get(asked.lease_id)
-        if known is None:
-            asks = self._asks(asked)
-            verdict = grant([self.room], asks, live_gateways=1)
-            if isinstance(verdict, Short):
-                refusal = Refusal(code="budget_exceeded", budget_id=self.budget_id)
-                return GrantAnswer(policy=self._policy(user, asked.key_hash), refusal=refusal)
-            amount = verdict.amounts[self.room.key]
-            known = self.shares[asked.lease_id] = ShareState(asked.lease_id, self.room.key, amount)
-            self.room = self.room.moved(escrowed=amount)
-        share = Share(budget_id=self.budget_id, measure=self.account.measure, granted=known.granted)
-        lease = Lease(lease_id=asked.lease_id, shares=(share,), valid_for_ms=self.account.valid_for_ms)
-        return GrantAnswer(policy=self._policy(user, asked.key_hash), lease=lease)
+    def _report(self, reports: tuple[LeaseReport, ...]) -> None:
+        for report in reports:
+            for account in self.accounts.values():
+                account.report(report)
 
-    def _asks(self, asked: GrantRequest) -> Mapping[Any, Ask]:
-        def of(need: Need) -> int:
-            money = convert(need.cost_nano_usd, self.account.fx_rate)
-            return {"money": money, "requests": need.requests, "tokens": need.tokens}[self.account.measure]
-
-        return {self.account.measure: Ask(of(asked.least), of(asked.need), of(asked.want))}
-
-    def _policy(self, user: str, hashed: str) -> Policy:
-        account = self.account
-        figures = PathBudget(
-            budget_id=self.budget_id,
-            name="Monthly",
-            account=AccountRef(id=user, kind="user", name=user.title()),
-            measure=account.measure,
-            currency=account.currency if account.measure == "money" else None,
-            mode=account.mode,
-            narrowed_to=Attributes(),
-            limit=self.room.limit,
-            spent=self.room.spent,
-            held=self.room.escrowed,
-            resets_at=account.resets_at,
-        )
-        billing = BillingTerms(
-            currency=account.currency, fx_rate=account.fx_rate, fx_source="test", fx_date=date(2026, 1, 1)
-        )
-        return Policy(
-            principal=Principal(org="acme", user=user, key=f"key-{hashed[:8]}"),
-            billing=billing,
-            language=account.language,
-            zone="Asia/Ho_Chi_Minh",
-            clamp=account.clamp,
-            min_output_tokens=16,
-            allowed_models=account.allowed_models,
-            blocked_models=account.blocked_models,
-            budgets=(figures,),
-            fresh_for_ms=account.fresh_for_ms,
-        )
-
-    def _report(self, report: LeaseReport) -> None:
-        before = self.shares.get(report.lease_id)
-        if before is None:
-            return
-        spent = report.spent.of(self.account.measure)
-        after = before.reported(spent=spent, returned=report.returned.get(self.budget_id, 0))
-        self.room = release(before, after, self.room)
-        self.shares[report.lease_id] = after
-
-    def _fence(self, epoch: int) -> None:
-        if epoch != self.epoch:
-            raise Fenced(f"epoch {epoch} is over; the newest is {self.epoch}")
+    def _fence(self, gateway_id: str, epoch: int) -> None:
+        if epoch != self.epochs[gateway_id]:
+            raise Fenced(f"epoch {epoch} is over; the newest is {self.epochs[gateway_id]}")
 
 
 async def _echo(request: Request) -> Response:

@@ -23,7 +23,14 @@ class GatewayProcess(ServedPart):
     """`python -m gateway`, ready when it says so. Settings as in the environment, without `FAREBOX_`, lower case."""
 
     def __init__(
-        self, folder: Path, *, kafka: str, budget_url: str, provider_url: str, settings: Mapping[str, str]
+        self,
+        folder: Path,
+        *,
+        kafka: str,
+        budget_url: str,
+        provider_url: str,
+        settings: Mapping[str, str],
+        upstream: Mapping[str, Any],
     ) -> None:
         port, ops_port = free_port(), free_port()
         url = f"http://127.0.0.1:{port}"
@@ -33,7 +40,8 @@ class GatewayProcess(ServedPart):
             "kafka_bootstrap": kafka,
             "service_secret": SECRET,
             "instance": "gateway-test",
-            "routes": str(routes_file(folder, provider_url)),
+            "body_limit_bytes": "65536",
+            "routes": str(routes_file(folder, provider_url, upstream)),
             "journal": str(folder / "journal"),
             "budget_url": budget_url,
             "metering_url": budget_url,
@@ -53,13 +61,17 @@ class GatewayProcess(ServedPart):
             env={**os.environ, **env},
         )
 
+    def health(self, which: str) -> httpx.Response:
+        """`live` or `ready`."""
+        return httpx.get(f"{self.ops_url}/healthz/{which}", trust_env=False)
+
     def client(self, api_key: str) -> httpx.AsyncClient:
         return httpx.AsyncClient(
             base_url=self.url, headers={"authorization": f"Bearer {api_key}"}, timeout=30, trust_env=False
         )
 
 
-def routes_file(folder: Path, provider_url: str, **more: Any) -> Path:
+def routes_file(folder: Path, provider_url: str, more: Mapping[str, Any]) -> Path:
     """Both dialects of one demo provider."""
     key = folder / "provider.key"
     key.write_text("sk-of-the-provider\n")
@@ -88,8 +100,18 @@ def routes_file(folder: Path, provider_url: str, **more: Any) -> Path:
     return path
 
 
-async def published(bootstrap: str, count: int, *, user: str) -> dict[UUID, RequestCompleted]:
-    """The events of one user, once there are `count` of them."""
+async def chat(
+    gateway: GatewayProcess, api_key: str, *, orders: Mapping[str, str] | None = None, **body: Any
+) -> httpx.Response:
+    """One chat call with orders to the demo provider. Never retried."""
+    asked = {"model": "gpt-4o", "messages": [{"role": "user", "content": "Xin chào"}], **body}
+    headers = {f"x-demo-{name}": value for name, value in (orders or {}).items()}
+    async with gateway.client(api_key) as client:
+        return await client.post("/v1/chat/completions", json=asked, headers=headers)
+
+
+async def published(bootstrap: str, count: int, *, user: str) -> list[RequestCompleted]:
+    """The events of one user in the order of their attempts, once there are `count` of them."""
     found: dict[UUID, RequestCompleted] = {}
     consumer = AIOKafkaConsumer(
         REQUEST_COMPLETED.name, bootstrap_servers=bootstrap, auto_offset_reset="earliest", group_id=None
@@ -97,8 +119,7 @@ async def published(bootstrap: str, count: int, *, user: str) -> dict[UUID, Requ
     async with consumer:
         while len(found) < count:
             record = await consumer.getone()
-            headers = {name: value for name, value in record.headers}
-            event = decode(headers=headers, value=record.value).event
+            event = decode(headers=dict(record.headers), value=record.value).event
             if isinstance(event, RequestCompleted) and event.principal.user == user:
                 found[event.attempt_id] = event
-    return found
+    return [found[attempt] for attempt in sorted(found)]

@@ -11,7 +11,7 @@ from conftest import run_apart
 from farebox import topics
 from farebox_local.parts import ServedPart, provider_part
 from farebox_local.ports import free_port
-from support.fake_budget import FakeBudget
+from support.fake_budget import FakeAccount, FakeBudget
 from support.gateway import SECRET, GatewayProcess
 from support.provider import DemoProvider
 
@@ -48,14 +48,47 @@ def api_key() -> str:
     return f"fbx_{uuid.uuid4().hex}"
 
 
+@pytest.fixture(scope="session")
+def _shared_service() -> Iterator[FakeBudget]:
+    service = FakeBudget(secret=SECRET)
+    service.start()
+    yield service
+    service.stop()
+
+
+@pytest.fixture(scope="session")
+def gateway(
+    made_topics: str, _shared_service: FakeBudget, _provider: ServedPart, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[GatewayProcess]:
+    """One gateway for all tests that leave it as it was. Starting one takes seconds."""
+    folder = tmp_path_factory.mktemp("gateway")
+    process = GatewayProcess(
+        folder, kafka=made_topics, budget_url=_shared_service.url, provider_url=_provider.url, settings={}, upstream={}
+    )
+    process.start()
+    yield process
+    process.stop()
+
+
 @pytest.fixture
-def budget(request: pytest.FixtureRequest, api_key: str, user: str) -> Iterator[FakeBudget]:
-    """Its limit and mode come from `@pytest.mark.parametrize("budget", [{...}], indirect=True)`."""
-    fake = FakeBudget(secret=SECRET, **getattr(request, "param", {}))
-    fake.add_key(api_key, user)
-    fake.start()
-    yield fake
-    fake.stop()
+def account(_shared_service: FakeBudget, api_key: str, user: str, request: pytest.FixtureRequest) -> FakeAccount:
+    """This test's budget behind `gateway`; `@pytest.mark.parametrize("account", [{...}], indirect=True)` sets it up."""
+    return _shared_service.open(api_key, user=user, **getattr(request, "param", {}))
+
+
+@pytest.fixture
+def own_service(api_key: str, user: str, request: pytest.FixtureRequest) -> Iterator[FakeBudget]:
+    """A budget service that a test may stop. Its parameter sets up the budget of `api_key`."""
+    service = FakeBudget(secret=SECRET)
+    service.open(api_key, user=user, **getattr(request, "param", {}))
+    service.start()
+    yield service
+    service.stop()
+
+
+@pytest.fixture
+def own_account(own_service: FakeBudget) -> FakeAccount:
+    return next(iter(own_service.accounts.values()))
 
 
 GatewayFactory = Callable[..., GatewayProcess]
@@ -63,17 +96,18 @@ GatewayFactory = Callable[..., GatewayProcess]
 
 @pytest.fixture
 def start_gateway(
-    made_topics: str, budget: FakeBudget, provider: DemoProvider, tmp_path: Path
+    made_topics: str, own_service: FakeBudget, provider: DemoProvider, tmp_path: Path
 ) -> Iterator[GatewayFactory]:
-    """`start_gateway(setting="value")` is a gateway that is ready."""
+    """`start_gateway(setting="value")` is a ready gateway of the test's own; `upstream={...}` changes its upstreams."""
     started: list[GatewayProcess] = []
 
     def start(**settings: Any) -> GatewayProcess:
         process = GatewayProcess(
             tmp_path,
             kafka=settings.pop("kafka", made_topics),
-            budget_url=budget.url,
+            budget_url=own_service.url,
             provider_url=settings.pop("provider_url", provider.url),
+            upstream=settings.pop("upstream", {}),
             settings=settings,
         )
         process.start()
@@ -86,5 +120,6 @@ def start_gateway(
 
 
 @pytest.fixture
-def gateway(start_gateway: GatewayFactory) -> GatewayProcess:
+def own_gateway(start_gateway: GatewayFactory) -> GatewayProcess:
+    """A gateway that a test may kill."""
     return start_gateway()

@@ -238,7 +238,7 @@ class LeaseClient:
 
     async def _claim(self, recovered: Recovered) -> None:
         """Report the leases of the last process and take a new epoch. A journal with holes reports nothing."""
-        reports = [_closing(total) for total in recovered.leases] if recovered.is_whole else []
+        reports = [closing(total) for total in recovered.leases] if recovered.is_whole else []
         last_epoch = recovered.epoch if recovered.is_whole else 0
         attempt = 0
         while True:
@@ -298,7 +298,7 @@ class LeaseClient:
             self._away_until = self._clock.monotonic() + AWAY_FOR_S
 
 
-def _closing(total: Total) -> LeaseReport:
+def closing(total: Total) -> LeaseReport:
     """The last word about a lease of a process that is no more: what it did not spend, it returns."""
     returned = {share.budget_id: max(0, share.granted - total.spent[share.measure]) for share in total.shares}
     return LeaseReport(lease_id=total.lease_id, spent=amounts(total.spent), returned=returned)

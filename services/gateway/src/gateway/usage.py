@@ -27,29 +27,22 @@ def from_openai(usage: object, service_tier: object = None) -> Usage | None:
     prompt, completion = usage.get("prompt_tokens"), usage.get("completion_tokens", 0)
     inside, outside = _part(usage, "prompt_tokens_details"), _part(usage, "completion_tokens_details")
     try:
-        cached = inside.get("cached_tokens")
-        if cached is None:
-            cached = usage.get("prompt_cache_hit_tokens")  # DeepSeek
-        read, written, heard = (
-            _count(cached),
-            _count(inside.get("cache_write_tokens")),
-            _count(inside.get("audio_tokens")),
-        )
+        read = _count(inside.get("cached_tokens", usage.get("prompt_cache_hit_tokens")))  # the latter: DeepSeek
+        written, heard = _count(inside.get("cache_write_tokens")), _count(inside.get("audio_tokens"))
         thought, spoken = _count(outside.get("reasoning_tokens")), _count(outside.get("audio_tokens"))
-        return _usage(
-            {
-                "input": max(0, prompt - read - written - heard),
-                "cache_read": read,
-                "cache_write_5m": written,
-                "audio_in": heard,
-                "output": max(0, completion - thought - spoken),
-                "reasoning": thought,
-                "audio_out": spoken,
-            },
-            service_tier,
-        )
+        is_beside = thought and usage.get("total_tokens") == prompt + completion + thought  # xAI
+        counts = {
+            "input": prompt - read - written - heard,
+            "cache_read": read,
+            "cache_write_5m": written,
+            "audio_in": heard,
+            "output": completion - spoken - (0 if is_beside else thought),
+            "reasoning": thought,
+            "audio_out": spoken,
+        }
     except TypeError:
         return None
+    return _usage(counts, service_tier)
 
 
 def from_anthropic(usage: object, service_tier: object = None) -> Usage | None:

@@ -1,0 +1,76 @@
+"""The event is put together by hand for speed: here it is held against its model."""
+
+from datetime import timedelta
+from typing import Any
+
+import orjson
+import pytest
+
+from farebox.events import Envelope, RequestCompleted, decode, headers_of
+from farebox.ids import new_id
+from farebox.pricing import Usage
+from gateway.admission import NOTHING
+from gateway.completion import SOURCE, Outcome, event_json, message
+from gateway.record import Entry
+from gateway.reservation import Reservation
+from support.reservations import NOW, reservation
+
+ATTRIBUTED = {
+    b"x-farebox-session": b"s-1",
+    b"x-farebox-feature": b"qa_chat",
+    b"x-farebox-endpoint": b"/ask",
+    b"x-farebox-tags": b"a=1,b=2",
+    b"x-farebox-cache-hit": b"true",
+}
+USED = Usage(input=10, cache_read=5, output=7, tool_calls={"web_search": 1}, service_tier="flex")
+
+
+def made(admitted: Reservation, outcome: Outcome) -> dict[str, Any]:
+    event: dict[str, Any] = orjson.loads(
+        event_json(new_id(), new_id(), admitted, outcome, completed_at=NOW + timedelta(seconds=2), latency_ms=2000)
+    )
+    return event
+
+
+@pytest.mark.parametrize(
+    ("admitted", "outcome"),
+    [
+        (reservation(), Outcome(USED, "gpt-4o-2024-08-06", 200)),
+        (reservation(hard=False), Outcome(USED, "gpt-4o", 200)),
+        (reservation(headers=ATTRIBUTED), Outcome(USED, "gpt-4o", 200)),
+        (reservation(stream=True), Outcome(USED, "gpt-4o", 200, "client_disconnected", None, 12)),
+        (reservation(), Outcome(Usage(requests=0), "gpt-4o", 0, "unreachable", "unreachable")),
+        (reservation(), Outcome(USED, "gpt-4o", 0, "recovered")),
+    ],
+)
+def test_the_event_is_one_of_the_contract_and_says_nothing_else(admitted: Reservation, outcome: Outcome) -> None:
+    event = made(admitted, outcome)
+    model = RequestCompleted.model_validate(event)
+    assert event.keys() <= RequestCompleted.model_fields.keys()
+    assert model.usage == outcome.usage
+    assert model.billing.fx_rate == admitted.known.terms.fx_rate
+    assert model.principal.path() == admitted.known.path
+    assert (model.lease is None) == (admitted.hold is None)
+    assert model.outcome == outcome.name
+
+
+def test_attribution_is_carried() -> None:
+    model = RequestCompleted.model_validate(made(reservation(headers=ATTRIBUTED), Outcome(USED, "gpt-4o", 200)))
+    assert (model.session, model.feature, model.caller_endpoint) == ("s-1", "qa_chat", "/ask")
+    assert model.tags == {"a": "1", "b": "2"}
+    assert model.cache_hit == "caller"
+
+
+def test_no_word_of_the_prompt_is_in_the_event() -> None:
+    assert "chào" not in str(made(reservation(), Outcome(USED, "gpt-4o", 200)))
+
+
+def test_the_record_is_what_the_contract_would_have_written() -> None:
+    id_ = new_id()
+    admitted = reservation()
+    json = event_json(id_, new_id(), admitted, Outcome(USED, "gpt-4o", 200), completed_at=NOW, latency_ms=0)
+    record = message(Entry(id_, None, NOTHING, admitted.known.subject, NOW.isoformat(), json))
+    headers = {name: value or b"" for name, value in record.headers}
+    envelope = decode(headers=headers, value=record.value)
+    assert record.headers == headers_of(Envelope(id_, SOURCE, NOW, "ann", envelope.event))
+    assert record.key == b"ann"

@@ -1,0 +1,130 @@
+"""Whatever a provider does, the attempt ends in the books with what is known of it."""
+
+import asyncio
+from typing import Any
+
+import httpx
+import pytest
+
+from farebox.events import RequestCompleted
+from farebox.pricing import UsageSource
+from farebox_local.ports import free_port
+from support.eventually import eventually
+from support.fake_budget import FakeAccount
+from support.gateway import GatewayProcess, chat, published
+from support.provider import DemoProvider
+
+
+async def the_event(kafka: str, user: str) -> RequestCompleted:
+    (event,) = await published(kafka, 1, user=user)
+    return event
+
+
+@pytest.mark.parametrize(("fault", "status"), [("http_500", 500), ("http_429", 429)])
+async def test_a_refusal_of_the_provider_is_passed_on_and_costs_nothing(
+    gateway: GatewayProcess, api_key: str, user: str, kafka: str, account: FakeAccount, fault: str, status: int
+) -> None:
+    answer = await chat(gateway, api_key, orders={"fault": fault})
+    assert answer.status_code == status
+    event = await the_event(kafka, user)
+    assert (event.outcome, event.status, event.usage.total, event.usage.requests) == ("provider_error", status, 0, 0)
+    await eventually(lambda: account.held == 0)
+
+
+async def test_a_provider_that_is_away_costs_nothing(start_gateway: Any, api_key: str, user: str, kafka: str) -> None:
+    gateway = start_gateway(provider_url=f"http://127.0.0.1:{free_port()}")
+    answer = await chat(gateway, api_key)
+    assert answer.status_code == 502
+    event = await the_event(kafka, user)
+    assert (event.outcome, event.usage.requests, event.usage.total) == ("unreachable", 0, 0)
+
+
+@pytest.mark.parametrize("fault", ["no_usage", "malformed"])
+async def test_an_answer_without_usage_is_estimated(
+    gateway: GatewayProcess, api_key: str, user: str, kafka: str, fault: str, account: FakeAccount
+) -> None:
+    assert (await chat(gateway, api_key, orders={"fault": fault})).status_code == 200
+    event = await the_event(kafka, user)
+    assert event.usage.source is UsageSource.ESTIMATED
+    assert event.usage.output > 0
+
+
+async def test_an_answer_cut_off_is_charged_at_its_worst_case(
+    gateway: GatewayProcess, api_key: str, user: str, kafka: str, account: FakeAccount
+) -> None:
+    answer = await chat(gateway, api_key, max_tokens=77, orders={"fault": "cut_before_usage"})
+    assert answer.status_code == 502
+    event = await the_event(kafka, user)
+    assert event.usage.source is UsageSource.WORST_CASE
+    assert event.usage.output == 77
+
+
+async def test_a_stream_cut_off_is_estimated_and_told(
+    gateway: GatewayProcess, api_key: str, user: str, kafka: str, provider: DemoProvider, account: FakeAccount
+) -> None:
+    answer = await chat(gateway, api_key, stream=True, orders={"fault": "cut_before_usage"})
+    assert '"upstream_unavailable"' in answer.text
+    event = await the_event(kafka, user)
+    assert event.outcome == "provider_error"
+    assert event.usage.source is UsageSource.ESTIMATED
+    assert event.usage.output >= provider.bill()[0]["completion_tokens"]
+
+
+async def test_a_provider_that_hangs_is_left_after_its_time(
+    start_gateway: Any, api_key: str, user: str, kafka: str
+) -> None:
+    gateway = start_gateway(upstream={"timeout_s": 0.3})
+    answer = await chat(gateway, api_key, orders={"fault": "hang"})
+    assert answer.status_code == 504
+    event = await the_event(kafka, user)
+    assert (event.outcome, event.usage.source) == ("timeout", UsageSource.WORST_CASE)
+
+
+async def test_an_answer_is_read_to_its_end_when_its_caller_has_gone(
+    gateway: GatewayProcess, api_key: str, user: str, kafka: str, provider: DemoProvider, account: FakeAccount
+) -> None:
+    orders = {"completion-tokens": "40", "chunk-delay-ms": "10"}
+    async with gateway.client(api_key) as client:
+        body = {"model": "gpt-4o", "messages": [{"role": "user", "content": "x"}], "stream": True}
+        headers = {f"x-demo-{name}": value for name, value in orders.items()}
+        async with client.stream("POST", "/v1/chat/completions", json=body, headers=headers) as answer:
+            await anext(answer.aiter_bytes())
+    event = await the_event(kafka, user)
+    assert event.outcome == "client_disconnected"
+    assert (event.usage.source, event.usage.output) == (UsageSource.REPORTED, 40)
+
+
+async def test_it_is_not_read_for_ever(start_gateway: Any, api_key: str, user: str, kafka: str) -> None:
+    gateway = start_gateway(drain_s="0.2")
+    headers = {"x-demo-completion-tokens": "1000", "x-demo-chunk-delay-ms": "100"}
+    async with gateway.client(api_key) as client:
+        body = {"model": "gpt-4o", "messages": [{"role": "user", "content": "x"}], "stream": True}
+        async with client.stream("POST", "/v1/chat/completions", json=body, headers=headers) as answer:
+            await anext(answer.aiter_bytes())
+    event = await the_event(kafka, user)
+    assert event.outcome == "client_disconnected"
+    assert event.usage.source is UsageSource.ESTIMATED
+
+
+async def test_a_provider_that_locks_us_out_is_not_the_callers_401(
+    start_gateway: Any, api_key: str, user: str, kafka: str
+) -> None:
+    gateway = start_gateway(upstream={"api_key_file": None})
+    answer = await chat(gateway, api_key)
+    assert answer.status_code == 502
+    assert answer.json()["error"]["code"] == "upstream_unauthorized"
+
+
+async def test_nothing_is_left_under_way(gateway: GatewayProcess, api_key: str, account: FakeAccount) -> None:
+    faults = ["http_500", "cut_before_usage", "no_usage", "malformed"]
+    await asyncio.gather(
+        *(chat(gateway, api_key, stream=s, orders={"fault": f}) for f in faults for s in (True, False))
+    )
+
+    async def idle() -> bool:
+        async with httpx.AsyncClient(trust_env=False) as client:
+            metrics = (await client.get(f"{gateway.ops_url}/metrics")).text
+        return "farebox_gateway_calls_under_way 0.0" in metrics
+
+    await eventually(idle)
+    await eventually(lambda: account.held == account.spent)

@@ -1,0 +1,120 @@
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any
+
+import orjson
+import pytest
+
+from farebox.pricing import Catalogue, PriceRow, Rates, Unpriced, Usage
+from gateway.admission import PRIMING_TOKENS, Amount, Bounds, Estimate, actual, bounds, clamped, estimate, is_allowed
+from gateway.call import Call, read
+
+NOW = datetime(2026, 6, 1, tzinfo=UTC)
+DOLLAR = Decimal(1)
+
+
+def rates(**usd_a_million: str) -> Rates:
+    row = PriceRow.model_validate(
+        {
+            "id": "row",
+            "provider": "here",
+            "model": "m",
+            "per": 1_000_000,
+            "rates": usd_a_million,
+            "effective_from": "2026-01-01T00:00:00Z",
+            "source": "test",
+        }
+    )
+    return row.compiled()
+
+
+def limits(input_tokens: int = 1000, output: int = 100, **more: Any) -> Bounds:
+    fields = {"choices": 1, "has_media": False, "writes_cache": False, "service_tier": None, **more}
+    return Bounds(input=input_tokens, output=output, **fields)
+
+
+def call(**fields: Any) -> Call:
+    body = {"model": "m", "messages": [{"role": "user", "content": "xin chào"}], **fields}
+    return read("openai", orjson.dumps(body), {}, max_tokens_limit=10_000)
+
+
+def test_no_tokeniser_makes_more_tokens_than_there_are_bytes() -> None:
+    made = call()
+    assert bounds(made, max_tokens_default=64, media_tokens=0).input == len(made.raw) + PRIMING_TOKENS
+
+
+def test_a_picture_counts_for_what_a_picture_may_cost() -> None:
+    picture = [{"type": "image_url", "image_url": {"url": "http://x"}}]
+    made = call(messages=[{"role": "user", "content": picture}])
+    assert bounds(made, max_tokens_default=1, media_tokens=5000).input > 5000
+
+
+def test_the_reserve_is_every_byte_and_every_token_of_every_choice() -> None:
+    found = estimate(rates(input="3", output="15"), DOLLAR, limits(1000, 100, choices=2))
+    assert isinstance(found, Estimate)
+    assert found.cost_nano_usd == 1000 * 3_000 + 200 * 15_000
+    assert found.amount == Amount(found.cost_nano_usd, 1, 1200)
+
+
+def test_the_reserve_is_in_the_currency_of_the_bill() -> None:
+    found = estimate(rates(input="3", output="15"), Decimal(1300), limits(500, 300))
+    assert isinstance(found, Estimate)
+    assert found.amount.money == 7_800_000_000
+
+
+def test_cache_writes_are_reserved_for_where_they_are_asked_for() -> None:
+    dear = rates(input="3", cache_write_1h="6", output="15")
+    plain, caching = (estimate(dear, DOLLAR, limits(writes_cache=asked)) for asked in (False, True))
+    assert isinstance(plain, Estimate)
+    assert isinstance(caching, Estimate)
+    assert caching.cost_nano_usd - plain.cost_nano_usd == 1000 * 3_000
+
+
+def test_what_has_no_price_has_no_estimate() -> None:
+    assert isinstance(estimate(rates(input="3"), DOLLAR, limits()), Unpriced)
+
+
+def test_a_call_is_cut_to_what_fits_and_no_further() -> None:
+    cheap = rates(input="1", output="1")
+    found = clamped(cheap, DOLLAR, limits(100, 4096), Amount(150_500, 9, 10_000), least_output=16)
+    assert found is not None
+    assert found.bounds.output == 50
+
+
+def test_a_call_that_does_not_even_fit_at_its_least_is_not_cut() -> None:
+    assert clamped(rates(input="1", output="1"), DOLLAR, limits(100, 64), Amount(115_999, 1, 999), 16) is None
+
+
+def test_the_least_is_never_more_than_was_asked_for() -> None:
+    found = clamped(rates(input="1", output="1"), DOLLAR, limits(100, 5), Amount(105_000, 1, 999), 16)
+    assert found is not None
+    assert found.bounds.output == 5
+
+
+def test_what_was_used_is_priced_as_metering_prices_it() -> None:
+    assert actual(rates(input="3", output="15"), Decimal(1300), Usage(input=500, output=300)) == (
+        6_000_000,
+        Amount(7_800_000_000, 1, 800),
+    )
+    assert actual(rates(input="3"), DOLLAR, Usage(output=1)) is None
+
+
+@pytest.mark.parametrize(
+    ("allowed", "blocked", "verdict"),
+    [
+        (None, (), True),
+        (("gpt-4o*",), (), True),
+        (("claude-*",), (), False),
+        ((), (), False),
+        (None, ("gpt-4o",), False),
+        (("gpt-4o",), ("gpt-*",), False),
+    ],
+)
+def test_what_is_blocked_is_blocked_even_if_allowed(
+    allowed: tuple[str, ...] | None, blocked: tuple[str, ...], verdict: bool
+) -> None:
+    assert is_allowed("gpt-4o", allowed, blocked) is verdict
+
+
+def test_the_seed_prices_the_models_of_the_demo() -> None:
+    assert Catalogue().rates_for("openai", "gpt-4o", NOW) is not None

@@ -1,0 +1,108 @@
+import json
+from typing import Any
+
+import orjson
+import pytest
+
+from gateway.call import Call, read
+from gateway.errors import BadCall
+
+MESSAGES = [{"role": "user", "content": "hi"}]
+
+
+def call(dialect: Any = "openai", headers: dict[bytes, bytes] | None = None, **fields: Any) -> Call:
+    body = {"model": "gpt-4o", "messages": MESSAGES, **fields}
+    return read(dialect, json.dumps(body).encode(), headers or {}, max_tokens_limit=1000)
+
+
+def sent(made: Call, limit: int) -> dict[str, Any]:
+    body: dict[str, Any] = orjson.loads(made.sent(output_limit=limit, limit_field="max_tokens"))
+    return body
+
+
+@pytest.mark.parametrize(
+    ("raw", "param"),
+    [
+        (b"", None),
+        (b"{", None),
+        (b"[1]", None),
+        (b'{"messages": []}', "model"),
+        (b'{"model": 7}', "model"),
+        (b'{"model": "m"}', "messages"),
+        (b'{"model": "m", "messages": []}', "messages"),
+        (b'{"model": "m", "messages": ["hi"]}', "messages"),
+    ],
+)
+def test_a_body_that_is_no_call_is_refused_with_its_field(raw: bytes, param: str | None) -> None:
+    with pytest.raises(BadCall) as refused:
+        read("openai", raw, {}, max_tokens_limit=1000)
+    assert refused.value.param == param
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"max_tokens": 0},
+        {"max_tokens": -5},
+        {"max_tokens": 1001},
+        {"max_completion_tokens": 10**30},
+        {"max_tokens": True},
+        {"max_tokens": "7"},
+        {"n": 0},
+        {"n": 129},
+        {"stream": "yes"},
+        {"stream_options": []},
+        {"service_tier": 1},
+    ],
+)
+def test_figures_out_of_range_are_refused(fields: dict[str, Any]) -> None:
+    with pytest.raises(BadCall):
+        call(**fields)
+
+
+def test_a_call_with_a_limit_goes_out_byte_for_byte() -> None:
+    made = call(max_tokens=9)
+    assert made.sent(output_limit=9, limit_field="max_tokens") == made.raw
+
+
+def test_a_call_without_a_limit_gets_one_and_keeps_the_rest_as_it_was() -> None:
+    made = call(unknown_field={"a": [1, None]})
+    assert sent(made, 64) == {**made.body, "max_tokens": 64}
+    assert made.sent(output_limit=64, limit_field="max_tokens").endswith(made.raw[1:])
+
+
+def test_a_limit_is_lowered_where_the_caller_put_it() -> None:
+    made = call(max_completion_tokens=100)
+    assert sent(made, 20)["max_completion_tokens"] == 20
+    assert "max_tokens" not in sent(made, 20)
+
+
+def test_a_stream_is_asked_for_its_usage() -> None:
+    assert sent(call(stream=True, max_tokens=5), 5)["stream_options"] == {"include_usage": True}
+    kept = sent(call(stream=True, max_tokens=5, stream_options={"include_obfuscation": False}), 5)
+    assert kept["stream_options"] == {"include_obfuscation": False, "include_usage": True}
+
+
+def test_the_greater_of_two_limits_is_reserved_for() -> None:
+    assert call(max_tokens=10, max_completion_tokens=20).output_limit == 20
+
+
+def test_attribution_comes_from_headers() -> None:
+    made = call(
+        headers={
+            b"x-farebox-session": "phiên-1".encode(),
+            b"x-farebox-feature": b"qa_chat",
+            b"x-farebox-tags": b"team=a, env = b",
+            b"x-farebox-cache-hit": b"true",
+        }
+    )
+    assert made.attribution.session == "phiên-1"
+    assert made.attribution.feature == "qa_chat"
+    assert dict(made.attribution.tags) == {"team": "a", "env": "b"}
+    assert made.attribution.cache_hit
+
+
+@pytest.mark.parametrize("value", [b"\xff", b"x" * 300])
+def test_attribution_that_no_event_could_carry_is_refused(value: bytes) -> None:
+    with pytest.raises(BadCall):
+        call(headers={b"x-farebox-session": value})

@@ -1,0 +1,105 @@
+from datetime import UTC, datetime
+from typing import Any
+
+import orjson
+import pytest
+
+from gateway.admission import Reason
+from gateway.errors import BadCall, BudgetAway, Fenced, JournalFull, ModelNotFound, NoKey, UnknownKey
+from gateway.policy import Known
+from gateway.refusals import Refusal, decimal_text, of, refused
+from gateway.reservation import Refused
+from support.reservations import known, path_budget
+
+NOW = datetime(2026, 6, 1, tzinfo=UTC)
+
+
+def short(reason: Reason = Reason.BUDGET_EXCEEDED, whose: Known | None = None) -> Refusal:
+    whose = whose or known()
+    return refused(Refused(reason, whose, whose.budgets[0]), "gpt-4o", NOW)
+
+
+def error(refusal: Refusal) -> dict[str, Any]:
+    body: dict[str, Any] = orjson.loads(refusal.body("openai"))["error"]
+    return body
+
+
+def test_a_402_names_budget_figures_and_what_to_do() -> None:
+    refusal = short()
+    assert refusal.status == 402
+    assert error(refusal) == {
+        "message": "Ngân sách “Tháng” của Ann không đủ cho yêu cầu này: còn 500 VND trên 29.000 VND. "
+        "Vui lòng đợi đến 2026-07-01 00:00 (Asia/Ho_Chi_Minh), nâng cấp gói hoặc yêu cầu tăng hạn mức.",
+        "type": "insufficient_quota",
+        "param": None,
+        "code": "budget_exceeded",
+        "budget_exceeded": True,
+        "budget": "Tháng",
+        "budget_id": "00000000-0000-0000-0000-000000000005",
+        "scope": "user",
+        "account": "ann",
+        "measure": "money",
+        "limit": "29000",
+        "spent": "28000",
+        "held": "500",
+        "remaining": "500",
+        "resets_at": "2026-06-30T17:00:00+00:00",
+        "currency": "VND",
+    }
+
+
+@pytest.mark.parametrize(("language", "word"), [("vi", "nạp thêm"), ("ko", "충전"), ("en", "Top up")])
+def test_an_empty_balance_is_told_in_the_accounts_language(language: str, word: str) -> None:
+    refusal = short(Reason.INSUFFICIENT_BALANCE, known(language=language))
+    assert refusal.status == 402
+    assert word in error(refusal)["message"]
+
+
+def test_a_used_up_quota_is_429_until_it_resets() -> None:
+    quota = path_budget(measure="requests", currency=None, limit=100, spent=100, held=0)
+    refusal = short(Reason.QUOTA_EXCEEDED, known(budgets=(quota,)))
+    assert refusal.status == 429
+    assert refusal.headers["retry-after"] == str(int((quota.resets_at - NOW).total_seconds()))  # type: ignore[operator]
+    assert error(refusal)["limit"] == "100"
+
+
+def test_what_was_refused_for_money_is_not_to_be_retried_by_the_sdk() -> None:
+    assert short().headers["x-should-retry"] == "false"
+
+
+def test_anthropics_sdk_gets_an_error_it_knows() -> None:
+    body = orjson.loads(short().body("anthropic"))
+    assert body["type"] == "error"
+    assert body["error"]["code"] == "budget_exceeded"
+
+
+@pytest.mark.parametrize(
+    ("raised", "status", "code"),
+    [
+        (NoKey("x"), 401, "missing_api_key"),
+        (UnknownKey("x"), 401, "invalid_api_key"),
+        (BadCall("x"), 400, "invalid_request"),
+        (BadCall("x", status=413, code="body_too_large"), 413, "body_too_large"),
+        (ModelNotFound("m"), 404, "model_not_found"),
+        (BudgetAway("x"), 503, "budget_unavailable"),
+        (Fenced("x"), 503, "budget_unavailable"),
+        (JournalFull("x"), 503, "journal_unavailable"),
+    ],
+)
+def test_every_error_has_its_status_and_its_code(raised: Any, status: int, code: str) -> None:
+    refusal = of(raised)
+    assert (refusal.status, refusal.code) == (status, code)
+
+
+@pytest.mark.parametrize("reason", [Reason.MODEL_NOT_ALLOWED, Reason.MODEL_NOT_PRICED])
+def test_a_model_this_key_may_not_use_is_403(reason: Reason) -> None:
+    refusal = refused(Refused(reason, known()), "gpt-4o", NOW)
+    assert (refusal.status, refusal.code, refusal.param) == (403, reason.value, "model")
+
+
+@pytest.mark.parametrize(
+    ("nano", "text"),
+    [(29_000 * 10**9, "29000"), (6_250_000, "0.00625"), (0, "0"), (1, "0.000000001"), (-5 * 10**8, "-0.5")],
+)
+def test_amounts_are_exact_decimal_strings(nano: int, text: str) -> None:
+    assert decimal_text(nano) == text
