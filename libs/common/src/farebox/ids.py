@@ -24,11 +24,14 @@ def new_id() -> UUID:
 def instant_of(id_: UUID) -> datetime:
     """The UTC instant (to the millisecond) at which a UUIDv7 was made.
 
-    Raises ValueError for a UUID of another version, whose bits hold no such instant.
+    Raises ValueError for a UUID of another version, whose bits hold no such instant, or one after the year 9999.
     """
     if id_.version != 7:
         raise ValueError(f"{id_} is no UUIDv7, so it carries no instant")
-    return _EPOCH + timedelta(milliseconds=id_.int >> 80)
+    try:
+        return _EPOCH + timedelta(milliseconds=id_.int >> 80)
+    except OverflowError:
+        raise ValueError(f"{id_} carries an instant after the year 9999") from None
 
 
 def new_api_key() -> str:

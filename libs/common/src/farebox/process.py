@@ -4,6 +4,7 @@ import argparse
 import asyncio
 import contextlib
 import signal
+import socket
 import sys
 from collections.abc import Callable, Coroutine, Iterator
 from typing import Final, TypeVar
@@ -18,6 +19,9 @@ from farebox.telemetry import configure_logs
 
 GRACE_S: Final = 20
 """Seconds that requests under way have to end after SIGTERM."""
+
+BACKLOG: Final = 2048
+"""Connections that wait to be accepted."""
 
 SettingsT = TypeVar("SettingsT", bound=ServiceSettings)
 
@@ -65,27 +69,34 @@ async def serve(settings: ServiceSettings, *, api: ASGIApp, ops: ASGIApp) -> Non
 
     Raises FareboxError when a port cannot be had.
     """
-    servers = [_server(api, settings.host, settings.port), _server(ops, settings.host, settings.ops_port)]
-    loop = asyncio.get_running_loop()
+    with (
+        _listening(settings.host, settings.port) as api_socket,
+        _listening(settings.host, settings.ops_port) as ops_socket,
+    ):
+        servers = {_server(api): api_socket, _server(ops): ops_socket}
 
-    def stop() -> None:
-        for server in servers:
-            server.should_exit = True
+        def stop() -> None:
+            for server in servers:
+                server.should_exit = True
 
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(number, stop)
+        await asyncio.gather(*(server.serve(sockets=[socket_]) for server, socket_ in servers.items()))
+
+
+def _listening(host: str, port: int) -> socket.socket:
+    """Bound here, because uvicorn answers a port it cannot have by ending the process out of its task."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        await asyncio.gather(*(server.serve() for server in servers))
-    except SystemExit as error:
-        raise FareboxError("a port cannot be listened on; the log has which") from error
+        return socket.create_server((host, port), family=family, backlog=BACKLOG)
+    except OSError as error:
+        raise FareboxError(f"port {port} of {host} cannot be listened on: {error.strerror}") from error
 
 
-def _server(app: ASGIApp, host: str, port: int) -> _Server:
+def _server(app: ASGIApp) -> _Server:
     return _Server(
         uvicorn.Config(
             app,
-            host=host,
-            port=port,
             loop="none",
             http="httptools",
             ws="none",
@@ -93,7 +104,7 @@ def _server(app: ASGIApp, host: str, port: int) -> _Server:
             log_config=None,
             access_log=False,
             server_header=False,
-            backlog=2048,
+            backlog=BACKLOG,
             timeout_keep_alive=75,
             timeout_graceful_shutdown=GRACE_S,
         )
