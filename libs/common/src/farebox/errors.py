@@ -14,6 +14,8 @@ Expected answers of the core (a refusal, an unpriced call) are values, not excep
 from collections.abc import Sequence
 from typing import ClassVar
 
+from pydantic import ValidationError
+
 
 class FareboxError(Exception):
     """Root of the tree. `code` is stable and machine-readable, `status` is the HTTP status it maps to."""
@@ -68,3 +70,9 @@ class Forbidden(FareboxError):
 
     code = "forbidden"
     status = 403
+
+
+def sentences(error: ValidationError) -> list[str]:
+    """Pydantic's problems as sentences that name their field and repeat no input."""
+    problems = error.errors(include_url=False, include_context=False, include_input=False)
+    return [f"{'.'.join(map(str, p['loc'])) or 'body'}: {p['msg']}" for p in problems]

@@ -14,7 +14,7 @@ from starlette.routing import BaseRoute, Route
 from starlette.types import ExceptionHandler
 
 from farebox.auth import Caller, verify
-from farebox.errors import FareboxError, Invalid
+from farebox.errors import FareboxError, Invalid, sentences
 
 log = structlog.get_logger()
 
@@ -97,12 +97,6 @@ def parsed(model: type[ModelT], raw: bytes) -> ModelT:
         return model.model_validate_json(raw)
     except ValidationError as error:
         raise Invalid(sentences(error)) from None
-
-
-def sentences(error: ValidationError) -> list[str]:
-    """Pydantic's problems as sentences that name their field and repeat no input."""
-    problems = error.errors(include_url=False, include_context=False, include_input=False)
-    return [f"{'.'.join(map(str, p['loc'])) or 'body'}: {p['msg']}" for p in problems]
 
 
 def health_routes(*, live: Problems, ready: ProblemsNow) -> list[BaseRoute]:

@@ -9,9 +9,8 @@ from typing import Annotated, Literal, Self, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field, HttpUrl, SecretStr, TypeAdapter, ValidationError, model_validator
 
-from farebox.errors import Invalid
+from farebox.errors import Invalid, sentences
 from farebox.events.usage import Name
-from farebox.http import sentences
 
 Dialect: TypeAlias = Literal["openai", "anthropic"]
 HeaderName = Annotated[str, Field(pattern=r"^[a-z0-9!#$%&'*+.^_`|~-]+$", max_length=128)]
