@@ -21,7 +21,7 @@ from farebox.events import Envelope, LeaseUse, Principal, UsagePriced
 from farebox.http import api
 from farebox.ids import new_id
 from farebox.kafka import Message, Record, Rejected
-from farebox.leasing import Attributes, GrantAnswer, GrantRequest, LeaseReport, Need, StartRequest
+from farebox.leasing import Attributes, GrantAnswer, GrantRequest, Heartbeat, LeaseReport, Need, StartRequest
 from farebox.money import NANO
 from farebox.postgres import Pool, open_pool, session
 
@@ -96,6 +96,7 @@ class BudgetOffice:
         lease_id: UUID | None = None,
         reports: tuple[LeaseReport, ...] = (),
         attributes: Attributes = ANY_CALL,
+        gateway: str = "gw",
     ) -> GrantAnswer:
         """Ask for a lease of `cost` nano-USD."""
 
@@ -104,7 +105,7 @@ class BudgetOffice:
 
         return await self.leases.grant(
             GrantRequest(
-                gateway_id="gw",
+                gateway_id=gateway,
                 epoch=epoch,
                 lease_id=lease_id or new_id(),
                 key_hash=key_hash(key["api_key"]),
@@ -116,8 +117,13 @@ class BudgetOffice:
             )
         )
 
-    async def start(self, last_epoch: int = 0, reports: tuple[LeaseReport, ...] = ()) -> int:
-        return (await self.leases.start(StartRequest(gateway_id="gw", last_epoch=last_epoch, reports=reports))).epoch
+    async def start(self, last_epoch: int = 0, reports: tuple[LeaseReport, ...] = (), gateway: str = "gw") -> int:
+        return (await self.leases.start(StartRequest(gateway_id=gateway, last_epoch=last_epoch, reports=reports))).epoch
+
+    async def beat(self, gateway: str = "gw", reports: tuple[LeaseReport, ...] = ()) -> tuple[UUID, ...]:
+        """One heartbeat; the leases that are asked back."""
+        answer = await self.leases.heartbeat(Heartbeat(gateway_id=gateway, epoch=1, reports=reports))
+        return answer.recalled
 
     def priced(self, key: dict[str, Any], billed: int, lease_id: UUID | None = None, **fields: Any) -> UsagePriced:
         """A ledger entry of one call with this key."""

@@ -1,6 +1,7 @@
 """Leases on a real PostgreSQL: all levels or none, never above a limit, repeatable without effect."""
 
 import asyncio
+from datetime import timedelta
 
 import pytest
 
@@ -159,3 +160,67 @@ async def test_unknown_and_revoked_keys_are_refused_alike(office: BudgetOffice) 
             await office.grant(unknown, COST)
     ((_, event),) = await office.told("account.policy")
     assert (event["account_id"], event["status"]) == (key["key_id"], "revoked")
+
+
+async def test_what_another_gateway_holds_is_recalled_and_can_then_be_granted(office: BudgetOffice) -> None:
+    await office.org()
+    budget = await office.budget("10")
+    key = await office.key()
+    await office.start(gateway="first")
+    await office.start(gateway="second")
+    idle = await office.grant(key, COST, gateway="first")
+    assert idle.lease is not None
+    short = await office.grant(key, COST, gateway="second")
+    assert short.refusal is not None
+    assert short.refusal.is_recalling
+    assert await office.beat("first") == (idle.lease.lease_id,)
+    given_back = LeaseReport(lease_id=idle.lease.lease_id, spent=Amounts(), returned={budget: won("7.8")})
+    assert await office.beat("first", (given_back,)) == ()
+    assert (await office.grant(key, COST, gateway="second")).lease is not None
+
+
+async def test_where_nobody_else_holds_anything_a_refusal_recalls_nothing(office: BudgetOffice) -> None:
+    await office.org()
+    await office.budget("5")
+    key = await office.key()
+    await office.start()
+    short = await office.grant(key, COST)
+    assert short.refusal is not None
+    assert not short.refusal.is_recalling
+
+
+async def test_a_silent_gateways_leases_count_as_spent_and_an_operator_may_release_them(office: BudgetOffice) -> None:
+    await office.org()
+    await office.budget("100")
+    key = await office.key()
+    await office.start()
+    await office.grant(key, COST)
+    office.clock.move(timedelta(minutes=11))
+    assert await office.leases.suspend_lost(timedelta(minutes=10)) == 1
+    assert await office.leases.suspend_lost(timedelta(minutes=10)) == 0
+    assert ((await office.balance())["spent"], (await office.balance())["held"]) == ("7.8", "0")
+    (lost,) = (await office.admin.get("/api/suspended-leases")).json()["items"]
+    assert (lost["gateway"], lost["held"], lost["currency"]) == ("gw", "7.8", "KRW")
+    release = f"/api/suspended-leases/{lost['lease_id']}/release"
+    assert (await office.admin.post(release, json={})).status_code == 422
+    assert (await office.admin.post(release, json={"reason": "its disk was empty"})).status_code == 200
+    assert (await office.admin.post(release, json={"reason": "again"})).status_code == 404
+    assert (await office.balance())["spent"] == "0"
+
+
+async def test_a_lost_gateway_that_comes_back_with_its_journal_settles_its_leases_in_suspense(
+    office: BudgetOffice,
+) -> None:
+    await office.org()
+    budget = await office.budget("100")
+    key = await office.key()
+    await office.start()
+    lease = (await office.grant(key, COST)).lease
+    assert lease is not None
+    office.clock.move(timedelta(minutes=11))
+    await office.leases.suspend_lost(timedelta(minutes=10))
+    report = LeaseReport(lease_id=lease.lease_id, spent=Amounts(money=won("3")), returned={budget: won("4.8")})
+    await office.start(last_epoch=1, reports=(report,))
+    assert (await office.balance())["spent"] == "3"
+    await office.post(office.priced(key, won("3"), lease.lease_id))
+    assert (await office.balance())["spent"] == "3"

@@ -146,10 +146,15 @@ RefusalCode = Literal["budget_exceeded", "insufficient_balance", "quota_exceeded
 
 
 class Refusal(Wire):
-    """The first budget on the path, from the platform down, that cannot carry `least`."""
+    """The first budget on the path, from the platform down, that cannot carry `least`.
+
+    `is_recalling`: other gateways hold rights in it that may lie idle, and have been asked for them; what they give back
+    is there within a heartbeat or two, so asking once more then is worth it.
+    """
 
     code: RefusalCode
     budget_id: UUID
+    is_recalling: bool = False
 
 
 class GrantAnswer(Wire):

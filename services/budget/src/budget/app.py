@@ -1,6 +1,8 @@
 """Composition root: the only module that knows all the others."""
 
 from contextlib import AsyncExitStack
+from datetime import timedelta
+from typing import Final
 
 from budget.handlers import UsageHandler
 from budget.leases import Leases
@@ -16,9 +18,11 @@ from farebox.outbox import Relay
 from farebox.postgres import migrate as migrate_schema
 from farebox.postgres import open_pool, ping
 from farebox.process import serve
+from farebox.recurring import Recurring
 
 SCHEMA = "budget"
 GROUP = "budget"
+LOST_EVERY_S: Final = 30.0
 
 
 async def migrate(settings: BudgetSettings) -> list[str]:
@@ -33,22 +37,26 @@ async def run(settings: BudgetSettings) -> None:
     broker = make_broker(settings.kafka_bootstrap, client_id=f"budget-{settings.instance}")
     relay = Relay(pool, producer, schema=SCHEMA)
     store = Store(pool)
+    leases = Leases(store, clock, relay.wake)
+    lost_after = timedelta(seconds=settings.gateway_lost_after_s)
+    lost = Recurring("lost_gateways", lambda: leases.suspend_lost(lost_after), every_s=LOST_EVERY_S)
     handler = UsageHandler(store, clock, relay.wake)
     subscribe(broker, topics.USAGE_PRICED.name, group_id=GROUP, handle=handler, producer=producer)
 
     def live() -> list[str]:
-        return alive(producer, broker, relay)
+        return alive(producer, broker, relay, lost)
 
     async def ready() -> list[str]:
         return unready(producer, broker) + await ping(pool)
 
     health = health_routes(live=live, ready=ready)
     office = Office(store, clock, relay.wake)
-    served = [*health, *routes(office, Leases(store, clock, relay.wake))]
+    served = [*health, *routes(office, leases)]
     async with AsyncExitStack() as stack:
         stack.push_async_callback(pool.close)
         await stack.enter_async_context(producer)
         await stack.enter_async_context(relay)
+        await stack.enter_async_context(lost)
         await stack.enter_async_context(broker)
         await broker.start()
         await serve(settings, api=api(served, secret=settings.service_secret.get_secret_value()), ops=ops(health))

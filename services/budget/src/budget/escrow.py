@@ -53,7 +53,7 @@ class Room:
         return replace(after, is_over=after.posted + after.escrowed + after.suspended > after.limit)
 
     def promised(self, amount: int) -> "Room":
-        """The window with a grant in escrow. Leaves `is_over` as it is: the table's CHECK refuses a grant that is wrong."""
+        """The window with a grant in escrow. Leaves `is_over` as it is: the table's CHECK refuses a wrong grant."""
         return replace(self, escrowed=self.escrowed + amount)
 
     def limited(self, limit: int, *, is_hard: bool) -> "Room":
@@ -87,8 +87,8 @@ class Short:
 def grant(rooms: Sequence[Room], asks: Mapping[Measure, Ask], *, live_gateways: int) -> Granted | Short:
     """Size a lease over all `rooms` (hard windows, platform first), or name the one that is short.
 
-    Every measure takes the smallest amount any of its windows would give, so that all levels hold the same. Where nothing
-    is asked for, or nothing is left to a request that needs nothing, nothing is held.
+    Every measure takes the smallest amount any of its windows would give, so that all levels hold the same. Where
+    nothing is asked for, nothing is held.
     """
     for room in rooms:
         if room.free < asks[room.measure].least:
@@ -174,7 +174,7 @@ class Desk:
             self._become(share, share.reported(spent=spent, returned=report.returned.get(share.key[0], 0)))
 
     def close(self, lease_id: UUID) -> None:
-        """The gateway will never use the lease again, and has said all there was to say of it."""
+        """The lease will never be used again, and all that was said of it is known: the rest is free."""
         for share in self.shares_of(lease_id):
             self._become(share, share.closed())
 

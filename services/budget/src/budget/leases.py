@@ -13,6 +13,7 @@ from budget.errors import Fenced, UnknownKey
 from budget.escrow import Ask, Desk, Granted, Room, Short, WindowKey, grant
 from budget.marks import announce_reached, refused
 from budget.store import Store, Unit
+from budget.store.books import SuspendedShare
 from budget.windows import Span
 from farebox.clock import Clock
 from farebox.events import Measure
@@ -35,6 +36,8 @@ from farebox.money import convert
 
 POLICY_FRESH: Final = timedelta(seconds=20)
 """How long a gateway may go on with a policy nobody told it has changed: a revocation holds everywhere within 30 s."""
+
+SUSPENDED_MAX: Final = 1_000
 
 
 class Leases:
@@ -67,14 +70,45 @@ class Leases:
         return StartAnswer(epoch=epoch)
 
     async def heartbeat(self, beat: Heartbeat) -> HeartbeatAnswer:
-        """Take the gateway's reports."""
+        """Take the gateway's reports; which leases others need back."""
         async with self._store.transaction() as unit:
             _fence(await unit.books.seen(beat.gateway_id, self._clock.now()), beat.epoch)
             desk, windows = await _desk(unit, {report.lease_id for report in beat.reports}, {})
             for report in beat.reports:
                 desk.report(report)
             await _save(unit, desk, windows)
-        return HeartbeatAnswer()
+            recalled = await unit.books.recalled(beat.gateway_id, beat.epoch)
+        return HeartbeatAnswer(recalled=recalled)
+
+    async def suspend_lost(self, unheard_for: timedelta) -> int:
+        """Count as spent what gateways hold that have been silent for so long; how many leases that were.
+
+        Nothing becomes free by it: until somebody releases it, what a lost node may have spent stays spent.
+        """
+        now = self._clock.now()
+        async with self._store.transaction() as unit:
+            lost = await unit.books.lost(now - unheard_for)
+            if lost:
+                desk, windows = await _desk(unit, lost, {})
+                for lease_id in lost:
+                    desk.suspend(lease_id)
+                await unit.books.suspend(lost, now)
+                await _save(unit, desk, windows)
+        metrics.LEASES_SUSPENDED.inc(len(lost))
+        return len(lost)
+
+    async def release(self, lease_id: UUID, note: str) -> None:
+        """An operator's word that a lease in suspense was not spent. Raises NotFound for one that is not there."""
+        async with self._store.transaction() as unit:
+            await unit.books.note_release(lease_id, self._clock.now(), note)
+            desk, windows = await _desk(unit, {lease_id}, {})
+            desk.close(lease_id)
+            await _save(unit, desk, windows)
+
+    async def suspended(self) -> list[SuspendedShare]:
+        """What is in suspense, the oldest first, at most SUSPENDED_MAX shares."""
+        async with self._store.transaction() as unit:
+            return await unit.books.suspended(SUSPENDED_MAX)
 
     async def grant(self, request: GrantRequest) -> GrantAnswer:
         """A key's policy, and a lease over every hard budget that its call meets; all of them or none."""
@@ -103,7 +137,9 @@ class Leases:
             case Short(key):
                 budget = next(each for each in hard if spot.key(each) == key)
                 await announce_reached(unit, [refused(budget, seen[key])], seen, now)
-                return GrantAnswer(policy=policy, refusal=Refusal(code=_code(budget), budget_id=budget.budget_id))
+                recalling = await unit.books.recall(key, request.gateway_id, now)
+                refusal = Refusal(code=_code(budget), budget_id=budget.budget_id, is_recalling=recalling)
+                return GrantAnswer(policy=policy, refusal=refusal)
             case Granted(amounts):
                 return GrantAnswer(policy=policy, lease=_lease(request.lease_id, amounts, seen, now))
             case unknown:

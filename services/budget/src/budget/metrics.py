@@ -15,6 +15,9 @@ SUSPENDED: Final = Counter(
 RESERVE_EXCEEDED: Final = Counter(
     "farebox_budget_reserve_exceeded", "Charges above the reserve of their request: the guarantee's proviso is broken."
 )
+LEASES_SUSPENDED: Final = Counter(
+    "farebox_budget_leases_suspended", "Leases put into suspense because their gateway was lost."
+)
 MARKS: Final = Counter("farebox_budget_marks", "Thresholds, exhaustions and overruns announced.")
 GRANTS: Final = Counter("farebox_budget_grants", "Lease requests by answer.", ["answer"])
 POSTING_LAG: Final = Gauge("farebox_budget_posting_lag_seconds", "From pricing to posting, of the newest entry posted.")

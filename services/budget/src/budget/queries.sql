@@ -213,8 +213,56 @@ FROM unnest($1::uuid[], $2::uuid[], $3::numeric[], $4::numeric[], $5::numeric[])
          AS new (lease_id, budget_id, posted, returned, spent)
 WHERE s.lease_id = new.lease_id AND s.budget_id = new.budget_id;
 
+-- name: leases_recall
+-- Ask other gateways for what may lie idle in a window. Only leases of their present epoch can still answer.
+UPDATE lease l
+SET recalled_at = $4
+FROM lease_share s, gateway g
+WHERE s.budget_id = $1 AND s.window_start = $2
+  AND s.granted > s.returned + s.posted
+  AND l.lease_id = s.lease_id
+  AND l.suspended_at IS NULL
+  AND g.gateway_id = l.gateway_id
+  AND g.epoch = l.epoch
+  AND g.gateway_id <> $3
+  AND g.seen_at > $5;
+
+-- name: leases_recalled
+-- What a gateway is asked to give back. It is told once; who is refused again asks again.
+UPDATE lease
+SET recalled_at = NULL
+WHERE gateway_id = $1 AND epoch = $2 AND recalled_at IS NOT NULL
+RETURNING lease_id;
+
 -- name: leases_suspend
 UPDATE lease SET suspended_at = $2 WHERE lease_id = ANY ($1::uuid[]) AND suspended_at IS NULL;
+
+-- name: leases_of_the_lost
+-- What gateways hold that have not been heard of since $1.
+SELECT l.lease_id
+FROM lease l
+JOIN gateway g USING (gateway_id)
+WHERE g.seen_at < $1
+  AND l.suspended_at IS NULL
+  AND EXISTS (SELECT FROM lease_share s WHERE s.lease_id = l.lease_id AND s.granted > s.returned + s.posted)
+LIMIT $2;
+
+-- name: leases_suspended
+-- Leases in suspense, the oldest first, with what each budget counts as spent because of them.
+SELECT l.lease_id, l.gateway_id, l.epoch, l.key_id, l.granted_at, l.suspended_at, s.budget_id, b.name AS budget_name,
+       b.currency, s.window_start, s.granted - s.returned - s.posted AS held
+FROM lease l
+JOIN lease_share s USING (lease_id)
+JOIN budget b USING (budget_id)
+WHERE l.suspended_at IS NOT NULL AND s.granted > s.returned + s.posted
+ORDER BY l.suspended_at, l.lease_id, s.budget_id
+LIMIT $1;
+
+-- name: lease_release
+UPDATE lease
+SET released_at = $2, release_note = $3
+WHERE lease_id = $1 AND suspended_at IS NOT NULL AND released_at IS NULL
+RETURNING lease_id;
 
 -- Postings and marks -----------------------------------------------------------------------------------------------
 

@@ -1,7 +1,15 @@
-"""Settings of the budget service: those of every service with a database, and nothing of its own yet."""
+"""Settings of the budget service."""
+
+from typing import Annotated
+
+from pydantic import Field
 
 from farebox.settings import StoreSettings
 
 
 class BudgetSettings(StoreSettings):
     """Read from `FAREBOX_*` variables."""
+
+    gateway_lost_after_s: Annotated[int, Field(ge=30, le=86_400)] = Field(
+        default=600, description="Silence after which a gateway counts as lost, and its leases as spent."
+    )

@@ -19,7 +19,7 @@ from metering import metrics
 from metering.handlers import Handlers
 from metering.posting import Posting
 from metering.prices import Prices
-from metering.recurring import Recurring
+from farebox.recurring import Recurring
 from metering.routes import routes
 from metering.settings import Settings
 from metering.store import Store

@@ -89,9 +89,14 @@ CREATE TABLE lease (
     epoch        bigint NOT NULL,
     key_id       text NOT NULL REFERENCES account,
     granted_at   timestamptz NOT NULL,
-    suspended_at timestamptz
+    recalled_at  timestamptz,
+    suspended_at timestamptz,
+    released_at  timestamptz,
+    release_note text,
+    CHECK ((released_at IS NULL) = (release_note IS NULL))
 );
 CREATE INDEX lease_gateway ON lease (gateway_id, epoch);
+CREATE INDEX lease_recalled ON lease (gateway_id) WHERE recalled_at IS NOT NULL;
 
 -- A lease's part in one window. held = granted - returned - posted stays escrowed (or suspended) until it is 0.
 CREATE TABLE lease_share (

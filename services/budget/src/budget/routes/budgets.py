@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 from decimal import Decimal
 from typing import Annotated, Literal
-from uuid import UUID
 
 from pydantic import BeforeValidator, Field
 from starlette.requests import Request
@@ -15,17 +14,17 @@ from budget.accounts import in_force
 from budget.budgets import Budget, Window, percent
 from budget.marks import all_reached, announce_reached, announce_resolved, balances
 from budget.routes.accounts import Zone
-from budget.routes.office import AccountId, Body, Label, Office, administers, may_see, readable
+from budget.routes.office import AccountId, Body, Label, Office, administers, amount_text, identified, may_see, readable
 from budget.store import Unit
 from budget.thresholds import mark_id
 from budget.windows import Calendar
-from farebox.errors import Invalid, NotFound
+from farebox.errors import Invalid
 from farebox.events import Measure, ThresholdMark
 from farebox.events.budget import Mode
 from farebox.http import JSON, body, caller
 from farebox.ids import new_id
 from farebox.leasing import Attributes
-from farebox.money import NANO, parse_amount
+from farebox.money import parse_amount
 
 MARKS_MAX = 20
 COUNT_MAX = 10**15
@@ -124,7 +123,7 @@ def budget_routes(office: Office) -> Sequence[BaseRoute]:
         wanted = await body(request, BudgetChange)
         now = office.clock.now()
         async with office.store.transaction() as unit:
-            budget = _changed(await unit.registry.budget_for_update(_id(request)), wanted)
+            budget = _changed(await unit.registry.budget_for_update(identified(request, "budget_id")), wanted)
             await unit.registry.change_budget(budget)
             windows = await unit.books.lock(await unit.books.current(budget.budget_id, now))
             changed = {key: window.under(budget) for key, window in windows.items()}
@@ -168,13 +167,6 @@ async def _visible_path(unit: Unit, request: Request) -> tuple[str, ...]:
     path = (await unit.registry.path(account_id))[-1].path
     may_see(caller(request), path)
     return path
-
-
-def _id(request: Request) -> UUID:
-    try:
-        return UUID(request.path_params["budget_id"])
-    except ValueError:
-        raise NotFound("a budget's id is a UUID") from None
 
 
 def _amount(field: str, text: str, currency: str | None) -> int:
@@ -239,7 +231,7 @@ def _shown(budget: Budget) -> dict[str, object]:
             "zone": budget.calendar.zone,
             "week_start": budget.calendar.week_start,
         },
-        "limit": _text_of(budget.limit, budget),
+        "limit": amount_text(budget.limit, budget.currency),
         "limit_revision": budget.limit_revision,
         "mode": budget.mode,
         "active": budget.is_active,
@@ -247,7 +239,7 @@ def _shown(budget: Budget) -> dict[str, object]:
             {
                 "severity": mark.severity,
                 "percent": mark.percent,
-                "amount": None if mark.amount is None else _text_of(mark.amount, budget),
+                "amount": None if mark.amount is None else amount_text(mark.amount, budget.currency),
             }
             for mark in budget.marks
         ],
@@ -267,18 +259,11 @@ def _balance(budget: Budget, window: Window) -> dict[str, object]:
         "active": budget.is_active,
         "window": {"kind": budget.calendar.kind, "start": room.key[1], "end": window.end},
         "resets_at": window.end,
-        "limit": _text_of(room.limit, budget),
-        "spent": _text_of(room.spent, budget),
-        "held": _text_of(room.escrowed, budget),
-        "remaining": _text_of(room.free, budget),
+        "limit": amount_text(room.limit, budget.currency),
+        "spent": amount_text(room.spent, budget.currency),
+        "held": amount_text(room.escrowed, budget.currency),
+        "remaining": amount_text(room.free, budget.currency),
         "percent_spent": percent(room.spent, room.limit),
         "limit_revision": window.limit_revision,
         "revision": window.revision,
     }
-
-
-def _text_of(amount: int, budget: Budget) -> str:
-    """A decimal string in the budget's currency, or the count."""
-    if budget.currency is None:
-        return str(amount)
-    return f"{(Decimal(amount) / NANO).normalize():f}"

@@ -2,9 +2,12 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Annotated, Literal
+from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, StringConstraints
+from starlette.requests import Request
 
 from budget.accounts import PLATFORM
 from budget.marks import SOURCE
@@ -12,10 +15,11 @@ from budget.store import Store, Unit
 from farebox import topics
 from farebox.auth import Caller, Role
 from farebox.clock import Clock
-from farebox.errors import Forbidden
+from farebox.errors import Forbidden, NotFound
 from farebox.events import AccountPolicyChanged, Envelope
 from farebox.ids import new_id
 from farebox.kafka import Message
+from farebox.money import NANO
 
 AccountId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._@:+-]{0,127}$")]
 Label = Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]+$")]
@@ -64,3 +68,18 @@ def may_see(caller: Caller, path: Sequence[str]) -> None:
     """Raises Forbidden unless the path's account is the viewer's own, or below it."""
     if caller.role is Role.VIEWER and caller.account not in path:
         raise Forbidden("this account is not yours to see")
+
+
+def identified(request: Request, name: str) -> UUID:
+    """A UUID in the path. Raises NotFound for anything else: there is no such thing."""
+    try:
+        return UUID(request.path_params[name])
+    except ValueError:
+        raise NotFound(f"{name} is a UUID") from None
+
+
+def amount_text(amount: int, currency: str | None) -> str:
+    """A decimal string in the currency, or a plain count where there is none."""
+    if currency is None:
+        return str(amount)
+    return f"{(Decimal(amount) / NANO).normalize():f}"

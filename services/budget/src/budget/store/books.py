@@ -1,6 +1,7 @@
 """Windows, leases, postings and marks as rows. Rows are locked in (budget_id, window_start) order, always."""
 
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 
@@ -10,10 +11,32 @@ from budget.budgets import Budget, Window
 from budget.escrow import Room, ShareState, WindowKey
 from budget.posting import Reached
 from budget.windows import Span
+from farebox.errors import NotFound
 from farebox.postgres import Connection
 
 LIVE_WITHIN = timedelta(seconds=10)
 """A gateway whose last heartbeat is older does not count when a remainder is shared out."""
+
+
+LOST_BATCH = 500
+"""Leases put into suspense in one transaction."""
+
+
+@dataclass(frozen=True, slots=True)
+class SuspendedShare:
+    """A lost gateway's lease in one budget window: what nobody knows to be unspent."""
+
+    lease_id: UUID
+    gateway_id: str
+    epoch: int
+    key_id: str
+    granted_at: datetime
+    suspended_at: datetime
+    budget_id: UUID
+    budget_name: str
+    currency: str | None
+    window_start: datetime
+    held: int
 
 
 class Books:
@@ -120,8 +143,33 @@ class Books:
             [share.spent for share in shares],
         )
 
+    async def recall(self, key: WindowKey, gateway_id: str, now: datetime) -> bool:
+        """Ask the other live gateways for what they hold of a window; whether any holds something."""
+        status = await self._connection.execute(self._sql["leases_recall"], *key, gateway_id, now, now - LIVE_WITHIN)
+        return not status.endswith(" 0")
+
+    async def recalled(self, gateway_id: str, epoch: int) -> tuple[UUID, ...]:
+        """The leases a gateway is asked for, told once."""
+        rows = await self._connection.fetch(self._sql["leases_recalled"], gateway_id, epoch)
+        return tuple(row["lease_id"] for row in rows)
+
     async def suspend(self, lease_ids: Collection[UUID], now: datetime) -> None:
         await self._connection.execute(self._sql["leases_suspend"], list(lease_ids), now)
+
+    async def lost(self, since: datetime) -> set[UUID]:
+        """Leases of gateways that have not been heard of since, not in suspense yet; a batch of them."""
+        rows = await self._connection.fetch(self._sql["leases_of_the_lost"], since, LOST_BATCH)
+        return {row["lease_id"] for row in rows}
+
+    async def suspended(self, limit: int) -> list[SuspendedShare]:
+        """What is counted as spent because a gateway was lost."""
+        rows = await self._connection.fetch(self._sql["leases_suspended"], limit)
+        return [SuspendedShare(**(dict(row) | {"held": int(row["held"])})) for row in rows]
+
+    async def note_release(self, lease_id: UUID, now: datetime, note: str) -> None:
+        """Raises NotFound unless the lease is in suspense."""
+        if await self._connection.fetchval(self._sql["lease_release"], lease_id, now, note) is None:
+            raise NotFound(f"no lease {lease_id} is in suspense")
 
     # Postings and marks
 
