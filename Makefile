@@ -9,7 +9,7 @@ UV := $(shell command -v uv || echo .tools/bin/uv)
 UV_VERSION := 0.13.8
 PYTHON := .venv/bin/python
 
-.PHONY: help install up down status clean
+.PHONY: help install up down status clean check test bench contract
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -32,3 +32,26 @@ status: ## which parts run
 
 clean: ## stop, and remove all state but downloads
 	@$(PYTHON) -m farebox_local clean
+
+# Everything that can be said of the code without running it. Each command is printed; the first that fails ends it.
+check: install ## lint, format, types, import contracts, dead code, event contract, lock file
+	.venv/bin/ruff check
+	.venv/bin/ruff format --check
+	.venv/bin/mypy
+	.venv/bin/lint-imports
+	.venv/bin/vulture
+	$(PYTHON) -m farebox.events.schemas check
+	$(PYTHON) -m farebox.events.reference check
+	$(UV) lock --check
+
+test: install ## every test, on servers of its own; ARGS="-k budget" chooses
+	$(PYTHON) -m pytest $(ARGS)
+
+bench: install ## the figures of the README, measured here
+	$(PYTHON) bench/price.py
+	$(PYTHON) bench/gateway.py
+	$(PYTHON) bench/metering_drain.py
+
+contract: install ## write the schemas and the page for subscribers anew; refuses an incompatible change
+	$(PYTHON) -m farebox.events.schemas export
+	$(PYTHON) -m farebox.events.reference write
