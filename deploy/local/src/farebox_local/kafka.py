@@ -36,17 +36,19 @@ _JVM_OPTIONS = (
 class Kafka:
     """A real broker. Its port and data stay the same over `stop`, `kill` and `restart`.
 
-    `bootstrap` is the `host:port` clients use; the data is in `<folder>/kafka`.
+    `bootstrap` is the `host:port` clients use; the data is in `<folder>/kafka`. Clients that have found it go on at the
+    `advertised` port, its own unless said: a proxy's, that leads to it.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, advertised: int | None = None) -> None:
         self._folder = folder
         self._data = folder / "kafka"
         self._properties = self._data / "server.properties"
         end_leftover(pid_file(folder, "kafka"))  # before the ports are looked at: it may hold them
         ports = KeptPorts(folder)
-        self._port, self._controller_port = ports.of("kafka"), ports.of("kafka-controller")
-        self.bootstrap = f"{LOOPBACK}:{self._port}"
+        self.port, self._controller_port = ports.of("kafka"), ports.of("kafka-controller")
+        self._advertised = advertised or self.port
+        self.bootstrap = f"{LOOPBACK}:{self._advertised}"
         self._process: Process | None = None
 
     def spawn(self) -> None:
@@ -84,7 +86,7 @@ class Kafka:
     def answers(self) -> bool:
         """Whether the broker lists itself in its metadata."""
         try:
-            with socket.create_connection((LOOPBACK, self._port), timeout=1) as connection:
+            with socket.create_connection((LOOPBACK, self.port), timeout=1) as connection:
                 connection.sendall(_METADATA_REQUEST)
                 head = connection.recv(12, socket.MSG_WAITALL)
         except OSError:
@@ -103,7 +105,7 @@ class Kafka:
         return self._process
 
     def _write_properties(self) -> None:
-        settings = _settings(self._port, self._controller_port, self._data / "logs")
+        settings = _settings(self.port, self._advertised, self._controller_port, self._data / "logs")
         self._properties.write_text("".join(f"{name}={value}\n" for name, value in settings.items()))
 
     def _format_once(self) -> None:
@@ -127,12 +129,12 @@ class Kafka:
 _METADATA_REQUEST = struct.pack(">ihhihi", 14, 3, 1, 1, -1, 0)
 
 
-def _settings(port: int, controller_port: int, logs: Path) -> dict[str, object]:
+def _settings(port: int, advertised: int, controller_port: int, logs: Path) -> dict[str, object]:
     return {
         "process.roles": "broker,controller",
         "node.id": 1,
         "listeners": f"PLAINTEXT://{LOOPBACK}:{port},CONTROLLER://{LOOPBACK}:{controller_port}",
-        "advertised.listeners": f"PLAINTEXT://{LOOPBACK}:{port},CONTROLLER://{LOOPBACK}:{controller_port}",
+        "advertised.listeners": f"PLAINTEXT://{LOOPBACK}:{advertised},CONTROLLER://{LOOPBACK}:{controller_port}",
         "controller.listener.names": "CONTROLLER",
         "controller.quorum.bootstrap.servers": f"{LOOPBACK}:{controller_port}",
         "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT",

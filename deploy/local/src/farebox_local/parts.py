@@ -29,6 +29,10 @@ class Part(Protocol):
         """Return once it can be used. Raises PartFailed if it does not get there."""
         ...
 
+    def answers(self) -> bool:
+        """Whether it can be used now."""
+        ...
+
 
 class ServedPart:
     """`python -m <module> …`, ready when `GET <ready_url>` answers 200. Keeps its port over restarts."""

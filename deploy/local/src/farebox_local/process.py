@@ -62,6 +62,8 @@ class Process:
         self._owner = owner
         self._stop_signal = stop_signal
         self._stop_within_s = stop_within_s
+        self.once: Mapping[str, str] = {}
+        """Variables on top of its environment, for the next start alone."""
         self._child: subprocess.Popen[bytes] | None = None
 
     @property
@@ -88,13 +90,14 @@ class Process:
         self._pid_file.parent.mkdir(parents=True, exist_ok=True)
         if self.log.exists() and self.log.stat().st_size > _LOG_MAX_BYTES:
             self.log.rename(self.log.with_suffix(".log.1"))
+        once, self.once = self.once, {}
         with self.log.open("ab") as log:
             self._child = subprocess.Popen(
                 self.command,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                env=self._env,
+                env={**(os.environ if self._env is None else self._env), **once},
                 **as_owner(self._owner),
                 start_new_session=True,
             )

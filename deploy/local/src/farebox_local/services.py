@@ -2,8 +2,8 @@
 
 import json
 import os
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -32,12 +32,18 @@ _REAL_UPSTREAMS = (
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """Where everything is that services need. `extra` holds settings on top, by service."""
+    """Where everything is that services need.
+
+    `extra` holds settings on top, by service or replica; `upstream` goes on top of what the routes say of the demo
+    provider. Services reach the parts in `doors` at the port `<part>-door`.
+    """
 
     folder: Path
     kafka_bootstrap: str
     postgres: GivenPostgres
     extra: Mapping[str, Mapping[str, str]]
+    upstream: Mapping[str, object] = field(default_factory=dict)
+    doors: Collection[str] = ()
 
     @property
     def secrets(self) -> Secrets:
@@ -51,10 +57,27 @@ class Surroundings:
         """The root of a part's HTTP side."""
         return f"http://{LOOPBACK}:{self.port(name)}"
 
+    def reached(self, name: str) -> str:
+        """The root of a part's HTTP side as services know it: itself, or its door."""
+        return self.url(door(name) if name in self.doors else name)
+
+    def database(self, service: str) -> str:
+        """The DSN of a service's role as the service knows it."""
+        role = role_of(service)
+        server = self.postgres
+        if "postgres" in self.doors:
+            server = GivenPostgres(f"postgresql://{LOOPBACK}:{self.port(door('postgres'))}")
+        return server.dsn(DATABASE, role, self.secrets.of(role))
+
     @property
     def routes_file(self) -> Path:
         """The gateway's list of upstreams."""
         return self.folder / "routes.json"
+
+
+def door(name: str) -> str:
+    """The port's name at which services reach a part through a proxy."""
+    return f"{name}-door"
 
 
 def service_part(around: Surroundings, name: str, service: str) -> ServedPart:
@@ -78,11 +101,10 @@ def settings(around: Surroundings, name: str, service: str) -> dict[str, str]:
         "kafka_bootstrap": around.kafka_bootstrap,
         "service_secret": around.secrets.of("service_secret"),
         **_SETTINGS[service](around, name),
+        **({"postgres_dsn": around.database(service)} if service in SERVICES_WITH_TABLES else {}),
         **around.extra.get(service, {}),
+        **(around.extra.get(name, {}) if name != service else {}),
     }
-    if service in SERVICES_WITH_TABLES:
-        role = role_of(service)
-        own["postgres_dsn"] = around.postgres.dsn(DATABASE, role, around.secrets.of(role))
     kept_out = ("FAREBOX_", *(variable for variable, *_ in _REAL_UPSTREAMS))
     machine = {key: value for key, value in os.environ.items() if not key.startswith(kept_out)}
     return machine | {f"FAREBOX_{key.upper()}": value for key, value in own.items()}
@@ -92,9 +114,9 @@ def _gateway(around: Surroundings, name: str) -> dict[str, str]:
     return {
         "routes": str(around.routes_file),
         "journal": str(around.folder / "journal" / name),
-        "budget_url": around.url("budget"),
-        "metering_url": around.url("metering"),
-        "notifier_url": around.url("notifier"),
+        "budget_url": around.reached("budget"),
+        "metering_url": around.reached("metering"),
+        "notifier_url": around.reached("notifier"),
         "admin_token": around.secrets.of("admin_token"),
     }
 
@@ -133,9 +155,9 @@ def _upstreams(around: Surroundings) -> list[dict[str, Any]]:
     ]
     demo_key = _key_file(around, "demo_provider_key", around.secrets.of("demo_provider_key"))
     demo = [
-        {"name": name, "provider": provider, "dialect": dialect, "base_url": f"{around.url('provider')}/v1"}
+        {"name": name, "provider": provider, "dialect": dialect, "base_url": f"{around.reached('provider')}/v1"}
         | {"models": models, "api_key_file": demo_key, "send_attempt_id": True}
-        | {"forward_headers": [f"x-demo-{order}" for order in _DEMO_ORDERS]}
+        | {"forward_headers": [f"x-demo-{order}" for order in _DEMO_ORDERS], **around.upstream}
         for name, provider, dialect, models in _DEMO_UPSTREAMS
     ]
     return real + demo

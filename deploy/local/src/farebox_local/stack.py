@@ -5,7 +5,7 @@ import fcntl
 import json
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,7 +20,7 @@ from farebox_local.parts import Part, mail_part, provider_part, webhooks_part
 from farebox_local.ports import KeptPorts
 from farebox_local.postgres import GivenPostgres, Postgres
 from farebox_local.process import end_leftover, end_noted, note_of, noted
-from farebox_local.services import DATABASE, SERVICES, Surroundings, service_part, write_routes
+from farebox_local.services import DATABASE, SERVICES, Surroundings, door, service_part, write_routes
 
 _SERVERS = ("postgres", "kafka")
 _SINKS = ("provider", "mail", "webhooks")
@@ -31,7 +31,9 @@ class Plan:
     """What a stack consists of. A server whose address is given is used, not started.
 
     `replicas` says how many of a service run, one unless said: `gateway`, `gateway-2`, … `settings` are added to the
-    environment of a service, in small letters and without `FAREBOX_`.
+    environment of a service, or of one replica, in small letters and without `FAREBOX_`. `upstream` is what the
+    gateways' routes say of the demo provider besides. Parts in `doors` (`postgres`, `kafka`, `provider`, a service) are
+    reached by services at the port `<part>-door`, where whoever made the plan has a proxy listen.
     """
 
     folder: Path
@@ -40,6 +42,8 @@ class Plan:
     kafka_bootstrap: str | None = None
     postgres_dsn: str | None = None
     postgres_settings: Mapping[str, str] = field(default_factory=dict)
+    upstream: Mapping[str, object] = field(default_factory=dict)
+    doors: Collection[str] = ()
 
     def services(self) -> dict[str, str]:
         """Every replica's name and its service, in the order they start."""
@@ -100,6 +104,15 @@ class Stack:
         self._spawn((name,))
         self._wait_ready((name,))
 
+    def begin(self, name: str, once: Mapping[str, str] | None = None) -> None:
+        """Start one part without waiting for it; `once` goes on top of its environment for this run alone."""
+        self._parts[name].process.once = once or {}
+        self._spawn((name,))
+
+    def answers(self, name: str) -> bool:
+        """Whether one part can be used now."""
+        return self._parts[name].answers()
+
     def stop(self, name: str) -> None:
         """Stop one part gracefully."""
         self._parts[name].process.stop()
@@ -153,10 +166,10 @@ class Stack:
     def _build(self, plan: Plan) -> Surroundings:
         ports = KeptPorts(self.folder)
         services = {*SERVICES, *self._services}  # the settings of one name the URLs of the others
-        for name in ("smtp", *_SINKS, *services, *(f"{name}-ops" for name in services)):
+        for name in ("smtp", *_SINKS, *services, *(f"{name}-ops" for name in services), *map(door, plan.doors)):
             ports.of(name)
         postgres, bootstrap = self._build_servers(plan)
-        around = Surroundings(self.folder, bootstrap, postgres, plan.settings)
+        around = Surroundings(self.folder, bootstrap, postgres, plan.settings, plan.upstream, plan.doors)
         self._parts["provider"] = provider_part(self.folder, around.port("provider"))
         self._parts["mail"] = mail_part(self.folder, around.port("mail"), around.port("smtp"))
         self._parts["webhooks"] = webhooks_part(self.folder, around.port("webhooks"))
@@ -167,7 +180,8 @@ class Stack:
     def _build_servers(self, plan: Plan) -> tuple[GivenPostgres, str]:
         bootstrap = plan.kafka_bootstrap
         if bootstrap is None:
-            self._parts["kafka"] = broker = Kafka(self.folder)
+            advertised = KeptPorts(self.folder).noted(door("kafka")) if "kafka" in plan.doors else None
+            self._parts["kafka"] = broker = Kafka(self.folder, advertised=advertised)
             bootstrap = broker.bootstrap
         if plan.postgres_dsn is not None:
             return GivenPostgres(plan.postgres_dsn), bootstrap

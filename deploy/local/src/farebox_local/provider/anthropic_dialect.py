@@ -8,7 +8,7 @@ from typing import Any
 
 import orjson
 
-from farebox_local.provider.asked import Asked, flat_text, positive
+from farebox_local.provider.asked import Asked, flat_text, positive, text_or_none
 from farebox_local.provider.orders import Counts
 from farebox_local.provider.words import words
 
@@ -22,6 +22,7 @@ def asked(body: Mapping[str, Any]) -> Asked:
     if body.get("max_tokens") is None:
         raise ValueError("max_tokens: field required")
     system = body.get("system") or []
+    metadata = body.get("metadata")
     return Asked(
         model=str(body.get("model") or ""),
         text=flat_text([*body["messages"], {"content": system}]),
@@ -29,6 +30,7 @@ def asked(body: Mapping[str, Any]) -> Asked:
         choices=1,
         stream=bool(body.get("stream")),
         include_usage=True,
+        user=text_or_none(metadata.get("user_id")) if isinstance(metadata, dict) else None,
     )
 
 

@@ -165,6 +165,7 @@ class Provider:
         self._bill.add(
             {
                 "request_id": request_id,
+                "user": sale.asked.user,
                 "answer_id": sale.answer_id,
                 "model": sale.asked.model,
                 "dialect": sale.dialect.NAME,

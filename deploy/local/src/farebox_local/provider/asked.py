@@ -7,7 +7,10 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """The parts of a request that decide its answer. `text` is all message text, in order."""
+    """The parts of a request that decide its answer. `text` is all message text, in order.
+
+    `user` is the caller's own name for its end user (OpenAI's `user`, Anthropic's `metadata.user_id`).
+    """
 
     model: str
     text: str
@@ -15,6 +18,7 @@ class Asked:
     choices: int
     stream: bool
     include_usage: bool
+    user: str | None = None
 
 
 def flat_text(messages: Iterable[Any]) -> str:
@@ -25,6 +29,11 @@ def flat_text(messages: Iterable[Any]) -> str:
         parts = content if isinstance(content, list) else [{"text": content}]
         pieces += [part["text"] for part in parts if isinstance(part, dict) and isinstance(part.get("text"), str)]
     return "".join(pieces)
+
+
+def text_or_none(value: Any) -> str | None:
+    """The value if it is a string."""
+    return value if isinstance(value, str) else None
 
 
 def positive(name: str, value: Any) -> int:

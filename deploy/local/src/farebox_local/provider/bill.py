@@ -11,6 +11,8 @@ class BillLine(TypedDict):
     """One billed attempt. `prompt_tokens` includes `cached_tokens`; `at` is RFC 3339 UTC."""
 
     request_id: str | None
+    user: str | None
+    """What the caller's body names as its end user."""
     answer_id: str
     model: str
     dialect: str

@@ -8,7 +8,7 @@ from typing import Any
 
 import orjson
 
-from farebox_local.provider.asked import Asked, flat_text, positive
+from farebox_local.provider.asked import Asked, flat_text, positive, text_or_none
 from farebox_local.provider.orders import Counts
 from farebox_local.provider.words import words
 
@@ -28,6 +28,7 @@ def asked(body: Mapping[str, Any]) -> Asked:
         choices=positive("n", body.get("n") or 1),
         stream=bool(body.get("stream")),
         include_usage=bool(options.get("include_usage")),
+        user=text_or_none(body.get("user")),
     )
 
 
