@@ -93,16 +93,14 @@ async def test_a_correction_is_part_of_the_explanation(books: Books, replica: Me
 
 
 CORRECTION = """
-INSERT INTO ledger (
-    entry_id, made_at, kind, corrects, attempt_id, request_id, occurred_at, priced_at, debit_account, credit_account,
-    amount_nano, currency, cost_nano_usd, fx_rate, fx_source, fx_date, price_version, tariff_id, org, key_id, user_id,
-    provider, model, usage_source, attempt
+INSERT INTO entry (
+    entry_id, made_at, corrects, attempt_id, request_id, occurred_at, priced_at, amount_nano, cost_nano_usd, dimension_id,
+    terms_id, tariff_id, attempt_number, outcome, cache_hit, input_tokens, output_tokens, attempt
 )
 SELECT
-    $1::uuid, uuid_extract_timestamp($1::uuid), 'correction', entry_id, attempt_id, request_id, occurred_at, now(),
-    debit_account, credit_account, -1000000, currency, -1000000, fx_rate, fx_source, fx_date, price_version, tariff_id,
-    org, key_id, user_id, provider, model, usage_source, attempt
-FROM ledger WHERE entry_id = $2
+    $1::uuid, uuid_extract_timestamp($1::uuid), entry_id, attempt_id, request_id, occurred_at, now(), -1000000, -1000000,
+    dimension_id, terms_id, tariff_id, attempt_number, outcome, cache_hit, 0, 0, attempt
+FROM entry WHERE entry_id = $2
 """
 
 

@@ -79,8 +79,8 @@ async def test_late_and_out_of_order_attempts_go_where_their_ids_belong(books: B
     async with books.replica():
         entries = await books.entries(len(days))
     assert [(now - entry["made_at"]).days for entry in entries] == sorted(days, reverse=True)
-    partitions = await books.fetch("SELECT DISTINCT tableoid::regclass::text AS name FROM ledger")
-    months = {f"ledger_{entry['made_at']:%Y_%m}" for entry in entries}
+    partitions = await books.fetch("SELECT DISTINCT tableoid::regclass::text AS name FROM entry")
+    months = {f"entry_{entry['made_at']:%Y_%m}" for entry in entries}
     assert {row["name"] for row in partitions} == months
 
 
@@ -89,5 +89,5 @@ async def test_replicas_that_start_together_make_each_partition_once(books: Book
         await books.send(attempt())
         await books.entries(1)
         await eventually(lambda: not one.live() and not other.live())
-    made = await books.fetch("SELECT inhrelid::regclass::text FROM pg_inherits WHERE inhparent = 'ledger'::regclass")
+    made = await books.fetch("SELECT inhrelid::regclass::text FROM pg_inherits WHERE inhparent = 'entry'::regclass")
     assert len(made) >= 5  # 90 days back, two months ahead

@@ -11,8 +11,8 @@ from support.attempts import ALICE, BOB, KRW, USD, VND, attempt, id_made_at
 from support.books import Books
 
 MOVED = """
-INSERT INTO ledger
-SELECT (jsonb_populate_record(l, jsonb_build_object('made_at', now()))).* FROM ledger l
+INSERT INTO entry
+SELECT (jsonb_populate_record(e, jsonb_build_object('made_at', now()))).* FROM entry e
 """
 # Each of these lists the sums in which the rollup and the ledger differ.
 HOURS = """
@@ -45,12 +45,17 @@ WITH rolled AS (
 """
 SESSIONS = """
 WITH rolled AS (
-    SELECT hour, session, model, currency, sum(attempts), sum(cost_nano_usd), sum(billed_nano)
-    FROM usage_session JOIN dimension USING (dimension_id) GROUP BY 1, 2, 3, 4
+    SELECT
+        hour, session, model, currency, sum(attempts), sum(requests), sum(succeeded), sum(cache_hits), sum(simple),
+        sum(complex), sum(input_tokens), sum(output_tokens)
+    FROM usage_hour JOIN dimension USING (dimension_id) GROUP BY 1, 2, 3, 4
 ), booked AS (
     SELECT
-        date_trunc('hour', occurred_at, 'UTC'), session, model, currency, count(*), sum(cost_nano_usd), sum(amount_nano)
-    FROM ledger WHERE session IS NOT NULL GROUP BY 1, 2, 3, 4
+        date_trunc('hour', occurred_at, 'UTC'), coalesce(session, ''), model, currency, count(*),
+        count(*) FILTER (WHERE attempt_number = 1), count(*) FILTER (WHERE outcome = 'success'),
+        count(*) FILTER (WHERE cache_hit <> 'none'), count(*) FILTER (WHERE complexity = 'simple'),
+        count(*) FILTER (WHERE complexity = 'complex'), sum(input_tokens), sum(output_tokens)
+    FROM ledger GROUP BY 1, 2, 3, 4
 )
 (TABLE rolled EXCEPT TABLE booked) UNION ALL (TABLE booked EXCEPT TABLE rolled)
 """
@@ -61,7 +66,7 @@ async def test_the_ledger_refuses_every_change(books: Books, statement: str) -> 
     await books.send(attempt())
     async with books.replica():
         [entry] = await books.entries(1)
-    for table in ("ledger", f"ledger_{entry['made_at']:%Y_%m}"):
+    for table in ("entry", f"entry_{entry['made_at']:%Y_%m}"):
         with pytest.raises(asyncpg.RestrictViolationError, match="append-only"):
             await books.fetch(statement.format(table))
 
@@ -87,6 +92,10 @@ async def test_rollups_are_the_sums_of_the_ledger(books: Books, seed: int) -> No
             served_model=chance.choice(["gpt-4o", "gpt-4o-mini", "no-such-model"]),
             billing=chance.choice([USD, VND, KRW]),
             usage=Usage(input=chance.randint(0, 9_000), output=chance.randint(0, 900)),
+            attempt=chance.randint(1, 2),
+            outcome=chance.choice(["success", "timeout"]),
+            cache_hit=chance.choice(["none", "gateway", "caller"]),
+            complexity=chance.choice([None, "simple", "medium", "complex"]),
         )
         for _ in range(400)
     ]

@@ -11,7 +11,7 @@ from farebox.money import convert
 from farebox.pricing import Catalogue, PriceRow, Usage
 from metering.attempt import Attempt
 from metering.charge import Entry, PriceBook, Suspended, charge, charge_all
-from support.attempts import HALF_A_THOUSAND, KRW, USD, VND, attempt
+from support.attempts import KRW, USD, VND, attempt
 
 NOON = datetime(2026, 3, 15, 12, tzinfo=UTC)
 
@@ -68,7 +68,7 @@ def test_the_price_is_that_of_the_instant_the_attempt_started() -> None:
     cheaper = row(id="p2", effective_from=NOON + timedelta(hours=1), rates={"input": "1", "output": "1"})
     event = attempt(provider="local", served_model="phi", started_at=NOON + timedelta(minutes=59))
     later = event.model_copy(update={"started_at": NOON + timedelta(hours=1)})
-    assert [entry(e, row(), cheaper).price_version for e in (event, later)] == ["p1", "p2"]
+    assert [entry(e, row(), cheaper).tariff.price_version for e in (event, later)] == ["p1", "p2"]
 
 
 def test_the_served_model_is_priced_not_the_requested_one() -> None:
@@ -83,8 +83,8 @@ def test_price_provider_goes_before_provider() -> None:
 def test_an_orgs_own_price_is_for_that_org_alone() -> None:
     own = row(provider="openai", model="gpt-4o", org="acme", effective_from=datetime(1970, 1, 1, tzinfo=UTC))
     other = attempt(principal=attempt().principal.model_copy(update={"org": "other"}))
-    assert entry(attempt(), own).price_version == "p1"
-    assert entry(other, own).price_version != "p1"
+    assert entry(attempt(), own).tariff.price_version == "p1"
+    assert entry(other, own).tariff.price_version != "p1"
 
 
 def test_an_unknown_model_waits_and_costs_nothing_yet() -> None:
@@ -128,4 +128,4 @@ def test_a_batch_is_parted_into_priced_and_suspended() -> None:
 
 
 def test_equal_rates_are_one_tariff() -> None:
-    assert entry(attempt()).tariff == entry(attempt(usage=HALF_A_THOUSAND)).tariff
+    assert entry(attempt()).tariff.id == entry(attempt(usage=Usage(output=1))).tariff.id

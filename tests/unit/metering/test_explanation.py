@@ -39,7 +39,7 @@ def charge_row(**changes: Any) -> dict[str, Any]:
         "fx_rate": event.billing.fx_rate,
         "fx_source": event.billing.fx_source,
         "fx_date": event.billing.fx_date,
-        "price_version": entry.price_version,
+        "price_version": entry.tariff.price_version,
         "priced_at": event.completed_at,
         "attempt": entry.attempt.received,
         "rates": entry.tariff.json,

@@ -53,7 +53,7 @@ def test_a_charge_can_be_explained_from_its_tariff() -> None:
 
 
 def test_other_rates_are_another_tariff() -> None:
-    assert tariff_of(rates("openai", "gpt-4o")) != tariff_of(rates("openai", "gpt-4o-mini"))
+    assert tariff_of(rates("openai", "gpt-4o")).id != tariff_of(rates("openai", "gpt-4o-mini")).id
 
 
 def test_rates_are_shown_in_dollars_a_million_tokens() -> None:

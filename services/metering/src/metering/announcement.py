@@ -1,38 +1,48 @@
 """What metering tells the others of an attempt on `usage.priced`: once when it is suspended, once when it is priced."""
 
+from collections.abc import Iterable, Iterator
 from datetime import datetime
 from typing import Final
 from uuid import UUID
 
-from farebox.events import Envelope, RequestCompleted, SuspenseReason, UsagePriced
+import orjson
+
+from farebox.events import CONTENT_TYPE, Envelope, UsagePriced
+from farebox.kafka import Message
 from metering.charge import Entry, Suspended
 
 SOURCE: Final = "farebox/metering"
 
-
-def priced(entry: Entry, at: datetime) -> Envelope:
-    """An entry was written. The event's id is the entry's."""
-    event = entry.attempt.event
-    told = _told(event, at, cost_nano_usd=entry.cost_nano_usd, billed_nano=entry.billed_nano, price=entry.price_version)
-    return Envelope(event.attempt_id, SOURCE, at, event.principal.subject(), told)
+_ID: Final = 1
+_SUBJECT: Final = 5
 
 
-def suspended(waiting: Suspended, at: datetime, id_: UUID) -> Envelope:
+def priced(entries: Iterable[Entry], at: datetime, *, topic: str) -> Iterator[Message]:
+    """Entries were written. Each event's id is its entry's.
+
+    The same bytes as `Message.carrying` makes of a `UsagePriced`, in a quarter of the time: every charge passes here,
+    and its parts were validated when the attempt was read. A test holds the two against each other.
+    """
+    headers: list[tuple[str, bytes]] = [
+        ("ce_specversion", b"1.0"),
+        ("ce_id", b""),
+        ("ce_source", SOURCE.encode()),
+        ("ce_type", UsagePriced.type.encode()),
+        ("ce_time", at.isoformat().encode()),
+        ("ce_subject", b""),
+        ("content-type", CONTENT_TYPE.encode()),
+    ]
+    for entry in entries:
+        key = entry.attempt.event.principal.subject().encode()
+        headers[_ID] = ("ce_id", str(entry.attempt.event.attempt_id).encode())
+        headers[_SUBJECT] = ("ce_subject", key)
+        yield Message(topic, key, _json(entry, at), tuple(headers))
+
+
+def suspended(waiting: Suspended, at: datetime, id_: UUID, *, topic: str) -> Message:
     """An attempt waits for its price. Its amounts are null, never zero."""
     event = waiting.attempt.event
-    return Envelope(id_, SOURCE, at, event.principal.subject(), _told(event, at, suspense=waiting.reason))
-
-
-def _told(
-    event: RequestCompleted,
-    at: datetime,
-    *,
-    cost_nano_usd: int | None = None,
-    billed_nano: int | None = None,
-    price: str | None = None,
-    suspense: SuspenseReason | None = None,
-) -> UsagePriced:
-    return UsagePriced(
+    told = UsagePriced(
         entry_id=event.attempt_id,
         attempt_id=event.attempt_id,
         request_id=event.request_id,
@@ -44,13 +54,44 @@ def _told(
         feature=event.feature,
         provider=event.provider,
         model=event.served_model,
-        cost_nano_usd=cost_nano_usd,
-        billed_nano=billed_nano,
+        cost_nano_usd=None,
+        billed_nano=None,
         currency=event.billing.currency,
-        price_version=price,
+        price_version=None,
         requests=event.usage.requests,
         tokens=event.usage.total,
         usage_source=event.usage.source.value,
         lease=event.lease,
-        suspense=suspense,
+        suspense=waiting.reason,
     )
+    subject = event.principal.subject()
+    return Message.carrying(Envelope(id_, SOURCE, at, subject, told), topic=topic, key=subject)
+
+
+def _json(entry: Entry, at: datetime) -> bytes:
+    """A `UsagePriced` with its fields in their order."""
+    event = entry.attempt.event
+    usage, lease = event.usage, event.lease
+    fields = {
+        "entry_id": event.attempt_id,
+        "attempt_id": event.attempt_id,
+        "request_id": event.request_id,
+        "kind": "charge",
+        "occurred_at": event.started_at,
+        "priced_at": at,
+        "principal": vars(event.principal),
+        "session": event.session,
+        "feature": event.feature,
+        "provider": event.provider,
+        "model": event.served_model,
+        "cost_nano_usd": entry.cost_nano_usd,
+        "billed_nano": entry.billed_nano,
+        "currency": event.billing.currency,
+        "price_version": entry.tariff.price_version,
+        "requests": usage.requests,
+        "tokens": usage.total,
+        "usage_source": usage.source,
+        "lease": None if lease is None else vars(lease),
+        "suspense": None,
+    }
+    return orjson.dumps(fields, option=orjson.OPT_UTC_Z)

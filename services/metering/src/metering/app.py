@@ -15,11 +15,11 @@ from farebox.kafka import Broadcast, Delivery, Producer, Watched, alive, make_br
 from farebox.outbox import Relay
 from farebox.postgres import Pool
 from farebox.process import serve
+from farebox.recurring import Recurring
 from metering import metrics
 from metering.handlers import Handlers
 from metering.posting import Posting
 from metering.prices import Prices
-from farebox.recurring import Recurring
 from metering.routes import routes
 from metering.settings import Settings
 from metering.store import Store
@@ -120,14 +120,15 @@ async def metering(settings: Settings, names: Names = NAMES, clock: Clock = CLOC
     suspense = Recurring("suspense gauge", count_suspense, every_s=SUSPENSE_EVERY_S)
     handlers = Handlers(posting, reread, clock, retention=retention)
     broker = make_broker(settings.kafka_bootstrap, client_id=client)
-    subscribe(
-        broker,
-        names.requests,
-        group_id=names.group,
-        handle=handlers.on_requests,
-        producer=producer,
-        delivery=Delivery(batch_records_max=settings.batch_records_max),
-    )
+    for _ in range(settings.consumers):
+        subscribe(
+            broker,
+            names.requests,
+            group_id=names.group,
+            handle=handlers.on_requests,
+            producer=producer,
+            delivery=Delivery(batch_records_max=settings.batch_records_max),
+        )
     listed = Broadcast(settings.kafka_bootstrap, names.prices, client_id=client, handle=handlers.on_prices)
     try:
         async with producer, relay, listed, months, reread, settle, suspense, broker:

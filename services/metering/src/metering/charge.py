@@ -23,7 +23,6 @@ class Entry(NamedTuple):
     attempt: Attempt
     cost_nano_usd: int
     billed_nano: int
-    price_version: str
     tariff: Tariff
 
 
@@ -86,7 +85,7 @@ def charge(book: PriceBook, attempt: Attempt) -> Entry | Suspended:
         return Suspended(attempt, SuspenseReason.UNKNOWN_CURRENCY, str(error))
     except BadAmount as error:
         return Suspended(attempt, SuspenseReason.COST_OUT_OF_RANGE, str(error))
-    return Entry(attempt, priced.cost_nano_usd, billed_nano, priced.price_version, book.tariff(rates))
+    return Entry(attempt, priced.cost_nano_usd, billed_nano, book.tariff(rates))
 
 
 def _price(catalogue: Catalogue, event: RequestCompleted) -> tuple[Rates | None, Charge | Unpriced]:

@@ -7,9 +7,9 @@ from uuid import UUID
 from farebox.clock import Clock
 from farebox.events import Undecodable, decode
 from farebox.kafka import Record, Rejected
+from farebox.recurring import Recurring
 from metering.attempt import Attempt, Refusal, Window, examine
 from metering.posting import Posting
-from metering.recurring import Recurring
 
 
 class Handlers:

@@ -13,10 +13,11 @@ from farebox.kafka import Message
 from farebox.outbox import Relay
 from metering import announcement, metrics
 from metering.attempt import Attempt
+from metering.booking import Fresh
 from metering.charge import PriceBook, charge_all
 from metering.errors import PricesChanged
 from metering.prices import Prices
-from metering.store import Fresh, Page, Store
+from metering.store import Page, Store
 
 log = structlog.get_logger()
 
@@ -89,8 +90,7 @@ class Posting:
 
     def _announce(self, fresh: Fresh) -> list[Message]:
         at = self._clock.now()
-        envelopes = [
-            *(announcement.priced(entry, at) for entry in fresh.entries),
-            *(announcement.suspended(one, at, new_id()) for one in fresh.suspended),
+        return [
+            *announcement.priced(fresh.entries, at, topic=self._topic),
+            *(announcement.suspended(one, at, new_id(), topic=self._topic) for one in fresh.suspended),
         ]
-        return [Message.carrying(envelope, topic=self._topic, key=envelope.subject) for envelope in envelopes]

@@ -28,43 +28,134 @@ LIMIT $4;
 -- name: price_add
 INSERT INTO price_override (id, provider, model, price) VALUES ($1, $2, $3, $4::text::json);
 
--- name: ledger_add_month
-SELECT ledger_add_month($1);
+-- name: entry_add_month
+SELECT entry_add_month($1);
 
--- name: ledger_add_charges
--- Only the entries returned were new; the others are in the ledger already. Whoever is debited is the org, which is
--- billed; the rest of its path is on the row.
-INSERT INTO ledger (
-    entry_id, made_at, kind, attempt_id, request_id, occurred_at, priced_at, debit_account, credit_account, amount_nano,
-    currency, cost_nano_usd, fx_rate, fx_source, fx_date, price_version, tariff_id, org, team, user_id, key_id, session,
-    feature, provider, model, usage_source, lease_id, reserve_nano, attempt
+-- name: entries_add
+-- Charges, each id once, and what they add to the rollups. Only the entries returned were new: the others are in the
+-- ledger already, and add nothing. Rollup rows are taken in the order of their keys, so that replicas that meet on them
+-- do not block each other for good.
+WITH added AS (
+    INSERT INTO entry (
+        entry_id, made_at, attempt_id, request_id, occurred_at, priced_at, amount_nano, cost_nano_usd, dimension_id, terms_id,
+        tariff_id, session, attempt_number, outcome, cache_hit, complexity, input_tokens, output_tokens, attempt
+    )
+    SELECT
+        entry_id, uuid_extract_timestamp(entry_id), entry_id, request_id, occurred_at, $1, amount_nano, cost_nano_usd,
+        dimension_id, terms_id, tariff_id, session, attempt_number, outcome, cache_hit, complexity, input_tokens,
+        output_tokens, attempt
+    FROM unnest(
+        $2::uuid[], $3::uuid[], $4::timestamptz[], $5::bigint[], $6::bigint[], $7::uuid[], $8::uuid[], $9::uuid[],
+        $10::text[], $11::int[], $12::text[], $13::text[], $14::text[], $15::bigint[], $16::bigint[], $17::text[]
+    ) AS e (
+        entry_id, request_id, occurred_at, amount_nano, cost_nano_usd, dimension_id, terms_id, tariff_id, session,
+        attempt_number, outcome, cache_hit, complexity, input_tokens, output_tokens, attempt
+    )
+    ON CONFLICT DO NOTHING
+    RETURNING
+        entry_id, date_trunc('hour', occurred_at, 'UTC') AS hour, amount_nano, cost_nano_usd, dimension_id,
+        coalesce(session, '') AS session, attempt_number, outcome, cache_hit, complexity, input_tokens, output_tokens
+), by_hour AS (
+    INSERT INTO usage_hour AS u (
+        hour, dimension_id, session, attempts, requests, succeeded, cache_hits, simple, medium, complex, input_tokens,
+        output_tokens, cost_nano_usd, billed_nano
+    )
+    SELECT
+        hour,
+        dimension_id,
+        session,
+        count(*),
+        count(*) FILTER (WHERE attempt_number = 1),
+        count(*) FILTER (WHERE outcome = 'success'),
+        count(*) FILTER (WHERE cache_hit <> 'none'),
+        count(*) FILTER (WHERE complexity = 'simple'),
+        count(*) FILTER (WHERE complexity = 'medium'),
+        count(*) FILTER (WHERE complexity = 'complex'),
+        sum(input_tokens),
+        sum(output_tokens),
+        sum(cost_nano_usd),
+        sum(amount_nano)
+    FROM added
+    GROUP BY hour, dimension_id, session
+    ORDER BY hour, dimension_id, session
+    ON CONFLICT (hour, dimension_id, session) DO UPDATE SET
+        attempts = u.attempts + excluded.attempts,
+        requests = u.requests + excluded.requests,
+        succeeded = u.succeeded + excluded.succeeded,
+        cache_hits = u.cache_hits + excluded.cache_hits,
+        simple = u.simple + excluded.simple,
+        medium = u.medium + excluded.medium,
+        complex = u.complex + excluded.complex,
+        input_tokens = u.input_tokens + excluded.input_tokens,
+        output_tokens = u.output_tokens + excluded.output_tokens,
+        cost_nano_usd = u.cost_nano_usd + excluded.cost_nano_usd,
+        billed_nano = u.billed_nano + excluded.billed_nano
+), by_day AS (
+    INSERT INTO usage_day AS u (
+        day, dimension_id, attempts, requests, succeeded, cache_hits, simple, medium, complex, input_tokens, output_tokens,
+        cost_nano_usd, billed_nano
+    )
+    SELECT
+        (hour AT TIME ZONE 'UTC')::date AS day,
+        dimension_id,
+        count(*),
+        count(*) FILTER (WHERE attempt_number = 1),
+        count(*) FILTER (WHERE outcome = 'success'),
+        count(*) FILTER (WHERE cache_hit <> 'none'),
+        count(*) FILTER (WHERE complexity = 'simple'),
+        count(*) FILTER (WHERE complexity = 'medium'),
+        count(*) FILTER (WHERE complexity = 'complex'),
+        sum(input_tokens),
+        sum(output_tokens),
+        sum(cost_nano_usd),
+        sum(amount_nano)
+    FROM added
+    GROUP BY 1, 2
+    ORDER BY 1, 2
+    ON CONFLICT (day, dimension_id) DO UPDATE SET
+        attempts = u.attempts + excluded.attempts,
+        requests = u.requests + excluded.requests,
+        succeeded = u.succeeded + excluded.succeeded,
+        cache_hits = u.cache_hits + excluded.cache_hits,
+        simple = u.simple + excluded.simple,
+        medium = u.medium + excluded.medium,
+        complex = u.complex + excluded.complex,
+        input_tokens = u.input_tokens + excluded.input_tokens,
+        output_tokens = u.output_tokens + excluded.output_tokens,
+        cost_nano_usd = u.cost_nano_usd + excluded.cost_nano_usd,
+        billed_nano = u.billed_nano + excluded.billed_nano
 )
-SELECT
-    entry_id, uuid_extract_timestamp(entry_id), 'charge', entry_id, request_id, occurred_at, $1, 'org:' || org,
-    'provider:' || provider, amount_nano, currency, cost_nano_usd, fx_rate::numeric, fx_source, fx_date, price_version,
-    tariff_id, org, team, user_id, key_id, session, feature, provider, model, usage_source, lease_id, reserve_nano, attempt
-FROM unnest(
-    $2::uuid[], $3::uuid[], $4::timestamptz[], $5::bigint[], $6::text[], $7::bigint[], $8::text[], $9::text[],
-    $10::date[], $11::text[], $12::uuid[], $13::text[], $14::text[], $15::text[], $16::text[], $17::text[], $18::text[],
-    $19::text[], $20::text[], $21::text[], $22::uuid[], $23::bigint[], $24::text[]
-) AS e (
-    entry_id, request_id, occurred_at, amount_nano, currency, cost_nano_usd, fx_rate, fx_source, fx_date, price_version,
-    tariff_id, org, team, user_id, key_id, session, feature, provider, model, usage_source, lease_id, reserve_nano, attempt
-)
-ON CONFLICT DO NOTHING
-RETURNING entry_id;
+SELECT entry_id FROM added;
 
 -- name: ledger_of_request
 -- Every entry of a request that all of the accounts are on the path of, oldest first.
 SELECT l.*, t.rates
-FROM ledger l JOIN tariff t USING (tariff_id)
-WHERE l.request_id = $1 AND ARRAY[l.org, l.team, l.user_id, l.key_id] @> $2::text[]
+FROM ledger AS l JOIN tariff AS t USING (tariff_id)
+WHERE l.request_id = $1 AND l.accounts @> $2::text[]
 ORDER BY l.occurred_at, l.attempt_id, l.entry_id;
 
 -- name: tariffs_add
-INSERT INTO tariff (tariff_id, rates)
-SELECT tariff_id, rates::json FROM unnest($1::uuid[], $2::text[]) AS t (tariff_id, rates)
+INSERT INTO tariff (tariff_id, price_version, rates)
+SELECT tariff_id, price_version, rates::json
+FROM unnest($1::uuid[], $2::text[], $3::text[]) AS t (tariff_id, price_version, rates)
 ORDER BY tariff_id
+ON CONFLICT DO NOTHING;
+
+-- name: terms_add
+INSERT INTO terms (terms_id, debit_account, credit_account, currency, fx_rate, fx_source, fx_date)
+SELECT terms_id, debit_account, credit_account, currency, fx_rate, fx_source, fx_date
+FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::numeric[], $6::text[], $7::date[])
+AS t (terms_id, debit_account, credit_account, currency, fx_rate, fx_source, fx_date)
+ORDER BY terms_id
+ON CONFLICT DO NOTHING;
+
+-- name: dimensions_add
+INSERT INTO dimension (dimension_id, org, team, user_id, key_id, feature, provider, model, currency)
+SELECT dimension_id, org, team, user_id, key_id, feature, provider, model, currency
+FROM unnest(
+    $1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[], $9::text[]
+) AS d (dimension_id, org, team, user_id, key_id, feature, provider, model, currency)
+ORDER BY dimension_id
 ON CONFLICT DO NOTHING;
 
 -- name: suspense_add
@@ -80,7 +171,7 @@ FROM unnest(
     $11::text[], $12::timestamptz[], $13::text[]
 ) AS s (attempt_id, request_id, reason, detail, provider, model, org, team, user_id, key_id, occurred_at, attempt)
 WHERE NOT EXISTS (
-    SELECT FROM ledger l WHERE l.entry_id = s.attempt_id AND l.made_at = uuid_extract_timestamp(s.attempt_id)
+    SELECT FROM entry AS e WHERE e.entry_id = s.attempt_id AND e.made_at = uuid_extract_timestamp(s.attempt_id)
 )
 ORDER BY attempt_id
 ON CONFLICT DO NOTHING
@@ -129,103 +220,6 @@ ORDER BY occurred_at, attempt_id;
 SELECT count(*) FROM suspense
 WHERE settled_at IS NULL AND accounts @> $1::text[] AND occurred_at >= $2 AND occurred_at < $3;
 
--- name: dimensions_add
-INSERT INTO dimension (dimension_id, org, team, user_id, key_id, feature, provider, model, currency)
-SELECT dimension_id, org, team, user_id, key_id, feature, provider, model, currency
-FROM unnest(
-    $1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[], $9::text[]
-) AS d (dimension_id, org, team, user_id, key_id, feature, provider, model, currency)
-ORDER BY dimension_id
-ON CONFLICT DO NOTHING;
-
--- name: usage_hour_add
--- In the order of the key, so that replicas that meet on rows lock them in one order.
-INSERT INTO usage_hour AS u (
-    hour, dimension_id, attempts, requests, succeeded, cache_hits, simple, medium, complex, input_tokens, output_tokens,
-    cost_nano_usd, billed_nano
-)
-SELECT
-    to_timestamp(hour), dimension_id, attempts, requests, succeeded, cache_hits, simple, medium, complex, input_tokens,
-    output_tokens, cost_nano_usd::numeric, billed_nano::numeric
-FROM unnest(
-    $1::bigint[], $2::uuid[], $3::bigint[], $4::bigint[], $5::bigint[], $6::bigint[], $7::bigint[], $8::bigint[],
-    $9::bigint[], $10::bigint[], $11::bigint[], $12::text[], $13::text[]
-) AS r (
-    hour, dimension_id, attempts, requests, succeeded, cache_hits, simple, medium, complex, input_tokens, output_tokens,
-    cost_nano_usd, billed_nano
-)
-ORDER BY hour, dimension_id
-ON CONFLICT (hour, dimension_id) DO UPDATE SET
-    attempts = u.attempts + excluded.attempts,
-    requests = u.requests + excluded.requests,
-    succeeded = u.succeeded + excluded.succeeded,
-    cache_hits = u.cache_hits + excluded.cache_hits,
-    simple = u.simple + excluded.simple,
-    medium = u.medium + excluded.medium,
-    complex = u.complex + excluded.complex,
-    input_tokens = u.input_tokens + excluded.input_tokens,
-    output_tokens = u.output_tokens + excluded.output_tokens,
-    cost_nano_usd = u.cost_nano_usd + excluded.cost_nano_usd,
-    billed_nano = u.billed_nano + excluded.billed_nano;
-
--- name: usage_day_add
-INSERT INTO usage_day AS u (
-    day, dimension_id, attempts, requests, succeeded, cache_hits, simple, medium, complex, input_tokens, output_tokens,
-    cost_nano_usd, billed_nano
-)
-SELECT
-    (to_timestamp(day) AT TIME ZONE 'UTC')::date, dimension_id, attempts, requests, succeeded, cache_hits, simple, medium,
-    complex, input_tokens, output_tokens, cost_nano_usd::numeric, billed_nano::numeric
-FROM unnest(
-    $1::bigint[], $2::uuid[], $3::bigint[], $4::bigint[], $5::bigint[], $6::bigint[], $7::bigint[], $8::bigint[],
-    $9::bigint[], $10::bigint[], $11::bigint[], $12::text[], $13::text[]
-) AS r (
-    day, dimension_id, attempts, requests, succeeded, cache_hits, simple, medium, complex, input_tokens, output_tokens,
-    cost_nano_usd, billed_nano
-)
-ORDER BY day, dimension_id
-ON CONFLICT (day, dimension_id) DO UPDATE SET
-    attempts = u.attempts + excluded.attempts,
-    requests = u.requests + excluded.requests,
-    succeeded = u.succeeded + excluded.succeeded,
-    cache_hits = u.cache_hits + excluded.cache_hits,
-    simple = u.simple + excluded.simple,
-    medium = u.medium + excluded.medium,
-    complex = u.complex + excluded.complex,
-    input_tokens = u.input_tokens + excluded.input_tokens,
-    output_tokens = u.output_tokens + excluded.output_tokens,
-    cost_nano_usd = u.cost_nano_usd + excluded.cost_nano_usd,
-    billed_nano = u.billed_nano + excluded.billed_nano;
-
--- name: usage_session_add
-INSERT INTO usage_session AS u (
-    session, hour, dimension_id, attempts, requests, succeeded, cache_hits, simple, medium, complex, input_tokens,
-    output_tokens, cost_nano_usd, billed_nano
-)
-SELECT
-    session, to_timestamp(hour), dimension_id, attempts, requests, succeeded, cache_hits, simple, medium, complex,
-    input_tokens, output_tokens, cost_nano_usd::numeric, billed_nano::numeric
-FROM unnest(
-    $1::text[], $2::bigint[], $3::uuid[], $4::bigint[], $5::bigint[], $6::bigint[], $7::bigint[], $8::bigint[],
-    $9::bigint[], $10::bigint[], $11::bigint[], $12::bigint[], $13::text[], $14::text[]
-) AS r (
-    session, hour, dimension_id, attempts, requests, succeeded, cache_hits, simple, medium, complex, input_tokens,
-    output_tokens, cost_nano_usd, billed_nano
-)
-ORDER BY session, hour, dimension_id
-ON CONFLICT (session, hour, dimension_id) DO UPDATE SET
-    attempts = u.attempts + excluded.attempts,
-    requests = u.requests + excluded.requests,
-    succeeded = u.succeeded + excluded.succeeded,
-    cache_hits = u.cache_hits + excluded.cache_hits,
-    simple = u.simple + excluded.simple,
-    medium = u.medium + excluded.medium,
-    complex = u.complex + excluded.complex,
-    input_tokens = u.input_tokens + excluded.input_tokens,
-    output_tokens = u.output_tokens + excluded.output_tokens,
-    cost_nano_usd = u.cost_nano_usd + excluded.cost_nano_usd,
-    billed_nano = u.billed_nano + excluded.billed_nano;
-
 -- name: usage_sums
 -- Usage that has all of the accounts $1 on its path ({}: everyone's), in hours [$2, $3) and [$4, $5) and days [$3, $4), by
 -- the dimension that $6 names (null: in one), by currency; the $7 that cost most.
@@ -268,8 +262,9 @@ ORDER BY cost_nano_usd DESC, 1, 2
 LIMIT $7;
 
 -- name: usage_by_session
+-- Hours alone know sessions.
 SELECT
-    u.session AS group_key,
+    nullif(u.session, '') AS group_key,
     d.currency,
     sum(u.attempts)::bigint AS attempts,
     sum(u.requests)::bigint AS requests,
@@ -279,7 +274,7 @@ SELECT
     sum(u.output_tokens)::bigint AS output_tokens,
     sum(u.cost_nano_usd) AS cost_nano_usd,
     sum(u.billed_nano) AS billed_nano
-FROM usage_session AS u JOIN dimension AS d USING (dimension_id)
+FROM usage_hour AS u JOIN dimension AS d USING (dimension_id)
 WHERE u.hour >= $2::timestamptz AND u.hour < $3::timestamptz AND d.accounts @> $1::text[]
 GROUP BY 1, 2
 ORDER BY cost_nano_usd DESC, 1, 2

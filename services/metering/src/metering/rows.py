@@ -1,48 +1,38 @@
 """The core's nouns as columns: one list for each array parameter of a statement, in its order."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
+from uuid import UUID
 
 from farebox.events import RequestCompleted
 from metering.attempt import Attempt
 from metering.charge import Entry, Suspended
-from metering.rollup import Counts, Dimension, dimension_id
+from metering.dimension import Dimension
+from metering.tariff import Tariff
+from metering.terms import Terms
 
 Columns: TypeAlias = Sequence[Sequence[Any]]
 
-_EXACT: int = 2
-"""How many of the measures, the last ones, are sums of money: `numeric` in the table, text on the way there."""
 
-
-def charges(entries: Sequence[Entry]) -> Columns:
-    """For `ledger_add_charges`."""
+def charges(entries: Sequence[Entry], dimension_ids: Sequence[UUID], terms_ids: Sequence[UUID]) -> Columns:
+    """For `entries_add`."""
     events = [entry.attempt.event for entry in entries]
-    principals = [event.principal for event in events]
-    terms = [event.billing for event in events]
-    leases = [event.lease for event in events]
     return (
         [event.attempt_id for event in events],
         [event.request_id for event in events],
         [event.started_at for event in events],
         [entry.billed_nano for entry in entries],
-        [billing.currency for billing in terms],
         [entry.cost_nano_usd for entry in entries],
-        [str(billing.fx_rate) for billing in terms],
-        [billing.fx_source for billing in terms],
-        [billing.fx_date for billing in terms],
-        [entry.price_version for entry in entries],
-        [entry.tariff.tariff_id for entry in entries],
-        [who.org for who in principals],
-        [who.team for who in principals],
-        [who.user for who in principals],
-        [who.key for who in principals],
+        dimension_ids,
+        terms_ids,
+        [entry.tariff.id for entry in entries],
         [event.session for event in events],
-        [event.feature for event in events],
-        [event.provider for event in events],
-        [event.served_model for event in events],
-        [event.usage.source.value for event in events],
-        [None if lease is None else lease.lease_id for lease in leases],
-        [None if lease is None else lease.reserve_nano for lease in leases],
+        [event.attempt for event in events],
+        [event.outcome for event in events],
+        [event.cache_hit for event in events],
+        [event.complexity for event in events],
+        [event.usage.input_total for event in events],
+        [event.usage.output_total for event in events],
         [entry.attempt.received for entry in entries],
     )
 
@@ -71,34 +61,24 @@ def attempt_of(received: str) -> Attempt:
     return Attempt(RequestCompleted.model_validate_json(received), received)
 
 
-def dimensions(some: Sequence[Dimension]) -> Columns:
+def dimensions(new: Mapping[Dimension, UUID]) -> Columns:
     """For `dimensions_add`."""
-    return ([dimension_id(dimension) for dimension in some], *_columns(some, len(Dimension._fields)))
+    return ([*new.values()], *zip(*new, strict=True))
 
 
-def by_time(sums: Mapping[tuple[int, Dimension], Counts]) -> Columns:
-    """For `usage_hour_add` and `usage_day_add`."""
+def terms(new: Mapping[Terms, UUID]) -> Columns:
+    """For `terms_add`."""
     return (
-        [start for start, _ in sums],
-        [dimension_id(dimension) for _, dimension in sums],
-        *_counts(sums.values()),
+        [*new.values()],
+        [one.debit_account for one in new],
+        [one.credit_account for one in new],
+        [one.currency for one in new],
+        [one.fx_rate for one in new],
+        [one.fx_source for one in new],
+        [one.fx_date for one in new],
     )
 
 
-def by_session(sums: Mapping[tuple[str, int, Dimension], Counts]) -> Columns:
-    """For `usage_session_add`."""
-    return (
-        [session for session, _, _ in sums],
-        [hour for _, hour, _ in sums],
-        [dimension_id(dimension) for _, _, dimension in sums],
-        *_counts(sums.values()),
-    )
-
-
-def _counts(sums: Iterable[Counts]) -> Columns:
-    columns = list(zip(*sums, strict=True))
-    return (*columns[:-_EXACT], *([str(amount) for amount in column] for column in columns[-_EXACT:]))
-
-
-def _columns(tuples: Sequence[tuple[Any, ...]], width: int) -> Columns:
-    return list(zip(*tuples, strict=True)) or [()] * width
+def tariffs(new: Mapping[Tariff, UUID]) -> Columns:
+    """For `tariffs_add`."""
+    return ([*new.values()], [one.price_version for one in new], [one.json for one in new])

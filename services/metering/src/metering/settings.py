@@ -17,3 +17,7 @@ class Settings(StoreSettings):
     batch_records_max: Annotated[int, Field(ge=1, le=20_000)] = Field(
         default=4_000, description="Records in one batch, which is one transaction."
     )
+    consumers: Annotated[int, Field(ge=1, le=8)] = Field(
+        default=2,
+        description="Members of the consumer group in this process: one reads while another waits for the database.",
+    )

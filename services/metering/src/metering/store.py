@@ -11,28 +11,18 @@ import orjson
 from farebox.ids import instant_of
 from farebox.kafka import Message
 from farebox.outbox import enqueue
-from farebox.postgres import Connection, Pool, Queries, session, transaction
+from farebox.postgres import Pool, Queries, session, transaction
 from farebox.pricing import PriceRow
 from metering import rows
 from metering.attempt import Attempt
-from metering.charge import Charged, Entry, Suspended
+from metering.booking import Announce, Booking, Fresh, Stored
+from metering.charge import Charged, Entry
 from metering.errors import PricesChanged
 from metering.explanation import Row
-from metering.rollup import Rollup, dimension_id, roll_up
 from metering.span import Span
 from metering.summary import GROUPS_MAX, By, Sums
 
-KNOWN_MAX: Final = 200_000
-"""Dimensions and tariffs remembered as stored; beyond it all are forgotten, and offered to the database again."""
-
 _SQL: Final = Queries.load("metering")
-
-
-class Fresh(NamedTuple):
-    """What was new of a batch; the rest had been posted before."""
-
-    entries: Sequence[Entry]
-    suspended: Sequence[Suspended]
 
 
 class Page(NamedTuple):
@@ -42,17 +32,13 @@ class Page(NamedTuple):
     last: UUID | None
 
 
-Announce = Callable[[Fresh], list[Message]]
-"""What to tell of a batch, in its own transaction."""
-
-
 class Store:
     """All statements of metering. Raises Transient while the database is away."""
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
         self._months: set[datetime] = set()
-        self._known: set[UUID] = set()
+        self._stored = Stored()
 
     # Prices
 
@@ -79,18 +65,19 @@ class Store:
         if missing:
             async with session(self._pool) as connection:
                 for month in missing:
-                    await connection.execute(_SQL["ledger_add_month"], month)
+                    await connection.execute(_SQL["entry_add_month"], month)
             self._months.update(missing)
 
     async def post(self, charged: Charged, *, revision: int, at: datetime, announce: Announce) -> Fresh:
-        """Write a batch: ledger, suspense, rollups and outbox. What had been posted before has no effect.
+        """Write a batch, in which each id is once: ledger, rollups, suspense and outbox.
 
-        Raises PricesChanged, with nothing written, if the batch was priced with another revision than the newest.
+        What had been posted before has no effect. Raises PricesChanged, with nothing written, if the batch was priced
+        with another revision than the newest.
         """
         await self._add_months_of(charged.entries)
-        async with self._booking(revision) as (connection, stored):
-            await connection.execute(_SQL["suspense_close"], _ids(charged.entries), at)
-            return await self._write(connection, stored, charged, at, announce)
+        async with self._booking(revision) as booking:
+            await booking.close_suspense(charged.entries, at)
+            return await booking.write(charged, at, announce)
 
     async def settle(
         self,
@@ -106,13 +93,13 @@ class Store:
 
         Raises PricesChanged as `post` does.
         """
-        async with self._booking(revision) as (connection, stored):
-            claimed = await connection.fetch(_SQL["suspense_claim"], after, attempts_max)
+        async with self._booking(revision) as booking:
+            claimed = await booking.connection.fetch(_SQL["suspense_claim"], after, attempts_max)
             charged = charge([rows.attempt_of(row["attempt"]) for row in claimed])
             await self._add_months_of(charged.entries)
-            await connection.execute(_SQL["suspense_close"], _ids(charged.entries), at)
-            await _explain_again(connection, claimed, charged.suspended)
-            await self._write(connection, stored, Charged(charged.entries, []), at, announce)
+            await booking.close_suspense(charged.entries, at)
+            await booking.explain_again(claimed, charged.suspended)
+            await booking.write(Charged(charged.entries, []), at, announce)
         return Page(len(charged.entries), claimed[-1]["attempt_id"] if len(claimed) == attempts_max else None)
 
     async def suspense_open(self) -> dict[str, int]:
@@ -162,83 +149,21 @@ class Store:
             found = await connection.fetch(_SQL["suspense_list"], is_open, after, limit + 1)
         return [dict(row) for row in found[:limit]], str(found[limit - 1]["attempt_id"]) if len(found) > limit else None
 
-    # Within a transaction
-
     @asynccontextmanager
-    async def _booking(self, revision: int) -> AsyncIterator[tuple[Connection, set[UUID]]]:
-        """A transaction during which prices stand still, and a set for the ids of what it stores once for ever."""
-        stored: set[UUID] = set()
+    async def _booking(self, revision: int) -> AsyncIterator[Booking]:
+        """A transaction during which prices stand still."""
         async with transaction(self._pool) as connection:
             await connection.execute(_SQL["prices_hold"])
             if await connection.fetchval(_SQL["prices_revision"]) != revision:
                 raise PricesChanged("prices were added while the batch was priced")
-            yield connection, stored
-        if len(self._known) > KNOWN_MAX:
-            self._known.clear()
-        self._known |= stored
-
-    async def _write(
-        self, connection: Connection, stored: set[UUID], charged: Charged, at: datetime, announce: Announce
-    ) -> Fresh:
-        fresh = Fresh(
-            await self._add_entries(connection, stored, charged.entries, at),
-            await _add_suspended(connection, charged.suspended, at),
-        )
-        await enqueue(connection, announce(fresh))
-        # Last, because other replicas wait for these rows until the transaction ends.
-        await self._add_usage(connection, stored, roll_up(fresh.entries))
-        return fresh
-
-    async def _add_entries(
-        self, connection: Connection, stored: set[UUID], entries: Sequence[Entry], at: datetime
-    ) -> Sequence[Entry]:
-        if not entries:
-            return entries
-        tariffs = {entry.tariff for entry in entries if entry.tariff.tariff_id not in self._known}
-        if tariffs:
-            await connection.execute(_SQL["tariffs_add"], *zip(*tariffs, strict=True))
-            stored.update(tariff.tariff_id for tariff in tariffs)
-        added = await connection.fetch(_SQL["ledger_add_charges"], at, *rows.charges(entries))
-        if len(added) == len(entries):
-            return entries
-        ids = {row["entry_id"] for row in added}
-        return [entry for entry in entries if entry.attempt.event.attempt_id in ids]
-
-    async def _add_usage(self, connection: Connection, stored: set[UUID], usage: Rollup) -> None:
-        if not usage.hours:
-            return
-        new = [dimension for dimension in usage.dimensions() if dimension_id(dimension) not in self._known]
-        if new:
-            await connection.execute(_SQL["dimensions_add"], *rows.dimensions(new))
-            stored.update(map(dimension_id, new))
-        await connection.execute(_SQL["usage_hour_add"], *rows.by_time(usage.hours))
-        await connection.execute(_SQL["usage_day_add"], *rows.by_time(usage.days))
-        if usage.sessions:
-            await connection.execute(_SQL["usage_session_add"], *rows.by_session(usage.sessions))
+            booking = Booking(connection, self._stored)
+            yield booking
+        booking.note_stored()
 
     async def _add_months_of(self, entries: Sequence[Entry]) -> None:
         if entries:
             ids = _ids(entries)
             await self.add_months(instant_of(min(ids)), instant_of(max(ids)))
-
-
-async def _add_suspended(connection: Connection, waiting: Sequence[Suspended], at: datetime) -> Sequence[Suspended]:
-    if not waiting:
-        return waiting
-    added = {row["attempt_id"] for row in await connection.fetch(_SQL["suspense_add"], at, *rows.suspended(waiting))}
-    return [one for one in waiting if one.attempt.event.attempt_id in added]
-
-
-async def _explain_again(connection: Connection, claimed: Sequence[Any], waiting: Sequence[Suspended]) -> None:
-    """Keep the reason of those that still wait up to date: a price without an output rate changes it."""
-    known = {row["attempt_id"]: (row["reason"], row["detail"]) for row in claimed}
-    changed = [
-        (one.attempt.event.attempt_id, one.reason.value, one.detail)
-        for one in waiting
-        if known[one.attempt.event.attempt_id] != (one.reason.value, one.detail)
-    ]
-    if changed:
-        await connection.execute(_SQL["suspense_explain"], *zip(*changed, strict=True))
 
 
 def _ids(entries: Iterable[Entry]) -> list[UUID]:

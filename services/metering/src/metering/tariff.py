@@ -1,24 +1,27 @@
 """The rates that priced a charge, kept as they were, so that the charge can be explained for the life of the ledger."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import datetime
-from hashlib import blake2b
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 from uuid import UUID
 
 import orjson
 
 from farebox.pricing import BUCKETS, Rates, RateTable
 from farebox.pricing.rates import REQUEST, TOOL, unscaled
+from metering.interned import id_of
 
 MILLION: Final = 1_000_000
 THOUSAND: Final = 1_000
 
 
-class Tariff(NamedTuple):
+@dataclass(frozen=True, slots=True, eq=False)
+class Tariff:
     """Rates under an id that is computed from them: equal rates are one tariff, whoever stores it first."""
 
-    tariff_id: UUID
+    id: UUID
+    price_version: str
     json: str
 
 
@@ -34,8 +37,8 @@ def tariff_of(rates: Rates) -> Tariff:
         "variants": {name: _dumped(ladder) for name, ladder in rates.variants.items()},
         "unmetered": rates.unmetered,
     }
-    text = orjson.dumps(fields, option=orjson.OPT_SORT_KEYS, default=str)
-    return Tariff(UUID(bytes=blake2b(text, digest_size=16).digest()), text.decode())
+    text = orjson.dumps(fields, option=orjson.OPT_SORT_KEYS).decode()
+    return Tariff(id_of(text), rates.version, text)
 
 
 def rates_of(json: str) -> Rates:
