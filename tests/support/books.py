@@ -11,20 +11,17 @@ import httpx
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from pydantic import SecretStr
 
-from farebox import http
-from farebox.auth import Caller, Role, sign
-from farebox.clock import SystemClock
+from farebox.auth import Caller
 from farebox.events import RequestCompleted, UsagePriced, decode
 from farebox.kafka import Message, Producer, Record
 from metering.app import Metering, Names, metering
-from metering.routes import routes
 from metering.settings import Settings
 from support.attempts import message_of
+from support.desk import ADMIN, SECRET, api_client
 from support.eventually import eventually
 from support.topic import create_topics
 
 SEND_TIMEOUT_S = 20.0
-ADMIN = Caller("gateway", Role.PLATFORM_ADMIN)
 
 
 @asynccontextmanager
@@ -36,7 +33,7 @@ async def open_books(kafka: str, dsn: str) -> AsyncIterator["Books"]:
         port=0,
         ops_port=0,
         kafka_bootstrap=kafka,
-        service_secret=SecretStr("s" * 32),
+        service_secret=SecretStr(SECRET),
         postgres_dsn=SecretStr(dsn),
     )
     await create_topics(kafka, {names.requests: 3, f"{names.requests}.dead": 1, names.priced: 3})
@@ -60,14 +57,7 @@ class Books:
 
     def api(self, replica: Metering, who: Caller = ADMIN) -> httpx.AsyncClient:
         """A client of the replica's API, signed in."""
-        secret = self.settings.service_secret.get_secret_value()
-        app = http.api(routes(replica.store, replica.prices, SystemClock()), secret=secret)
-        token = sign(secret, who, SystemClock().now())
-        return httpx.AsyncClient(
-            transport=httpx.ASGITransport(app=app),
-            base_url="http://metering",
-            headers={"authorization": f"Bearer {token}"},
-        )
+        return api_client(replica.store, replica.prices, who)
 
     async def send(self, *attempts: RequestCompleted) -> None:
         """Publish attempts as the gateway does."""

@@ -1,133 +1,97 @@
 """`/api/usage`, `/api/charges`, `/api/prices`, `/api/suspense`."""
 
-from collections.abc import AsyncIterator
 from typing import Any
 
-import httpx
 import pytest
 
 from farebox.auth import Caller, Role
 from farebox.ids import new_id
-from metering.app import Metering
 from support.attempts import ALICE, BOB, VND, attempt
-from support.books import ADMIN, Books
-from support.eventually import eventually
+from support.desk import ADMIN, Desk
 
 ALICES = Caller("gateway", Role.VIEWER, "alice")
 
 
-@pytest.fixture
-async def replica(books: Books) -> AsyncIterator[Metering]:
-    async with books.replica() as replica:
-
-        async def ready() -> bool:
-            return not await replica.ready()
-
-        await eventually(ready)
-        yield replica
-
-
-async def get(books: Books, replica: Metering, path: str, who: Caller = ADMIN, **parameters: str) -> httpx.Response:
-    async with books.api(replica, who) as api:
-        return await api.get(path, params=parameters)
-
-
-async def summary(books: Books, replica: Metering, who: Caller = ADMIN, **parameters: str) -> dict[str, Any]:
-    answer = await get(books, replica, "/api/usage/summary", who, **parameters)
-    assert answer.status_code == 200, answer.text
-    shown: dict[str, Any] = answer.json()
-    return shown
-
-
-async def test_usage_adds_up_by_account(books: Books, replica: Metering) -> None:
-    await books.send(
+async def test_usage_adds_up_by_account(desk: Desk) -> None:
+    await desk.post(
         attempt(), attempt(outcome="provider_error"), attempt(principal=BOB), attempt(served_model="gpt-99")
     )
-    await books.entries(3)
-    await books.handled(4)
-    whole = await summary(books, replica, account="acme")
+    whole = await desk.summary(account="acme")
     assert (whole["requests"], whole["tokens"], whole["cost_usd"]) == (3, 3_000, "0.01875")
     assert (whole["billed"], whole["success_rate"], whole["unpriced_attempts"]) == ({"USD": "0.01875"}, "66.67", 1)
     for account, requests in {"alice": 2, "search": 1, "key-b": 1, "platform": 3, "nobody": 0}.items():
-        assert (await summary(books, replica, account=account))["requests"] == requests
+        assert (await desk.summary(account=account))["requests"] == requests
 
 
 @pytest.mark.parametrize("by", ["model", "provider", "feature", "org", "team", "user", "key", "session", "day"])
-async def test_usage_is_grouped_by_every_dimension(books: Books, replica: Metering, by: str) -> None:
-    await books.send(attempt(), attempt(principal=BOB, billing=VND))
-    await books.entries(2)
-    shown = await summary(books, replica, by=by)
+async def test_usage_is_grouped_by_every_dimension(desk: Desk, by: str) -> None:
+    await desk.post(attempt(), attempt(principal=BOB, billing=VND))
+    shown = await desk.summary(by=by)
     assert sum(group["requests"] for group in shown["groups"]) == shown["requests"] == 2
     assert all(group[by] for group in shown["groups"])
 
 
-async def test_a_viewer_sees_its_own_usage_whatever_it_asks_for(books: Books, replica: Metering) -> None:
-    await books.send(attempt(), attempt(principal=BOB))
-    await books.entries(2)
+async def test_a_viewer_sees_its_own_usage_whatever_it_asks_for(desk: Desk) -> None:
+    await desk.post(attempt(), attempt(principal=BOB))
     for account in ("alice", "acme", "platform"):
-        assert (await summary(books, replica, ALICES, account=account))["requests"] == 1
-    assert (await summary(books, replica, ALICES))["account"] == "alice"
-    assert (await summary(books, replica, ALICES, account="bob"))["requests"] == 0
+        assert (await desk.summary(ALICES, account=account))["requests"] == 1
+    assert (await desk.summary(ALICES))["account"] == "alice"
+    assert (await desk.summary(ALICES, account="bob"))["requests"] == 0
 
 
-async def test_a_charge_is_explained(books: Books, replica: Metering) -> None:
+async def test_a_charge_is_explained(desk: Desk) -> None:
     first = attempt(attempt=1, outcome="provider_error", served_model="gpt-99")
     second = attempt(attempt=2, request_id=first.request_id, billing=VND)
-    await books.send(first, second)
-    await books.entries(1)
-    await books.handled(2)
-    shown = (await get(books, replica, f"/api/charges/{first.request_id}")).json()
+    await desk.post(first, second)
+    shown = (await desk.get(f"/api/charges/{first.request_id}")).json()
     assert [one["state"] for one in shown["attempts"]] == ["suspended", "priced"]
     assert shown["attempts"][1]["entries"][0]["amount"] == "151.04375"
     assert (shown["cost_usd"], shown["billed"]) == ("0.00625", {"VND": "151.04375"})
 
 
-async def test_a_correction_is_part_of_the_explanation(books: Books, replica: Metering) -> None:
+async def test_a_correction_is_part_of_the_explanation(desk: Desk) -> None:
     event = attempt()
-    await books.send(event)
-    await books.entries(1)
-    await books.fetch(CORRECTION, new_id(), event.attempt_id)
-    shown = (await get(books, replica, f"/api/charges/{event.request_id}")).json()
+    await desk.post(event)
+    await desk.fetch(CORRECTION, new_id(), event.attempt_id)
+    shown = (await desk.get(f"/api/charges/{event.request_id}")).json()
     assert [entry["kind"] for entry in shown["attempts"][0]["entries"]] == ["charge", "correction"]
     assert shown["cost_usd"] == "0.00525"
 
 
 CORRECTION = """
 INSERT INTO entry (
-    entry_id, made_at, corrects, attempt_id, request_id, occurred_at, priced_at, amount_nano, cost_nano_usd, dimension_id,
-    terms_id, tariff_id, attempt_number, outcome, cache_hit, input_tokens, output_tokens, attempt
+    entry_id, made_at, corrects, attempt_id, request_id, occurred_at, priced_at, amount_nano, cost_nano_usd,
+    dimension_id, terms_id, tariff_id, attempt_number, outcome, cache_hit, input_tokens, output_tokens, attempt
 )
 SELECT
-    $1::uuid, uuid_extract_timestamp($1::uuid), entry_id, attempt_id, request_id, occurred_at, now(), -1000000, -1000000,
-    dimension_id, terms_id, tariff_id, attempt_number, outcome, cache_hit, 0, 0, attempt
+    $1::uuid, uuid_extract_timestamp($1::uuid), entry_id, attempt_id, request_id, occurred_at, now(), -1000000,
+    -1000000, dimension_id, terms_id, tariff_id, attempt_number, outcome, cache_hit, 0, 0, attempt
 FROM entry WHERE entry_id = $2
 """
 
 
-async def test_a_viewer_sees_only_its_own_charges(books: Books, replica: Metering) -> None:
+async def test_a_viewer_sees_only_its_own_charges(desk: Desk) -> None:
     mine, other = attempt(principal=ALICE), attempt(principal=BOB)
-    await books.send(mine, other)
-    await books.entries(2)
-    assert (await get(books, replica, f"/api/charges/{mine.request_id}", ALICES)).status_code == 200
-    assert (await get(books, replica, f"/api/charges/{other.request_id}", ALICES)).status_code == 404
+    await desk.post(mine, other)
+    assert (await desk.get(f"/api/charges/{mine.request_id}", ALICES)).status_code == 200
+    assert (await desk.get(f"/api/charges/{other.request_id}", ALICES)).status_code == 404
 
 
-async def test_suspense_is_listed_in_pages(books: Books, replica: Metering) -> None:
+async def test_suspense_is_listed_in_pages(desk: Desk) -> None:
     events = [attempt(served_model="gpt-99") for _ in range(3)]
-    await books.send(*events)
-    await books.handled(3)
-    first = (await get(books, replica, "/api/suspense", limit="2")).json()
-    second = (await get(books, replica, "/api/suspense", limit="2", cursor=first["next_cursor"])).json()
+    await desk.post(*events)
+    first = (await desk.get("/api/suspense", limit="2")).json()
+    second = (await desk.get("/api/suspense", limit="2", cursor=first["next_cursor"])).json()
     listed = [item["attempt_id"] for item in (*first["items"], *second["items"])]
     assert listed == sorted(str(event.attempt_id) for event in events)
     assert (first["items"][0]["reason"], second["next_cursor"]) == ("unknown_model", None)
 
 
-async def test_prices_are_listed_with_what_is_in_force(books: Books, replica: Metering) -> None:
+async def test_prices_are_listed_with_what_is_in_force(desk: Desk) -> None:
     row = {"provider": "openai", "model": "gpt-4o", "per": 1_000, "rates": {"input": "0.001", "output": "0.002"}}
-    async with books.api(replica) as api:
+    async with desk.api() as api:
         assert (await api.post("/api/prices", json=row)).status_code == 201
-    shown = (await get(books, replica, "/api/prices", provider="openai", model="gpt-4o")).json()
+    shown = (await desk.get("/api/prices", provider="openai", model="gpt-4o")).json()
     assert shown["items"][0]["rates"] == row["rates"]
     assert shown["in_force"]["standard"][0]["per_million_tokens"]["output"] == "2"
 
@@ -143,9 +107,9 @@ async def test_prices_are_listed_with_what_is_in_force(books: Books, replica: Me
     ],
 )
 async def test_every_problem_of_a_question_is_listed(
-    books: Books, replica: Metering, path: str, parameters: dict[str, str], named: tuple[str, ...]
+    desk: Desk, path: str, parameters: dict[str, str], named: tuple[str, ...]
 ) -> None:
-    answer = await get(books, replica, path, ADMIN, **parameters)
+    answer = await desk.get(path, ADMIN, **parameters)
     assert answer.status_code == 422
     problems = answer.json()["error"]["problems"]
     assert [problem.partition(":")[0] for problem in problems] == list(named)
@@ -165,20 +129,20 @@ async def test_every_problem_of_a_question_is_listed(
         {"surprise": 1},
     ],
 )
-async def test_a_price_that_makes_no_sense_is_refused(books: Books, replica: Metering, changes: dict[str, Any]) -> None:
+async def test_a_price_that_makes_no_sense_is_refused(desk: Desk, changes: dict[str, Any]) -> None:
     row = {"provider": "openai", "model": "gpt-99", "per": 1_000_000, "rates": {"input": "1"}}
-    async with books.api(replica) as api:
+    async with desk.api() as api:
         answer = await api.post("/api/prices", json={**row, **changes})
     assert answer.status_code == 422
     assert answer.json()["error"]["problems"]
-    assert await books.value("SELECT count(*) FROM price_override") == 0
+    assert await desk.fetch("SELECT FROM price_override") == []
 
 
 @pytest.mark.parametrize("path", ["/api/prices", "/api/suspense"])
-async def test_prices_and_suspense_are_the_administrators(books: Books, replica: Metering, path: str) -> None:
-    assert (await get(books, replica, path, ALICES)).status_code == 403
+async def test_prices_and_suspense_are_the_administrators(desk: Desk, path: str) -> None:
+    assert (await desk.get(path, ALICES)).status_code == 403
 
 
-async def test_nobody_is_answered_without_a_token(books: Books, replica: Metering) -> None:
-    async with books.api(replica) as api:
+async def test_nobody_is_answered_without_a_token(desk: Desk) -> None:
+    async with desk.api() as api:
         assert (await api.get("/api/suspense", headers={"authorization": ""})).status_code == 401

@@ -5,6 +5,7 @@ import sys
 from asyncio.subprocess import create_subprocess_exec
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 from support.attempts import ALICE, BOB, attempt, id_made_at
 from support.books import Books
@@ -62,7 +63,7 @@ async def test_a_crash_between_database_commit_and_offset_commit_charges_once(bo
     dying = await create_subprocess_exec(
         *(sys.executable, "-m", "support.dying_metering", dsn, books.settings.kafka_bootstrap),
         *(names.requests, names.priced, names.prices, names.group),
-        cwd="tests",
+        env={"PYTHONPATH": str(Path(__file__).parents[2])},
     )
     assert await dying.wait() == -9
     assert (await books.value("SELECT count(*) FROM ledger"), await books.committed()) == (30, 0)
