@@ -3,16 +3,18 @@
 For three gateways and any crash, loss of a disk, restart, duplicate, reorder, replay, raise, cut and change of day.
 """
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from uuid import UUID
 
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from budget.escrow import WindowKey
 from farebox.events import UsagePriced
 from farebox.ids import new_id
 from farebox.leasing import LeaseReport
+from gateway.admission import Amount
 from gateway.leases import PoolKey
 from model.world import BEGINNING, Call, Completed, Fenced, Gateway, Service, a_budget, priced
 
@@ -23,7 +25,7 @@ GATEWAYS = (0, 1, 2)
 class LeaseProtocol(RuleBasedStateMachine):
     """A company of two users, an org budget above theirs, three gateways."""
 
-    @initialize(org=st.integers(0, 200), user=st.integers(0, 150), calls=st.integers(0, 12))
+    @initialize(org=st.integers(0, 300), user=st.integers(0, 300), calls=st.integers(3, 60))
     def begin(self, org: int, user: int, calls: int) -> None:
         self.service = Service(
             [
@@ -35,8 +37,8 @@ class LeaseProtocol(RuleBasedStateMachine):
         )
         self.gateways = [Gateway(f"gw-{place}", self.service) for place in GATEWAYS]
         self.under_way: list[tuple[Gateway, Call]] = []
-        self.bill: dict[UUID, tuple[int, UUID]] = {}
-        self.admitted: dict[UUID, Call] = {}
+        self.bill: dict[UUID, tuple[int, Call]] = {}
+        self.admitted_at: dict[UUID, datetime] = {}
         self.outbound: list[tuple[Gateway, Completed]] = []
         self.bus: list[Completed] = []
         self.ledger: dict[UUID, UsagePriced] = {}
@@ -53,23 +55,33 @@ class LeaseProtocol(RuleBasedStateMachine):
     @rule(
         place=st.sampled_from(GATEWAYS),
         user=st.sampled_from(USERS),
-        reserve=st.integers(1, 60),
+        reserve=st.integers(1, 40),
         ahead=st.integers(0, 100),
-        answer_is_lost=st.booleans(),
+        answer_is_lost=st.sampled_from([False, False, False, True]),
+        ends=st.sampled_from(["later", "at once", "at once"]),
+        data=st.data(),
     )
-    def call(self, place: int, user: str, reserve: int, ahead: int, answer_is_lost: bool) -> None:
+    def call(
+        self, place: int, user: str, reserve: int, ahead: int, answer_is_lost: bool, ends: str, data: st.DataObject
+    ) -> None:
         gateway, pool = self.gateways[place], self.pool(user)
         admitted = gateway.admit(user, pool, reserve, self.clock)
         if admitted is None:
             self.ask(gateway, user, reserve, ahead, answer_is_lost)
             admitted = gateway.admit(user, pool, reserve, self.clock)
         if admitted is not None:
-            self.admitted[admitted.attempt] = admitted
+            self.admitted_at[admitted.attempt] = self.service.now
+            self.is_of_its_window(admitted)
             self.under_way.append((gateway, admitted))
+            if ends == "at once":
+                self.answer(len(self.under_way) - 1, data)
+
+    def is_of_its_window(self, call: Call) -> None:
+        windows = {budget.window_key(self.service.now) for budget in self.service.path(call.user)}
+        held = {share.key for (lease, _), share in self.service.shares.items() if lease == call.hold.lease.id}
+        assert held == windows
 
     def ask(self, gateway: Gateway, user: str, reserve: int, ahead: int, answer_is_lost: bool) -> None:
-        from gateway.admission import Amount
-
         pool = self.pool(user)
         gateway.leases.close_small(pool, Amount(reserve, 1, 10))
         reports = gateway.leases.reports(100)
@@ -85,16 +97,19 @@ class LeaseProtocol(RuleBasedStateMachine):
     @precondition(lambda self: self.under_way)
     @rule(data=st.data())
     def the_provider_answers(self, data: st.DataObject) -> None:
-        gateway, call = self.under_way.pop(data.draw(st.integers(0, len(self.under_way) - 1)))
-        cost = data.draw(st.integers(0, call.reserve))
-        self.bill[call.attempt] = (cost, call.hold.lease.id)
+        self.answer(data.draw(st.integers(0, len(self.under_way) - 1)), data)
+
+    def answer(self, place: int, data: st.DataObject) -> None:
+        gateway, call = self.under_way.pop(place)
+        cost = data.draw(st.sampled_from([call.reserve, call.reserve, call.reserve // 2, 0]))
+        self.bill[call.attempt] = (cost, call)
         self.outbound.append((gateway, gateway.complete(call, cost)))
 
     @precondition(lambda self: self.under_way)
     @rule(data=st.data())
     def the_provider_bills_and_the_gateway_dies_before_it_knows(self, data: st.DataObject) -> None:
         gateway, call = data.draw(st.sampled_from(self.under_way))
-        self.bill[call.attempt] = (data.draw(st.integers(0, call.reserve)), call.hold.lease.id)
+        self.bill[call.attempt] = (data.draw(st.integers(0, call.reserve)), call)
         self.kill(self.gateways.index(gateway))
 
     # Messages
@@ -153,17 +168,17 @@ class LeaseProtocol(RuleBasedStateMachine):
 
     @rule(place=st.sampled_from(GATEWAYS))
     def rotate_the_journal(self, place: int) -> None:
-        self.gateways[place].rotate()
+        self.gateways[place].is_segment_full = True
 
-    @rule(place=st.sampled_from(GATEWAYS), data=st.data())
-    def recall(self, place: int, data: st.DataObject) -> None:
-        held = [total.lease_id for total in self.gateways[place].leases.totals()]
-        if held:
-            self.gateways[place].leases.recall([data.draw(st.sampled_from(held))])
+    @rule(place=st.sampled_from(GATEWAYS), is_acknowledged=st.booleans())
+    def recall(self, place: int, is_acknowledged: bool) -> None:
+        gateway = self.gateways[place]
+        gateway.leases.recall([total.lease_id for total in gateway.leases.totals()])
+        self.heartbeat(place, is_acknowledged)
 
     # The world
 
-    @rule(place=st.integers(0, 3), limit=st.integers(0, 200))
+    @rule(place=st.integers(0, 3), limit=st.integers(0, 300))
     def set_a_limit(self, place: int, limit: int) -> None:
         self.service.set_limit(place, limit)
 
@@ -188,13 +203,14 @@ class LeaseProtocol(RuleBasedStateMachine):
 
     @invariant()
     def what_providers_bill_is_within_the_limit(self) -> None:
-        for budget in self.service.budgets:
-            spent: dict[object, int] = {}
-            for cost, lease_id in self.bill.values():
-                if share := self.service.shares.get((lease_id, budget.budget_id)):
-                    spent[share.key] = spent.get(share.key, 0) + (cost if budget.measure == "money" else 1)
-            for key, amount in spent.items():
-                assert amount <= self.service.highest_limit[key]  # type: ignore[index]  # a WindowKey
+        """Of every budget on a call's path, in the window in which the call was admitted."""
+        spent: dict[WindowKey, int] = {}
+        for attempt, (cost, call) in self.bill.items():
+            for budget in self.service.path(call.user):
+                key = budget.window_key(self.admitted_at[attempt])
+                spent[key] = spent.get(key, 0) + (cost if budget.measure == "money" else 1)
+        for key, amount in spent.items():
+            assert amount <= self.service.highest_limit[key]
 
     @invariant()
     def the_ledger_and_the_postings_agree(self) -> None:
@@ -217,22 +233,23 @@ class LeaseProtocol(RuleBasedStateMachine):
         for room in before.values():
             assert room.escrowed == 0
         known = set(self.ledger)
-        for attempt in self.bill:
-            lost = self.service.shares[self.bill[attempt][1], self.service.budgets[0].budget_id].is_suspended
-            assert attempt in known or lost
+        for attempt, (_, call) in self.bill.items():
+            shares = [share for (lease, _), share in self.service.shares.items() if lease == call.hold.lease.id]
+            assert attempt in known or any(share.is_suspended for share in shares)
         for attempt, (cost, _) in self.bill.items():
             assert attempt not in self.ledger or (self.ledger[attempt].billed_nano or 0) >= cost
 
     def end_the_day(self) -> None:
-        """Every call ends, every message arrives, every gateway gives back what it holds."""
+        """Every call ends, every message arrives, one gateway stops gracefully, and all are started once more."""
         for gateway, call in self.under_way:
-            self.bill[call.attempt] = (call.reserve, call.hold.lease.id)
+            self.bill[call.attempt] = (call.reserve, call)
             self.outbound.append((gateway, gateway.complete(call, call.reserve)))
         self.bus += [event for _, event in self.outbound]
+        graceful = self.gateways[0]
+        graceful.leases.close_all()
+        reports = graceful.leases.reports(10_000)
+        self.service.heartbeat(graceful.name, graceful.epoch, [report.wire for report in reports])
         for gateway in self.gateways:
-            gateway.leases.close_all()
-            reports = gateway.leases.reports(10_000)
-            self.service.heartbeat(gateway.name, gateway.epoch, [report.wire for report in reports])
             gateway.crash()
             self.bus += gateway.boot()
         if self.bus:
@@ -240,6 +257,6 @@ class LeaseProtocol(RuleBasedStateMachine):
 
 
 LeaseProtocol.TestCase.settings = settings(
-    max_examples=150, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck)
+    max_examples=300, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck)
 )
 TestLeaseProtocol = LeaseProtocol.TestCase

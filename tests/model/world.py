@@ -26,7 +26,7 @@ from gateway.replay import Replay
 
 BEGINNING: Final = datetime(2026, 3, 1, tzinfo=UTC)
 TOKENS: Final = 10
-LIVE: Final = 3
+LIVE: Final = 1
 
 
 def a_budget(account: str, kind: AccountKind, limit: int, measure: Measure = "money") -> Budget:
@@ -74,7 +74,8 @@ class Service:
             desk.report(report)
         told = {report.lease_id for report in reports}
         for lease_id, (owner, granted_in) in self.owners.items():
-            if owner == gateway and granted_in < epoch and lease_id not in told:
+            in_suspense = any(share.is_suspended for share in desk.shares_of(lease_id))
+            if owner == gateway and granted_in < epoch and lease_id not in told and not in_suspense:
                 if last_epoch == epoch - 1:
                     desk.close(lease_id)
                 else:
@@ -211,6 +212,7 @@ class Gateway:
     entries: dict[UUID, Entry] = field(default_factory=dict)
     leases: Leases = field(default_factory=Leases)
     epoch: int = 0
+    is_segment_full: bool = False
 
     def boot(self) -> list[Completed]:
         """Read the journal, claim an epoch; the events to send, again or for the first time."""
@@ -254,13 +256,12 @@ class Gateway:
     def published(self, attempt: UUID) -> None:
         self.disk.append(published_line([attempt]))
 
-    def rotate(self) -> None:
-        """Begin a segment: its checkpoint stands for all that the older ones said of leases."""
-        self.disk.append(checkpoint_line(self.epoch, list(self.leases.totals())))
-
     def _write(self, kind: Kind, call: Call, amount: Amount) -> None:
-        entry = Entry(call.attempt, call.hold.lease.id, amount, call.user, "", b"{}")
+        entry = Entry(call.attempt, call.hold.lease.id, amount, call.user, BEGINNING, b"{}")
         self.entries[call.attempt] = entry
+        if self.is_segment_full:  # its checkpoint stands for all that older segments said of leases
+            self.disk.append(checkpoint_line(self.epoch, list(self.leases.totals())))
+            self.is_segment_full = False
         self.disk.append(entry_line(kind, entry))
 
     def _event(self, attempt: UUID) -> Completed:

@@ -224,3 +224,14 @@ async def test_a_lost_gateway_that_comes_back_with_its_journal_settles_its_lease
     assert (await office.balance())["spent"] == "3"
     await office.post(office.priced(key, won("3"), lease.lease_id))
     assert (await office.balance())["spent"] == "3"
+
+
+async def test_what_a_lost_journal_left_in_suspense_stays_there_whatever_restarts_follow(office: BudgetOffice) -> None:
+    await office.org()
+    await office.budget("100")
+    key = await office.key()
+    await office.start()
+    await office.grant(key, COST)
+    assert await office.start(last_epoch=0) == 2
+    assert await office.start(last_epoch=2) == 3
+    assert (await office.balance())["spent"] == "7.8"

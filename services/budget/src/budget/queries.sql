@@ -200,11 +200,12 @@ JOIN lease l USING (lease_id)
 WHERE s.lease_id = ANY ($1::uuid[]);
 
 -- name: shares_of_gateway
--- Leases of one gateway's epochs before $2 that still hold something, or may still be reported on.
+-- What one gateway's epochs before $2 still hold. What is in suspense stays there: the journal that knew of it is gone,
+-- however whole the one is that came after.
 SELECT s.*, l.suspended_at IS NOT NULL AS is_suspended
 FROM lease_share s
 JOIN lease l USING (lease_id)
-WHERE l.gateway_id = $1 AND l.epoch < $2 AND s.granted > s.returned + s.posted;
+WHERE l.gateway_id = $1 AND l.epoch < $2 AND l.suspended_at IS NULL AND s.granted > s.returned + s.posted;
 
 -- name: shares_update
 UPDATE lease_share s
