@@ -13,8 +13,7 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
 
 import budget.posting
-import model.world
-from budget.escrow import Desk, Granted, Room, ShareState, Short
+from budget.escrow import Desk, Granted, Room, ShareState, Short, grant
 from farebox.leasing import LeaseReport
 from gateway.admission import Amount
 from gateway.leases import Held, Hold, Leases
@@ -41,7 +40,7 @@ def check_then_charge(patch: Patch) -> None:
 @mutant
 def release_by_time_to_live(patch: Patch) -> None:
     """A lease of another gateway is taken back because it looks old."""
-    grant = Service.grant
+    granting = Service.grant
 
     def taking_back(service: Service, gateway: str, *arguments: Any) -> Any:
         desk = service._desk()
@@ -49,7 +48,7 @@ def release_by_time_to_live(patch: Patch) -> None:
             if owner != gateway and not any(share.is_suspended for share in desk.shares_of(lease_id)):
                 desk.close(lease_id)
         service._save(desk)
-        return grant(service, gateway, *arguments)
+        return granting(service, gateway, *arguments)
 
     patch.setattr(Service, "grant", taking_back)
 
@@ -182,12 +181,12 @@ def post_without_the_lease(patch: Patch) -> None:
 @mutant
 def only_the_first_level_holds(patch: Patch) -> None:
     """A lease is taken from the org, and the user's own budget is not asked."""
-    real = model.world.grant
+    real = grant
 
     def first(rooms: Any, asks: Any, *, live_gateways: int) -> Granted | Short:
         return real(rooms[:2], asks, live_gateways=live_gateways)
 
-    patch.setattr(model.world, "grant", first)
+    patch.setattr("model.world.grant", first)
 
 
 @mutant
@@ -203,10 +202,10 @@ def yesterdays_lease_is_good_today(patch: Patch) -> None:
 @mutant
 def a_repeated_grant_is_granted_twice(patch: Patch) -> None:
     """The answer is lost, the request comes again, and a second amount is promised under a name nobody has."""
-    grant = Service.grant
+    granting = Service.grant
 
     def doubled(service: Service, gateway: str, epoch: int, lease_id: UUID, *arguments: Any) -> Any:
-        answer = grant(service, gateway, epoch, lease_id, *arguments)
+        answer = granting(service, gateway, epoch, lease_id, *arguments)
         if answer is not None:
             for share in answer.shares:
                 key = service.shares[lease_id, share.budget_id].key
