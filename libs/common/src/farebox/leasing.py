@@ -1,8 +1,8 @@
 """The words a gateway and the budget service exchange about leases (DESIGN §4). Wire types only, no rule.
 
 A lease is the right to spend up to an amount in every hard budget on a request's path. It is granted once, under an id
-that the gateway chose, and never grows; more need is a further lease. Everything a gateway says is *cumulative* (spent so
-far, returned so far), so that a lost, repeated or reordered message changes nothing.
+that the gateway chose, and never grows; more need is a further lease. Everything a gateway says is *cumulative* (spent
+so far, returned so far), so that a lost, repeated or reordered message changes nothing.
 """
 
 from typing import Annotated, Literal
@@ -148,8 +148,8 @@ RefusalCode = Literal["budget_exceeded", "insufficient_balance", "quota_exceeded
 class Refusal(Wire):
     """The first budget on the path, from the platform down, that cannot carry `least`.
 
-    `is_recalling`: other gateways hold rights in it that may lie idle, and have been asked for them; what they give back
-    is there within a heartbeat or two, so asking once more then is worth it.
+    `is_recalling`: other gateways hold rights in it that may lie idle, and have been asked for them; what they give
+    back is there within a heartbeat or two, so asking once more then is worth it.
     """
 
     code: RefusalCode
