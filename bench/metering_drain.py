@@ -54,7 +54,7 @@ from metering.handlers import Handlers
 from metering.settings import Settings
 
 PARTITIONS = 12
-BATCH = 4_000
+BATCH = 2_000
 PASSWORD = "of-the-benchmark"  # noqa: S105 - of a database that lives for a minute
 SEED = 20_261_121
 

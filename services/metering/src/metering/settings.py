@@ -15,7 +15,7 @@ class Settings(StoreSettings):
         description="Attempts made longer ago are dead-lettered: the partition that would know them may be gone.",
     )
     batch_records_max: Annotated[int, Field(ge=1, le=20_000)] = Field(
-        default=4_000, description="Records in one batch, which is one transaction."
+        default=2_000, description="Records in one batch, which is one transaction."
     )
     consumers: Annotated[int, Field(ge=1, le=8)] = Field(
         default=2,
