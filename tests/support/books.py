@@ -125,6 +125,14 @@ class Books:
 
         await eventually(done, within_s=30)
 
+    async def relayed(self) -> None:
+        """Wait until everything is announced, and known to be: a replica that stops earlier announces some twice."""
+
+        async def empty() -> bool:
+            return not await self.fetch("SELECT FROM outbox")
+
+        await eventually(empty, within_s=30)
+
     async def committed(self) -> int:
         """Records that the group has committed."""
         async with AIOKafkaConsumer(

@@ -27,6 +27,7 @@ async def test_a_replay_of_the_topic_has_no_effect(books: Books) -> None:
     await books.send(*(attempt() for _ in range(20)))
     async with books.replica():
         await books.entries(20)
+        await books.relayed()
     again = replace(books, names=replace(books.names, group=f"{books.names.group}.again"))
     async with again.replica():
         await again.handled(20)

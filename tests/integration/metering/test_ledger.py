@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 import asyncpg
 import pytest
 
+from farebox.errors import Transient
 from farebox.pricing import Usage
 from support.attempts import ALICE, BOB, KRW, USD, VND, attempt, id_made_at
 from support.desk import Desk
@@ -102,3 +103,31 @@ async def test_rollups_are_the_sums_of_the_ledger(desk: Desk, seed: int) -> None
     assert len(await desk.fetch("SELECT FROM suspense")) == len(
         {event.attempt_id for event in events if event.served_model == "no-such-model"}
     )
+
+
+@pytest.mark.parametrize(
+    ("broken", "mended"),
+    [
+        ("ALTER TABLE entry RENAME TO elsewhere", "ALTER TABLE elsewhere RENAME TO entry"),
+        ("ALTER TABLE usage_day DROP COLUMN simple", "ALTER TABLE usage_day ADD simple bigint NOT NULL"),
+        (
+            "INSERT INTO price_override (id, provider, model, price) VALUES ('x', 'p', 'm', '{}')",
+            "DELETE FROM price_override",
+        ),
+    ],
+)
+async def test_attempts_wait_for_books_that_are_not_in_order(desk: Desk, broken: str, mended: str) -> None:
+    event = attempt()
+    await desk.fetch(broken)
+    with pytest.raises(Transient):
+        await desk.post(event)
+    await desk.fetch(mended)
+    assert len((await desk.post(event)).entries) == 1
+
+
+async def test_a_partition_that_is_gone_is_made_again(desk: Desk) -> None:
+    [entry] = (await desk.post(attempt())).entries
+    await desk.fetch(f"DROP TABLE entry_{entry.attempt.event.started_at:%Y_%m}")
+    with pytest.raises(Transient):
+        await desk.post(attempt())
+    assert len((await desk.post(attempt())).entries) == 1

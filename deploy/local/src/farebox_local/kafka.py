@@ -114,7 +114,7 @@ class Kafka:
         format_command = [*_java_command(), "kafka.tools.StorageTool", "format", "--standalone"]
         cluster_id = urlsafe_b64encode(uuid.uuid4().bytes).rstrip(b"=").decode()
         done = subprocess.run(
-            [*format_command, "--cluster-id", cluster_id, "--config", str(self._properties)],
+            [*format_command, f"--cluster-id={cluster_id}", "--config", str(self._properties)],
             capture_output=True,
             text=True,
             timeout=60,

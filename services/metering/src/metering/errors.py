@@ -2,9 +2,11 @@
 
     FareboxError
     ├── Invalid
-    │   └── BadSpan        a time range that is none
+    │   └── BadSpan          a time range that is none
     └── Transient
-        └── PricesChanged  overrides were added while a batch was priced: price it again
+        ├── PricesChanged    overrides were added while a batch was priced: price it again
+        ├── PriceUnreadable an override that this version cannot read: no charge may be made without it
+        └── BooksClosed      the database refuses a statement for a reason that no record of the batch is to blame for
 
 That a call has no price is no error but a value (`charge.Suspended`).
 """
@@ -22,3 +24,15 @@ class PricesChanged(Transient):
     """The batch was priced with an older set of overrides than the one in force."""
 
     code = "prices_changed"
+
+
+class PriceUnreadable(Transient):
+    """A newer version has written a price that this one does not understand. It waits to be replaced."""
+
+    code = "price_unreadable"
+
+
+class BooksClosed(Transient):
+    """A table, a right or a partition is missing. Attempts wait until somebody mends it; none is buried for it."""
+
+    code = "books_closed"

@@ -33,8 +33,8 @@ SELECT entry_add_month($1);
 
 -- name: entries_add
 -- Charges, each id once, and what they add to the rollups. Only the entries returned were new: the others are in the
--- ledger already, and add nothing. Rollup rows are taken in the order of their keys, so that replicas that meet on them
--- do not block each other for good.
+-- ledger already, and add nothing. Entries and rollup rows are taken in the order of their keys, so that replicas that
+-- meet on them wait for each other instead of both for ever.
 WITH added AS (
     INSERT INTO entry (
         entry_id, made_at, attempt_id, request_id, occurred_at, priced_at, amount_nano, cost_nano_usd, dimension_id, terms_id,
@@ -51,6 +51,7 @@ WITH added AS (
         entry_id, request_id, occurred_at, amount_nano, cost_nano_usd, dimension_id, terms_id, tariff_id, session,
         attempt_number, outcome, cache_hit, complexity, input_tokens, output_tokens, attempt
     )
+    ORDER BY entry_id
     ON CONFLICT DO NOTHING
     RETURNING
         entry_id, date_trunc('hour', occurred_at, 'UTC') AS hour, amount_nano, cost_nano_usd, dimension_id,

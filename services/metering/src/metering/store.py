@@ -1,12 +1,14 @@
 """Metering's tables. What a batch brings about is one transaction."""
 
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, NamedTuple
 from uuid import UUID
 
+import asyncpg
 import orjson
+from pydantic import ValidationError
 
 from farebox.ids import instant_of
 from farebox.kafka import Message
@@ -17,7 +19,7 @@ from metering import rows
 from metering.attempt import Attempt
 from metering.booking import Announce, Booking, Fresh, Stored
 from metering.charge import Charged, Entry
-from metering.errors import PricesChanged
+from metering.errors import BooksClosed, PricesChanged, PriceUnreadable
 from metering.explanation import Row
 from metering.span import Span
 from metering.summary import GROUPS_MAX, By, Sums
@@ -44,9 +46,10 @@ class Store:
 
     async def prices(self) -> tuple[int, list[PriceRow]]:
         """Every override, oldest first, and the revision they amount to."""
-        async with session(self._pool) as connection:
-            found = await connection.fetch(_SQL["prices_all"])
-        return (found[-1]["seq"] if found else 0), [PriceRow.model_validate_json(row["price"]) for row in found]
+        with _in_order():
+            async with session(self._pool) as connection:
+                found = await connection.fetch(_SQL["prices_all"])
+        return (found[-1]["seq"] if found else 0), [_price(row["price"]) for row in found]
 
     async def add_price(self, row: PriceRow, announce: Callable[[Sequence[PriceRow]], Message]) -> None:
         """Add an override and announce all of its model's, once no batch is being priced."""
@@ -55,7 +58,7 @@ class Store:
             await connection.execute(_SQL["prices_change"])
             await connection.execute(_SQL["price_add"], row.id, provider, model, row.model_dump_json())
             found = await connection.fetch(_SQL["prices_of_model"], provider, model)
-            await enqueue(connection, [announce([PriceRow.model_validate_json(price["price"]) for price in found])])
+            await enqueue(connection, [announce([_price(price["price"]) for price in found])])
 
     # The ledger
 
@@ -63,9 +66,10 @@ class Store:
         """Make the ledger's partitions for every UTC month from `first` to `last`."""
         missing = [month for month in _months(first, last) if month not in self._months]
         if missing:
-            async with session(self._pool) as connection:
-                for month in missing:
-                    await connection.execute(_SQL["entry_add_month"], month)
+            with _in_order():
+                async with session(self._pool) as connection:
+                    for month in missing:
+                        await connection.execute(_SQL["entry_add_month"], month)
             self._months.update(missing)
 
     async def post(self, charged: Charged, *, revision: int, at: datetime, announce: Announce) -> Fresh:
@@ -152,18 +156,41 @@ class Store:
     @asynccontextmanager
     async def _booking(self, revision: int) -> AsyncIterator[Booking]:
         """A transaction during which prices stand still."""
-        async with transaction(self._pool) as connection:
-            await connection.execute(_SQL["prices_hold"])
-            if await connection.fetchval(_SQL["prices_revision"]) != revision:
-                raise PricesChanged("prices were added while the batch was priced")
-            booking = Booking(connection, self._stored)
-            yield booking
+        try:
+            with _in_order():
+                async with transaction(self._pool) as connection:
+                    await connection.execute(_SQL["prices_hold"])
+                    if await connection.fetchval(_SQL["prices_revision"]) != revision:
+                        raise PricesChanged("prices were added while the batch was priced")
+                    booking = Booking(connection, self._stored)
+                    yield booking
+        except BooksClosed:
+            self._months.clear()  # it may be a partition that is gone
+            raise
         booking.note_stored()
 
     async def _add_months_of(self, entries: Sequence[Entry]) -> None:
         if entries:
             ids = _ids(entries)
             await self.add_months(instant_of(min(ids)), instant_of(max(ids)))
+
+
+@contextmanager
+def _in_order() -> Iterator[None]:
+    """What the database refuses, other than a value, is no record's fault: attempts wait until somebody mends it."""
+    try:
+        yield
+    except asyncpg.DataError:
+        raise  # whoever handed over the batch finds the record by halving
+    except asyncpg.PostgresError as error:
+        raise BooksClosed(f"{type(error).__name__}: {error}") from error
+
+
+def _price(json: str) -> PriceRow:
+    try:
+        return PriceRow.model_validate_json(json)
+    except ValidationError as error:
+        raise PriceUnreadable(f"a price override: {error}") from error
 
 
 def _ids(entries: Iterable[Entry]) -> list[UUID]:
