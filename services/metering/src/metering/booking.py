@@ -88,8 +88,10 @@ class Booking:
         if tariffs:
             await self.connection.execute(_SQL["tariffs_add"], *rows.tariffs(tariffs))
             self._new.append(lambda: self._stored.tariffs.note_stored(tariffs))
+        await self.connection.execute(_SQL["incoming_open"])
         columns = rows.charges(entries, dimension_ids, terms_ids)
-        added = await self.connection.fetch(_SQL["entries_add"], at, *columns)
+        await self.connection.copy_records_to_table(rows.INCOMING, records=zip(*columns, strict=True))
+        added = await self.connection.fetch(_SQL["entries_add"], at)
         if len(added) == len(entries):
             return entries
         ids: set[UUID] = {row["entry_id"] for row in added}

@@ -31,10 +31,14 @@ INSERT INTO price_override (id, provider, model, price) VALUES ($1, $2, $3, $4::
 -- name: entry_add_month
 SELECT entry_add_month($1);
 
+-- name: incoming_open
+-- The session's own table for a batch, emptied by the commit. COPY into it is cheaper, on both sides, than arrays.
+CREATE TEMPORARY TABLE IF NOT EXISTS incoming (LIKE incoming) ON COMMIT DELETE ROWS;
+
 -- name: entries_add
--- Charges, each id once, and what they add to the rollups. Only the entries returned were new: the others are in the
--- ledger already, and add nothing. Entries and rollup rows are taken in the order of their keys, so that replicas that
--- meet on them wait for each other instead of both for ever.
+-- The charges in `incoming`, each id once, and what they add to the rollups. Only the entries returned were new: the
+-- others are in the ledger already, and add nothing. Entries and rollup rows are taken in the order of their keys, so that
+-- replicas that meet on them wait for each other instead of both for ever.
 WITH added AS (
     INSERT INTO entry (
         entry_id, made_at, attempt_id, request_id, occurred_at, priced_at, amount_nano, cost_nano_usd, dimension_id, terms_id,
@@ -44,13 +48,7 @@ WITH added AS (
         entry_id, uuid_extract_timestamp(entry_id), entry_id, request_id, occurred_at, $1, amount_nano, cost_nano_usd,
         dimension_id, terms_id, tariff_id, session, attempt_number, outcome, cache_hit, complexity, input_tokens,
         output_tokens, attempt
-    FROM unnest(
-        $2::uuid[], $3::uuid[], $4::timestamptz[], $5::bigint[], $6::bigint[], $7::uuid[], $8::uuid[], $9::uuid[],
-        $10::text[], $11::int[], $12::text[], $13::text[], $14::text[], $15::bigint[], $16::bigint[], $17::text[]
-    ) AS e (
-        entry_id, request_id, occurred_at, amount_nano, cost_nano_usd, dimension_id, terms_id, tariff_id, session,
-        attempt_number, outcome, cache_hit, complexity, input_tokens, output_tokens, attempt
-    )
+    FROM incoming
     ORDER BY entry_id
     ON CONFLICT DO NOTHING
     RETURNING

@@ -1,7 +1,7 @@
 """The core's nouns as columns: one list for each array parameter of a statement, in its order."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 from uuid import UUID
 
 from farebox.events import RequestCompleted
@@ -13,9 +13,12 @@ from metering.terms import Terms
 
 Columns: TypeAlias = Sequence[Sequence[Any]]
 
+INCOMING: Final = "incoming"
+"""The table that charges are copied into on their way to the ledger."""
+
 
 def charges(entries: Sequence[Entry], dimension_ids: Sequence[UUID], terms_ids: Sequence[UUID]) -> Columns:
-    """For `entries_add`."""
+    """The columns of `incoming`."""
     events = [entry.attempt.event for entry in entries]
     return (
         [event.attempt_id for event in events],

@@ -69,6 +69,28 @@ CREATE TABLE entry (
 
 CREATE INDEX entry_request ON entry (request_id);
 
+-- The shape of charges on their way into `entry`. Every session fills a temporary table of this name and shape, which
+-- hides this one; here nothing can be stored.
+CREATE TABLE incoming (
+    entry_id       uuid,
+    request_id     uuid,
+    occurred_at    timestamptz,
+    amount_nano    bigint,
+    cost_nano_usd  bigint,
+    dimension_id   uuid,
+    terms_id       uuid,
+    tariff_id      uuid,
+    session        text,
+    attempt_number int,
+    outcome        text,
+    cache_hit      text,
+    complexity     text,
+    input_tokens   bigint,
+    output_tokens  bigint,
+    attempt        text,
+    CONSTRAINT only_a_shape CHECK (false)
+);
+
 CREATE FUNCTION refuse_change() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     RAISE EXCEPTION 'the ledger is append-only: % refused', lower(TG_OP)
