@@ -22,7 +22,7 @@ def bare(folder: Path) -> Plan:
 
 @pytest.fixture(scope="module")
 def stack(server_folder: Path) -> Iterator[Stack]:
-    stack = Stack(bare(server_folder / "stack"))
+    stack = Stack(bare(server_folder / "parts"))
     try:
         stack.up()
         yield stack
