@@ -235,3 +235,34 @@ async def test_what_a_lost_journal_left_in_suspense_stays_there_whatever_restart
     assert await office.start(last_epoch=0) == 2
     assert await office.start(last_epoch=2) == 3
     assert (await office.balance())["spent"] == "7.8"
+
+
+async def test_suspense_that_reaches_a_threshold_is_told_once_and_its_release_takes_it_back(
+    office: BudgetOffice,
+) -> None:
+    await office.org()
+    await office.budget("10", thresholds=[{"severity": "warning", "percent": "50"}])
+    key = await office.key()
+    await office.start()
+    lease = (await office.grant(key, COST)).lease
+    assert lease is not None
+    await office.start(last_epoch=0)
+    assert [kind for kind, _ in await office.told()] == ["farebox.budget.threshold_crossed.v1"]
+    await office.post(office.priced(key, won("6"), lease.lease_id))
+    assert [kind for kind, _ in await office.told()] == ["farebox.budget.threshold_crossed.v1"]
+    release = await office.admin.post(f"/api/suspended-leases/{lease.lease_id}/release", json={"reason": "found"})
+    assert release.status_code == 200
+    assert (await office.balance())["spent"] == "6"
+
+
+async def test_what_postings_take_out_of_suspense_reaches_no_threshold_again(office: BudgetOffice) -> None:
+    await office.org()
+    await office.budget("10", thresholds=[{"severity": "at", "percent": percent} for percent in ("50", "90")])
+    key = await office.key()
+    await office.start()
+    lease = (await office.grant(key, COST)).lease
+    assert lease is not None
+    await office.start(last_epoch=0)
+    await office.post(*(office.priced(key, won("2.6"), lease.lease_id) for _ in range(3)))
+    assert (await office.balance())["spent"] == "7.8"
+    assert [event["threshold"]["percent"] for _, event in await office.told()] == ["50"]

@@ -11,7 +11,7 @@ from budget.accounts import Account, InForce, in_force, principal
 from budget.budgets import Budget, Window
 from budget.errors import Fenced, UnknownKey
 from budget.escrow import Ask, Desk, Granted, Room, Short, WindowKey, grant
-from budget.marks import announce_reached, refused
+from budget.marks import all_reached, announce_reached, announce_resolved, balances, refused
 from budget.store import Store, Unit
 from budget.store.books import SuspendedShare
 from budget.windows import Span
@@ -66,7 +66,8 @@ class Leases:
                     desk.suspend(lease_id)
             if not is_whole_story:
                 await unit.books.suspend(unreported, now)
-            await _save(unit, desk, windows)
+            await self._settle(unit, desk, windows)
+        self._wake()
         return StartAnswer(epoch=epoch)
 
     async def heartbeat(self, beat: Heartbeat) -> HeartbeatAnswer:
@@ -76,7 +77,7 @@ class Leases:
             desk, windows = await _desk(unit, {report.lease_id for report in beat.reports}, {})
             for report in beat.reports:
                 desk.report(report)
-            await _save(unit, desk, windows)
+            await self._settle(unit, desk, windows)
             recalled = await unit.books.recalled(beat.gateway_id, beat.epoch)
         return HeartbeatAnswer(recalled=recalled)
 
@@ -93,8 +94,9 @@ class Leases:
                 for lease_id in lost:
                     desk.suspend(lease_id)
                 await unit.books.suspend(lost, now)
-                await _save(unit, desk, windows)
+                await self._settle(unit, desk, windows)
         metrics.LEASES_SUSPENDED.inc(len(lost))
+        self._wake()
         return len(lost)
 
     async def release(self, lease_id: UUID, note: str) -> None:
@@ -103,7 +105,8 @@ class Leases:
             await unit.books.note_release(lease_id, self._clock.now(), note)
             desk, windows = await _desk(unit, {lease_id}, {})
             desk.close(lease_id)
-            await _save(unit, desk, windows)
+            await self._settle(unit, desk, windows)
+        self._wake()
 
     async def suspended(self) -> list[SuspendedShare]:
         """What is in suspense, the oldest first, at most SUSPENDED_MAX shares."""
@@ -120,6 +123,24 @@ class Leases:
         metrics.GRANTS.labels(_label(answer)).inc()
         return answer
 
+    async def _settle(self, unit: Unit, desk: Desk, windows: Mapping[WindowKey, Window]) -> None:
+        """Write the desk back, and tell of windows whose spending it moved: suspense is spending too."""
+        await _save(unit, desk, windows)
+        moved = {
+            key: windows[key].with_room(room)
+            for key, room in desk.rooms.items()
+            if room.spent != windows[key].room.spent
+        }
+        if not moved:
+            return
+        now = self._clock.now()
+        budgets = await unit.registry.budgets_named({budget_id for budget_id, _ in moved})
+        told = [(budgets[key[0]], window) for key, window in moved.items()]
+        for budget, window in told:
+            await announce_resolved(unit, budget, window, now)
+            await announce_reached(unit, all_reached(budget, window), moved, now)
+        await unit.announce(balances(told, now))
+
     async def _grant(self, unit: Unit, request: GrantRequest) -> GrantAnswer:
         now = self._clock.now()
         _fence(await unit.books.epoch(request.gateway_id), request.epoch)
@@ -130,7 +151,7 @@ class Leases:
         for report in request.reports:
             desk.report(report)
         verdict = await self._verdict(unit, request, spot, [desk.rooms[spot.key(budget)] for budget in hard], desk)
-        await _save(unit, desk, windows)
+        await self._settle(unit, desk, windows)
         seen = await unit.books.read({spot.key(budget): (budget, spot.span(budget)) for budget in spot.budgets})
         policy = _policy(spot, seen)
         match verdict:

@@ -126,7 +126,7 @@ def apply(tallies: Iterable[Tally], windows: Mapping[WindowKey, Window], shares:
             room = release(before, after, room)
             outcome.shares.append(after)
         outcome.windows[each.key] = window.with_room(room)
-        outcome.reached.extend(_newly_reached(each, window, room))
+        outcome.reached.extend(_newly_reached(each, window, room, shares))
         if posted < 0:
             outcome.lowered.append(each)
     return outcome
@@ -140,15 +140,23 @@ def _by_lease(parts: Sequence[Part]) -> dict[UUID, int]:
     return sums
 
 
-def _newly_reached(each: Tally, before: Window, after: Room) -> list[Reached]:
-    """Marks between the window's old and new spending, each with the entry that reached it."""
+def _newly_reached(each: Tally, before: Window, after: Room, shares: Shares) -> list[Reached]:
+    """Marks between the window's old and new spending, each with the entry that reached it.
+
+    What an entry takes out of suspense had been spent before.
+    """
     marks = before.thresholds(each.budget)
     room = before.room
     if marks_at(each.budget, marks, room) == marks_at(each.budget, marks, after):
         return []
     found: list[Reached] = []
+    held: dict[UUID, ShareState] = {}
     for part in each.parts:
         grown = room.moved(posted=part.amount)
+        if part.lease_id is not None:
+            share = held.get(part.lease_id) or shares[part.lease_id][each.budget.budget_id]
+            held[part.lease_id] = share.charged(part.amount)
+            grown = release(share, held[part.lease_id], grown)
         fresh = [mark for mark in marks_at(each.budget, marks, grown) if mark not in marks_at(each.budget, marks, room)]
         found.extend(
             Reached(each.budget, each.key, mark, grown.spent, mark is highest(fresh), part.entry_id) for mark in fresh

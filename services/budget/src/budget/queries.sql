@@ -102,6 +102,13 @@ JOIN account a USING (account_id)
 WHERE b.account_id = ANY ($1::text[])
 ORDER BY cardinality(a.path), b.budget_id;
 
+-- name: budgets_named
+SELECT b.*, a.kind AS account_kind, a.name AS account_name, a.path
+FROM budget b
+JOIN account a USING (account_id)
+WHERE b.budget_id = ANY ($1::uuid[])
+ORDER BY b.budget_id;
+
 -- name: budgets_below
 -- Every budget on the path of an account or below it.
 SELECT b.*, a.kind AS account_kind, a.name AS account_name, a.path

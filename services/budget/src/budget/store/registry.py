@@ -154,6 +154,11 @@ class Registry:
             found.setdefault(row["account_id"], []).append(_budget(row))
         return {account: tuple(budgets) for account, budgets in found.items()}
 
+    async def budgets_named(self, budget_ids: Collection[UUID]) -> dict[UUID, Budget]:
+        """Budgets by their ids."""
+        rows = await self._connection.fetch(self._sql["budgets_named"], list(budget_ids))
+        return {row["budget_id"]: _budget(row) for row in rows}
+
     async def budgets_around(self, path: Sequence[str]) -> list[Budget]:
         """Budgets on a path, and on everything below its end."""
         rows = await self._connection.fetch(self._sql["budgets_below"], path[-1], list(path), LIST_MAX)
