@@ -27,7 +27,10 @@ _BODY: Final = orjson.dumps(
         "usage": _USAGE,
     }
 )
-_JSON: Final = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n%s" % (len(_BODY), _BODY)
+_JSON: Final = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n%s" % (
+    len(_BODY),
+    _BODY,
+)
 _HEAD: Final = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
 
 
@@ -56,7 +59,7 @@ class Connection(asyncio.Protocol):
     """Streams under way and the events they have yet to send."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast("asyncio.Transport", transport)  # uvloop's own
+        self.transport = cast("asyncio.Transport", transport)  # uvloop's own
         self._buffer = b""
 
     def connection_lost(self, _: Exception | None) -> None:
@@ -75,10 +78,10 @@ class Connection(asyncio.Protocol):
         is_stream = b'"stream":true' in self._buffer
         self._buffer = self._buffer[head + 4 + length :]
         if is_stream:
-            self._transport.write(_HEAD + _DELTA)
+            self.transport.write(_HEAD + _DELTA)
             self.streams[self] = CHUNKS - 1
         else:
-            self._transport.write(_JSON)
+            self.transport.write(_JSON)
 
     @classmethod
     def tick(cls) -> None:
@@ -86,10 +89,10 @@ class Connection(asyncio.Protocol):
         for connection, left in list(cls.streams.items()):
             if left > 1:
                 cls.streams[connection] = left - 1
-                connection._transport.write(_DELTA)
+                connection.transport.write(_DELTA)
             else:
                 del cls.streams[connection]
-                connection._transport.write(_DELTA + _END)
+                connection.transport.write(_DELTA + _END)
 
 
 async def serve(port: int) -> None:

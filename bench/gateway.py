@@ -2,10 +2,10 @@
 
     uv run python bench/gateway.py [--seconds 8] [--runs 3]
 
-Everything on: key, policy, price, lease, journal on disk, usage, event to a real Kafka; the budget service is the tests'
-(one budget, in memory). The relay: uvicorn, a bare ASGI function, aiohttp. The provider answers from memory; the load
-generator sends one request at a time on each connection (`wrk` would do the same). Each pair is measured in turns, so that
-a noisy machine is noisy for both; figures are medians of the runs.
+Everything on: key, policy, price, lease, journal on disk, usage, event to a real Kafka; the budget service is that of
+the tests (in memory). The relay: uvicorn, a bare ASGI function, aiohttp. The provider answers from memory; the load
+generator sends one request at a time on each connection, as `wrk` would. Each pair is measured in turns, so that a
+noisy machine is noisy for both; figures are medians of the runs.
 """
 
 import argparse
@@ -18,9 +18,10 @@ import uuid
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import httpx
+import psutil
 import uvloop
 
 from farebox import topics
@@ -29,7 +30,7 @@ from farebox_local.kafka import Kafka
 from farebox_local.ports import free_port
 
 BENCH = Path(__file__).resolve().parent
-sys.path.insert(0, str(BENCH.parent / "tests"))
+sys.path[0] = str(BENCH.parent / "tests")  # not this folder: its scripts have the names of the services
 
 from support.fake_budget import FakeBudget  # noqa: E402 - the tests' budget service, found one line up
 from support.gateway import SECRET, GatewayProcess  # noqa: E402
@@ -38,29 +39,45 @@ PATH = "/v1/chat/completions"
 KEY = f"fbx_{uuid.uuid4().hex}"
 
 
+class Target(NamedTuple):
+    """What is measured: where it listens, and the process that answers."""
+
+    url: str
+    process: psutil.Process
+
+
 @contextmanager
-def program(script: str, *arguments: str) -> Iterator[None]:
-    process = subprocess.Popen([sys.executable, str(BENCH / script), *arguments])
+def program(script: str, *arguments: str) -> Iterator[int]:
+    process = subprocess.Popen([sys.executable, str(BENCH / script), *arguments])  # noqa: S603 - our own
     try:
-        yield
+        yield process.pid
     finally:
         process.terminate()
         process.wait()
 
 
-def load(url: str, *, connections: int, seconds: float, stream: bool = False) -> dict[str, Any]:
-    """One run of the load generator. Fails if any request did."""
-    command = [sys.executable, str(BENCH / "load.py"), "--url", f"{url}{PATH}", "--key", KEY]
+def load(target: Target, *, connections: int, seconds: float, stream: bool = False) -> dict[str, Any]:
+    """One run of the load generator, with the seconds of processor the target took. Fails if any request did."""
+    command = [sys.executable, str(BENCH / "load.py"), "--url", f"{target.url}{PATH}", "--key", KEY]
     command += ["--connections", str(connections), "--seconds", str(seconds), *(["--stream"] if stream else [])]
-    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    before = target.process.cpu_times()
+    done = subprocess.run(command, check=True, capture_output=True, text=True)  # noqa: S603 - our own
+    after = target.process.cpu_times()
     found: dict[str, Any] = json.loads(done.stdout)
     if found["errors"]:
-        raise SystemExit(f"{found['errors']} requests failed at {url}")
+        raise SystemExit(f"{found['errors']} requests failed at {target.url}")
+    found["processor"] = after.user + after.system - before.user - before.system
     return found
 
 
 def compare(
-    name: str, gateway: str, relay: str, figure: Callable[[dict[str, Any]], float], show: str, runs: int, **how: Any
+    name: str,
+    gateway: Target,
+    relay: Target,
+    figure: Callable[[dict[str, Any]], float],
+    show: str,
+    runs: int,
+    **how: Any,
 ) -> tuple[float, float]:
     """Median figures of both, measured in turns, and a printed line with their ratio."""
     pairs = [(figure(load(gateway, **how)), figure(load(relay, **how))) for _ in range(runs)]
@@ -69,20 +86,25 @@ def compare(
     return ours, theirs
 
 
-def added(name: str, gateway: str, relay: str, part: str, quantile: str, runs: int, **how: Any) -> None:
+def added(name: str, gateway: Target, relay: Target, part: str, quantile: str, runs: int, **how: Any) -> None:
     """Milliseconds that the gateway adds to the relay's own."""
     ours, theirs = compare(name, gateway, relay, lambda f: float(f[part][quantile]) * 1e3, ".3f", runs, **how)
     print(f"{'':<44} added {ours - theirs:.3f} ms", flush=True)
 
 
-def measure(gateway: str, relay: str, seconds: float, runs: int) -> None:
+def measure(gateway: Target, relay: Target, seconds: float, runs: int) -> None:
     def rate(found: dict[str, Any]) -> float:
         return float(found["requests"] / found["seconds"])
+
+    def processor(found: dict[str, Any]) -> float:
+        return float(found["processor"] / found["all_requests"] * 1e6)
 
     def events(found: dict[str, Any]) -> float:
         return float(found["events"] / found["seconds"])
 
     compare("JSON, 32 connections, requests/s", gateway, relay, rate, ",.0f", runs, connections=32, seconds=seconds)
+    title = "the same, µs of processor a request"
+    compare(title, gateway, relay, processor, ",.0f", runs, connections=32, seconds=seconds)
     for quantile in ("p50", "p99"):
         title = f"JSON, 1 connection, latency {quantile}, ms"
         added(title, gateway, relay, "latency", quantile, runs, connections=1, seconds=seconds)
@@ -94,8 +116,8 @@ def measure(gateway: str, relay: str, seconds: float, runs: int) -> None:
 
 
 @contextmanager
-def everything() -> Iterator[tuple[str, str, GatewayProcess]]:
-    """URLs of gateway and relay, and the gateway itself."""
+def everything() -> Iterator[tuple[Target, Target, GatewayProcess]]:
+    """Gateway and relay, and the gateway as a part that can be asked more."""
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="farebox-bench-")))
         broker = Kafka(folder)
@@ -109,7 +131,7 @@ def everything() -> Iterator[tuple[str, str, GatewayProcess]]:
         provider, relay = free_port(), free_port()
         stack.enter_context(program("fast_provider.py", "--port", str(provider)))
         provider_url = f"http://127.0.0.1:{provider}"
-        stack.enter_context(program("passthrough.py", "--port", str(relay), "--provider", provider_url))
+        relay_pid = stack.enter_context(program("passthrough.py", "--port", str(relay), "--provider", provider_url))
         gateway = GatewayProcess(
             folder,
             kafka=broker.bootstrap,
@@ -120,7 +142,11 @@ def everything() -> Iterator[tuple[str, str, GatewayProcess]]:
         )
         gateway.start()
         stack.callback(gateway.stop)
-        yield gateway.url, f"http://127.0.0.1:{relay}", gateway
+        yield (
+            Target(gateway.url, psutil.Process(gateway.process.pid)),
+            Target(f"http://127.0.0.1:{relay}", psutil.Process(relay_pid)),
+            gateway,
+        )
 
 
 def main() -> None:
@@ -128,8 +154,8 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=8.0)
     parser.add_argument("--runs", type=int, default=3)
     given = parser.parse_args()
-    with everything() as (gateway_url, relay_url, gateway):
-        measure(gateway_url, relay_url, given.seconds, given.runs)
+    with everything() as (ours, relay, gateway):
+        measure(ours, relay, given.seconds, given.runs)
         metrics = httpx.get(f"{gateway.ops_url}/metrics", trust_env=False).text
         for line in metrics.splitlines():
             if line.startswith(("farebox_gateway_unpublished_events ", "process_resident_memory_bytes ")):

@@ -10,7 +10,7 @@ from farebox.events import Envelope, RequestCompleted, decode, headers_of
 from farebox.ids import new_id
 from farebox.pricing import Usage
 from gateway.admission import NOTHING
-from gateway.completion import SOURCE, Outcome, event_json, message
+from gateway.completion import SOURCE, Outcome, event_fields, event_json, message
 from gateway.record import Entry
 from gateway.reservation import Reservation
 from support.reservations import NOW, reservation
@@ -26,8 +26,9 @@ USED = Usage(input=10, cache_read=5, output=7, tool_calls={"web_search": 1}, ser
 
 
 def made(admitted: Reservation, outcome: Outcome) -> dict[str, Any]:
+    fields = event_fields(new_id(), new_id(), admitted)
     event: dict[str, Any] = orjson.loads(
-        event_json(new_id(), new_id(), admitted, outcome, completed_at=NOW + timedelta(seconds=2), latency_ms=2000)
+        event_json(fields, outcome, completed_at=NOW + timedelta(seconds=2), latency_ms=2000)
     )
     return event
 
@@ -68,8 +69,9 @@ def test_no_word_of_the_prompt_is_in_the_event() -> None:
 def test_the_record_is_what_the_contract_would_have_written() -> None:
     id_ = new_id()
     admitted = reservation()
-    json = event_json(id_, new_id(), admitted, Outcome(USED, "gpt-4o", 200), completed_at=NOW, latency_ms=0)
-    record = message(Entry(id_, None, NOTHING, admitted.known.subject, NOW.isoformat(), json))
+    fields = event_fields(id_, new_id(), admitted)
+    json = event_json(fields, Outcome(USED, "gpt-4o", 200), completed_at=NOW, latency_ms=0)
+    record = message(Entry(id_, None, NOTHING, admitted.known.subject, NOW, json))
     headers = {name: value or b"" for name, value in record.headers}
     envelope = decode(headers=headers, value=record.value)
     assert record.headers == headers_of(Envelope(id_, SOURCE, NOW, "ann", envelope.event))

@@ -45,7 +45,7 @@ async def test_a_stopped_gateway_finishes_its_calls_and_gives_everything_back(
     own_gateway: GatewayProcess, own_account: FakeAccount, api_key: str, user: str, kafka: str
 ) -> None:
     slow = asyncio.create_task(chat(own_gateway, api_key, orders={"latency-ms": "700"}))
-    await eventually(lambda: own_account.grants)
+    await eventually(lambda: len(own_account.grants) > 0)
     await asyncio.to_thread(own_gateway.stop)
     assert (await slow).status_code == 200
     assert len(await published(kafka, 1, user=user)) == 1

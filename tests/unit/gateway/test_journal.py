@@ -1,6 +1,7 @@
 import errno
 import os
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -16,6 +17,7 @@ from gateway.record import Entry
 
 LEASE = UUID(int=7)
 BUDGET = UUID(int=8)
+NOW = datetime(2026, 6, 1, tzinfo=UTC)
 IN_HAND = Total(LEASE, (Share(BUDGET, 0, 1000),), Amount())
 
 Opener = Callable[..., Journal]
@@ -39,7 +41,7 @@ def open_journal(tmp_path: Path) -> Iterator[Opener]:
 
 
 def entry(money: int, id_: UUID | None = None, lease: UUID | None = LEASE) -> Entry:
-    return Entry(id_ or new_id(), lease, Amount(money, 1, money), "ann", "2026-06-01T00:00:00+00:00", b'{"x":1}')
+    return Entry(id_ or new_id(), lease, Amount(money, 1, money), "ann", NOW, b'{"x":1}')
 
 
 def segments(folder: Path) -> list[str]:
@@ -160,6 +162,7 @@ def test_segments_are_deleted_when_all_of_them_is_published(open_journal: Opener
     journal.published([(each.id, place) for each, place in zip(done[1:], places[1:], strict=True)])
     assert len(segments(tmp_path)) >= before, "the oldest still holds an event"
     journal.published([(done[0].id, places[0])])
+    journal.close()
     assert len(segments(tmp_path)) <= 2
 
 

@@ -1,7 +1,7 @@
 """Whether a call may go out, and what it has to hold: its worst case, before anything is sent. Pure."""
 
 from collections.abc import Collection
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from decimal import Decimal
 from enum import StrEnum
 from fnmatch import fnmatchcase
@@ -44,8 +44,7 @@ class Amount(NamedTuple):
 NOTHING: Final = Amount()
 
 
-@dataclass(frozen=True, slots=True)
-class Bounds:
+class Bounds(NamedTuple):
     """The most a call can use: tokens in, tokens out for each choice."""
 
     input: int
@@ -110,7 +109,7 @@ def clamped(rates: Rates, fx_rate: Decimal, limits: Bounds, room: Amount, least_
     best: Estimate | None = None
     while low <= high:
         middle = (low + high) // 2 if best else low
-        found = estimate(rates, fx_rate, replace(limits, output=middle))
+        found = estimate(rates, fx_rate, limits._replace(output=middle))
         if isinstance(found, Estimate) and found.amount.within(room):
             best, low = found, middle + 1
         elif best is None:

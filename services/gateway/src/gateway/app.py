@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 from collections.abc import AsyncIterator, Coroutine, Sequence
 from typing import Any
 
@@ -29,13 +30,15 @@ from gateway.prices import Prices
 from gateway.proxy import Proxy
 from gateway.publisher import Publisher
 from gateway.reservation import Reservations
-from gateway.routes import routes
+from gateway.routes import Front, routes
 from gateway.settings import GatewaySettings
-from gateway.transport import AiohttpTransport
+from gateway.transport import AiohttpTransport, Transport
 from gateway.upstreams import Dialect, Directory
 
 log = structlog.get_logger()
 
+GC_THRESHOLDS = (20_000, 20, 50)
+"""A call makes some hundred objects that die with it and almost no cycles: young collections may be rare."""
 FLUSH_S = 10.0
 """How long the end of the process waits for Kafka; what it has not then, the journal keeps."""
 
@@ -144,17 +147,20 @@ async def run(settings: GatewaySettings) -> None:
             return unready(listening, gateway.client)
 
         health = health_routes(live=live, ready=ready)
-        served = [*health, *_routes(gateway, transport, forwarding)]
-        await serve(settings, api=api(served, secret=gateway.secret), ops=ops(health))
+        inner = api([*health, *_routes(gateway, forwarding)], secret=gateway.secret)
+        gc.freeze()  # what is here now stays: no collection needs to look at it again
+        gc.set_threshold(*GC_THRESHOLDS)
+        doors = _doors(gateway, transport)
+        metrics.UNDER_WAY.set_function(lambda: sum(door.under_way for door in doors.values()))
+        await serve(settings, api=Front(doors, inner), ops=ops(health))
 
 
-def _routes(gateway: Gateway, transport: AiohttpTransport, forwarding: httpx.AsyncClient) -> Sequence[BaseRoute]:
+def _doors(gateway: Gateway, transport: Transport) -> dict[str, Door]:
     settings = gateway.settings
     limits = Limits(settings.answer_limit_bytes, settings.drain_s, settings.drain_bytes)
     dispatch = Dispatch(
         transport=transport,
         attempts=gateway.attempts,
-        leases=gateway.leases,
         clock=gateway.clock,
         limits=limits,
     )
@@ -171,13 +177,17 @@ def _routes(gateway: Gateway, transport: AiohttpTransport, forwarding: httpx.Asy
             max_tokens_limit=settings.max_tokens_limit,
         )
 
+    return {"/v1/chat/completions": door("openai"), "/v1/messages": door("anthropic")}
+
+
+def _routes(gateway: Gateway, forwarding: httpx.AsyncClient) -> Sequence[BaseRoute]:
+    settings = gateway.settings
     services = {
         "budget": str(settings.budget_url),
         "metering": str(settings.metering_url),
         "notifier": str(settings.notifier_url),
     }
     return routes(
-        {"/v1/chat/completions": door("openai"), "/v1/messages": door("anthropic")},
         directory=gateway.directory,
         reservations=gateway.reservations,
         prices=gateway.prices,

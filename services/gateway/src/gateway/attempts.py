@@ -1,16 +1,20 @@
 """An attempt in the books: its intent before it is sent, its settlement and its event when it has ended."""
 
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
+from functools import cache
+from typing import Any, NamedTuple
 from uuid import UUID
 
 import structlog
+from prometheus_client import Counter, Histogram
 
 from farebox.clock import Clock
 from farebox.ids import new_id
+from farebox.pricing import UsageSource
 from gateway import metrics
 from gateway.admission import Amount, actual
-from gateway.completion import Outcome, event_json
+from gateway.completion import Outcome, OutcomeName, event_fields, event_json
 from gateway.errors import JournalFull
 from gateway.journal import Journal
 from gateway.leases import Leases
@@ -25,18 +29,20 @@ log = structlog.get_logger()
 
 @dataclass(slots=True, eq=False)
 class Attempt:
-    """One attempt under way. `started` is on the monotonic clock."""
+    """One attempt under way. `fields` is its event so far; `started` is on the monotonic clock."""
 
     id: UUID
     request_id: UUID
     reservation: Reservation
+    fields: dict[str, Any]
     started: float
     intent: Place | None
     is_over: bool = False
+    has_answer: bool = False
+    """Whether the caller has the beginning of one."""
 
 
-@dataclass(frozen=True, slots=True)
-class Settled:
+class Settled(NamedTuple):
     """What an attempt cost: nano-USD, and nano-units of the billing currency. None where it has no price."""
 
     cost_nano_usd: int | None
@@ -57,26 +63,17 @@ class Attempts:
         """Write the intent. Raises JournalFull where a hard budget needs it written; the reserve is released then."""
         id_, request_id = new_id(), new_id()
         worst = reservation.estimate
+        fields = event_fields(id_, request_id, reservation)
         lost = Outcome(worst.usage, reservation.call.model, 0, "recovered")
-        event = event_json(
-            id_,
-            request_id,
-            reservation,
-            lost,
-            completed_at=reservation.at,
-            latency_ms=0,
-            usage_json=worst.usage_json,
-        )
+        event = event_json(fields, lost, completed_at=reservation.at, latency_ms=0, usage_json=worst.usage_json)
         try:
-            intent = self._journal.intent(
-                self._entry(id_, reservation, worst.amount, reservation.at.isoformat(), event)
-            )
+            intent = self._journal.intent(self._entry(id_, reservation, worst.amount, reservation.at, event))
         except JournalFull:
             if reservation.hold is not None:
                 self._leases.void(reservation.hold)
                 raise
             intent = None
-        return Attempt(id_, request_id, reservation, self._clock.monotonic(), intent)
+        return Attempt(id_, request_id, reservation, fields, self._clock.monotonic(), intent)
 
     def end(self, attempt: Attempt, outcome: Outcome) -> Settled:
         """Settle, journal, publish. A second time changes nothing."""
@@ -90,17 +87,10 @@ class Attempts:
             log.error("reserve_exceeded", attempt=str(attempt.id), reserve=reservation.hold.amount, actual=amount)
         elapsed_s = self._clock.monotonic() - attempt.started
         completed_at = reservation.at + timedelta(seconds=elapsed_s)
-        event = event_json(
-            attempt.id,
-            attempt.request_id,
-            reservation,
-            outcome,
-            completed_at=completed_at,
-            latency_ms=int(elapsed_s * 1000),
-        )
-        entry = self._entry(attempt.id, reservation, amount, completed_at.isoformat(), event)
+        event = event_json(attempt.fields, outcome, completed_at=completed_at, latency_ms=int(elapsed_s * 1000))
+        entry = self._entry(attempt.id, reservation, amount, completed_at, event)
         self._publisher.add(entry, self._journal.completed(entry, attempt.intent))
-        self._count(reservation, outcome, elapsed_s)
+        _count(reservation.upstream.name, outcome, elapsed_s)
         return settled
 
     def _price(self, reservation: Reservation, outcome: Outcome) -> tuple[Settled, Amount]:
@@ -117,7 +107,7 @@ class Attempts:
         cost, amount = priced
         return Settled(cost, amount.money), amount
 
-    def _entry(self, id_: UUID, reservation: Reservation, amount: Amount, time: str, event: bytes) -> Entry:
+    def _entry(self, id_: UUID, reservation: Reservation, amount: Amount, time: datetime, event: bytes) -> Entry:
         hold = reservation.hold
         return Entry(
             id=id_,
@@ -128,10 +118,28 @@ class Attempts:
             event=event,
         )
 
-    def _count(self, reservation: Reservation, outcome: Outcome, elapsed_s: float) -> None:
-        upstream = reservation.upstream.name
-        metrics.ATTEMPTS.labels(upstream, outcome.name).inc()
-        metrics.ATTEMPT_SECONDS.labels(upstream).observe(elapsed_s)
-        metrics.USAGE_SOURCE.labels(outcome.usage.source).inc()
-        if outcome.ttft_ms is not None:
-            metrics.FIRST_BYTE_SECONDS.labels(upstream).observe(outcome.ttft_ms / 1000)
+
+def _count(upstream: str, outcome: Outcome, elapsed_s: float) -> None:
+    _attempts_metric(upstream, outcome.name).inc()
+    _seconds_metric(upstream).observe(elapsed_s)
+    _usage_metric(outcome.usage.source).inc()
+    if outcome.ttft_ms is not None:
+        metrics.FIRST_BYTE_SECONDS.labels(upstream).observe(outcome.ttft_ms / 1000)
+
+
+# Looking up a metric's child costs more than counting.
+
+
+@cache
+def _attempts_metric(upstream: str, outcome: OutcomeName) -> Counter:
+    return metrics.ATTEMPTS.labels(upstream, outcome)
+
+
+@cache
+def _seconds_metric(upstream: str) -> Histogram:
+    return metrics.ATTEMPT_SECONDS.labels(upstream)
+
+
+@cache
+def _usage_metric(source: UsageSource) -> Counter:
+    return metrics.USAGE_SOURCE.labels(source)

@@ -1,7 +1,6 @@
 """A model call as its caller made it, read once."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
 import orjson
@@ -15,6 +14,9 @@ CHOICES_MAX: Final = 128
 NAME_CHARS_MAX: Final = 256
 TAGS_MAX: Final = 20
 
+_ATTRIBUTING: Final = frozenset(
+    f"x-farebox-{name}".encode() for name in ("session", "feature", "endpoint", "tags", "cache-hit")
+)
 _MEDIA: Final = frozenset({"image_url", "image", "input_audio", "file", "document", "video_url"})
 _LIMIT_FIELDS: Final[Mapping[Dialect, tuple[str, ...]]] = {
     "openai": ("max_completion_tokens", "max_tokens"),
@@ -35,8 +37,7 @@ class Attribution(NamedTuple):
 NO_ATTRIBUTION: Final = Attribution()
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
+class Call(NamedTuple):
     """A well-formed call. `output_limit` is the caller's own; None where it states none."""
 
     dialect: Dialect
@@ -99,7 +100,7 @@ def read(dialect: Dialect, raw: bytes, headers: Headers, *, max_tokens_limit: in
         media=_media(messages),
         writes_cache=b'"cache_control"' in raw,
         service_tier=_service_tier(body),
-        attribution=attribution(headers) if _says_what_for(headers) else NO_ATTRIBUTION,
+        attribution=NO_ATTRIBUTION if _ATTRIBUTING.isdisjoint(headers) else attribution(headers),
     )
 
 
@@ -158,10 +159,6 @@ def _service_tier(body: Mapping[str, Any]) -> str | None:
     if tier is None or isinstance(tier, str):
         return tier
     raise BadCall("`service_tier` must be a string", param="service_tier")
-
-
-def _says_what_for(headers: Headers) -> bool:
-    return any(name.startswith(b"x-farebox-") for name in headers)
 
 
 def attribution(headers: Headers) -> Attribution:

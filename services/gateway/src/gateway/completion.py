@@ -3,9 +3,8 @@
 A contract test holds every shape made here against `RequestCompleted`.
 """
 
-from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, NamedTuple
 from uuid import UUID
 
 import orjson
@@ -30,8 +29,7 @@ _SOURCE: Final = ("ce_source", SOURCE.encode())
 _CONTENT_TYPE: Final = ("content-type", CONTENT_TYPE.encode())
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(NamedTuple):
     """How an attempt ended. `status` is the provider's HTTP status, 0 if it gave none."""
 
     usage: Usage
@@ -42,51 +40,57 @@ class Outcome:
     ttft_ms: int | None = None
 
 
+def event_fields(attempt_id: UUID, request_id: UUID, reservation: Reservation) -> dict[str, Any]:
+    """The part of the event that is known before the attempt is sent."""
+    call, known, upstream = reservation.call, reservation.known, reservation.upstream
+    what_for = call.attribution
+    fields: dict[str, Any] = {
+        "attempt_id": attempt_id,
+        "request_id": request_id,
+        "attempt": 1,
+        "started_at": reservation.at,
+        "principal": orjson.Fragment(known.principal_json),
+        "api": _API[call.dialect],
+        "provider": upstream.name,
+        "price_provider": upstream.provider,
+        "requested_model": call.model,
+        "billing": orjson.Fragment(known.terms.billing_json),
+        "streamed": call.is_streamed,
+    }
+    if reservation.hold is not None:
+        held = reservation.hold
+        fields["lease"] = {"lease_id": held.lease.id, "reserve_nano": held.amount.money}
+    if what_for is not NO_ATTRIBUTION:
+        fields["session"] = what_for.session
+        fields["feature"] = what_for.feature
+        fields["caller_endpoint"] = what_for.endpoint
+        fields["tags"] = dict(what_for.tags)
+        fields["cache_hit"] = "caller" if what_for.cache_hit else "none"
+    return fields
+
+
 def event_json(
-    attempt_id: UUID,
-    request_id: UUID,
-    reservation: Reservation,
+    fields: dict[str, Any],
     outcome: Outcome,
     *,
     completed_at: datetime,
     latency_ms: int,
     usage_json: bytes | None = None,
 ) -> bytes:
-    """The event of one attempt. `usage_json` saves writing a usage that is written already."""
-    call, known, upstream = reservation.call, reservation.known, reservation.upstream
-    what_for = call.attribution
-    event: dict[str, Any] = {
-        "attempt_id": attempt_id,
-        "request_id": request_id,
-        "attempt": 1,
-        "started_at": reservation.at,
+    """The whole event. `usage_json` saves writing a usage that is written already."""
+    event = {
+        **fields,
         "completed_at": completed_at,
-        "principal": orjson.Fragment(known.principal_json),
-        "api": _API[call.dialect],
-        "provider": upstream.name,
-        "price_provider": upstream.provider,
-        "requested_model": call.model,
+        "latency_ms": latency_ms,
         "served_model": outcome.served_model,
         "usage": orjson.Fragment(usage_json or _usage_json(outcome.usage)),
-        "billing": orjson.Fragment(known.terms.billing_json),
-        "streamed": call.is_streamed,
-        "latency_ms": latency_ms,
         "status": outcome.status,
         "outcome": outcome.name,
     }
-    if reservation.hold is not None:
-        held = reservation.hold
-        event["lease"] = {"lease_id": held.lease.id, "reserve_nano": held.amount.money}
     if outcome.error_class is not None:
         event["error_class"] = outcome.error_class
     if outcome.ttft_ms is not None:
         event["ttft_ms"] = outcome.ttft_ms
-    if what_for is not NO_ATTRIBUTION:
-        event["session"] = what_for.session
-        event["feature"] = what_for.feature
-        event["caller_endpoint"] = what_for.endpoint
-        event["tags"] = dict(what_for.tags)
-        event["cache_hit"] = "caller" if what_for.cache_hit else "none"
     return orjson.dumps(event)
 
 
@@ -98,7 +102,7 @@ def message(entry: Entry) -> Message:
         ("ce_id", str(entry.id).encode()),
         _SOURCE,
         _TYPE,
-        ("ce_time", entry.time.encode()),
+        ("ce_time", entry.time.isoformat().encode()),
         ("ce_subject", key),
         _CONTENT_TYPE,
     )

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Final
 
 import orjson
@@ -15,7 +15,6 @@ from gateway.attempts import Attempt, Attempts, Settled
 from gateway.call import Headers
 from gateway.completion import Outcome, OutcomeName
 from gateway.errors import Stage, UpstreamFailed
-from gateway.leases import Leases
 from gateway.refusals import UPSTREAM_LOCKED_OUT, Refusal, decimal_text, upstream_failed
 from gateway.reservation import Reservation
 from gateway.streams import Relay
@@ -49,41 +48,46 @@ class Limits:
 class Dispatch:
     """Sends admitted calls. Whatever happens on the way, every attempt that was begun is ended."""
 
-    def __init__(
-        self, *, transport: Transport, attempts: Attempts, leases: Leases, clock: Clock, limits: Limits
-    ) -> None:
+    def __init__(self, *, transport: Transport, attempts: Attempts, clock: Clock, limits: Limits) -> None:
         self._transport = transport
         self._attempts = attempts
-        self._leases = leases
         self._clock = clock
         self._limits = limits
 
     async def run(self, reservation: Reservation, headers: Headers, receive: Receive, send: Send) -> None:
-        """Answer the caller. Raises JournalFull before anything was sent."""
+        """Answer the caller. Raises JournalFull before anything was sent, and what it cannot tell the caller itself."""
         attempt = self._attempts.begin(reservation)
-        call, upstream = reservation.call, reservation.upstream
         try:
-            body = call.sent(
-                output_limit=reservation.estimate.bounds.output, limit_field=upstream.config.output_limit_field
-            )
-            try:
-                passed_on = _forwarded(upstream, headers, attempt)
-                answer = await self._transport.send(upstream, _PATHS[call.dialect], body, passed_on)
-            except UpstreamFailed as error:
-                await self._failed(attempt, error, send)
-                return
-            try:
-                if answer.status >= 300:
-                    await self._refused(attempt, answer, send)
-                elif answer.headers.get("content-type", "").startswith("text/event-stream"):
-                    await self._stream(attempt, answer, receive, send)
-                else:
-                    await self._whole(attempt, answer, send)
-            finally:
-                answer.close()
+            await self._sent(attempt, headers, receive, send)
+        except Exception as error:
+            if not attempt.has_answer:
+                raise
+            log.error("answer_broken_off", attempt=str(attempt.id), exc_info=error)
         finally:
             if not attempt.is_over:  # cancelled at the end of grace, or a defect: it was sent, so it may be billed
                 self._attempts.end(attempt, self._lost(attempt, "cut"))
+
+    async def _sent(self, attempt: Attempt, headers: Headers, receive: Receive, send: Send) -> None:
+        reservation = attempt.reservation
+        call, upstream = reservation.call, reservation.upstream
+        output_limit, field = reservation.estimate.bounds.output, upstream.config.output_limit_field
+        body = call.sent(output_limit=output_limit, limit_field=field)
+        try:
+            answer = await self._transport.send(
+                upstream, _PATHS[call.dialect], body, _forwarded(upstream, headers, attempt)
+            )
+        except UpstreamFailed as error:
+            await self._failed(attempt, error, send)
+            return
+        try:
+            if answer.status >= 300:
+                await self._refused(attempt, answer, send)
+            elif answer.headers.get("content-type", "").startswith("text/event-stream"):
+                await self._stream(attempt, answer, receive, send)
+            else:
+                await self._whole(attempt, answer, send)
+        finally:
+            answer.close()
 
     async def _whole(self, attempt: Attempt, answer: Answer, send: Send) -> None:
         """A JSON answer, read to its end before the caller gets any of it."""
@@ -100,11 +104,13 @@ class Dispatch:
             usage = self._guess(attempt, tokens_of(len(body)))
         served = model if isinstance(model, str) and 0 < len(model) <= 256 else call.model
         settled = self._attempts.end(attempt, Outcome(usage, served, answer.status))
+        attempt.has_answer = True
         await _send(send, answer.status, self._headers(attempt, answer, settled, len(body)), body)
 
     async def _stream(self, attempt: Attempt, answer: Answer, receive: Receive, send: Send) -> None:
         call = attempt.reservation.call
         relay = Relay(call.dialect, strips_usage=call.is_streamed and not call.wants_usage)
+        attempt.has_answer = True
         await send(
             {
                 "type": "http.response.start",
@@ -134,11 +140,11 @@ class Dispatch:
             usage = usage.model_copy(update={"output": output, "source": UsageSource.ESTIMATED})
         outcome = Outcome(usage, relay.model or call.model, status)
         if passage.first_byte_at is not None:
-            outcome = replace(outcome, ttft_ms=int((passage.first_byte_at - attempt.started) * 1000))
+            outcome = outcome._replace(ttft_ms=int((passage.first_byte_at - attempt.started) * 1000))
         if passage.caller_is_gone:
-            return replace(outcome, name="client_disconnected")
+            return outcome._replace(name="client_disconnected")
         if failure is not None:
-            return replace(outcome, name=_OUTCOMES[failure.stage], error_class=failure.stage.value)
+            return outcome._replace(name=_OUTCOMES[failure.stage], error_class=failure.stage.value)
         return outcome
 
     async def _refused(self, attempt: Attempt, answer: Answer, send: Send) -> None:
@@ -155,6 +161,7 @@ class Dispatch:
             log.error("upstream_refuses_us", upstream=attempt.reservation.upstream.name, status=status)
             await self._answer(attempt, UPSTREAM_LOCKED_OUT, send)
             return
+        attempt.has_answer = True
         await _send(send, status, self._headers(attempt, answer, settled, len(body)), body)
 
     async def _failed(self, attempt: Attempt, error: UpstreamFailed, send: Send) -> None:
@@ -163,7 +170,7 @@ class Dispatch:
         if error.stage is Stage.NOT_SENT:
             outcome = Outcome(NOTHING, attempt.reservation.call.model, 0, "unreachable", error.stage.value)
         else:
-            outcome = replace(self._lost(attempt, error.stage.value), name=_OUTCOMES[error.stage])
+            outcome = self._lost(attempt, error.stage.value)._replace(name=_OUTCOMES[error.stage])
         self._attempts.end(attempt, outcome)
         await self._answer(attempt, upstream_failed(error.stage), send)
 
@@ -181,6 +188,7 @@ class Dispatch:
 
     async def _answer(self, attempt: Attempt, refusal: Refusal, send: Send) -> None:
         headers = [(b"x-farebox-request-id", str(attempt.request_id).encode())]
+        attempt.has_answer = True
         await answer_refusal(refusal, attempt.reservation.call.dialect, send, headers)
 
     def _headers(self, attempt: Attempt, answer: Answer, settled: Settled | None, length: int | None) -> RawHeaders:
@@ -195,25 +203,10 @@ class Dispatch:
         if settled is not None and settled.billed_nano is not None:
             headers.append((b"x-farebox-cost", decimal_text(settled.billed_nano).encode()))
             headers.append((b"x-farebox-currency", known.terms.currency.encode()))
-        remaining = self._remaining(attempt.reservation)
+        remaining = _remaining(attempt.reservation)
         if remaining is not None:
             headers.append((b"x-farebox-balance-remaining", decimal_text(remaining).encode()))
         return headers
-
-    def _remaining(self, reservation: Reservation) -> int | None:
-        """Of the tightest money budget: what the budget service said last, and what is still in hand of it."""
-        least: int | None = None
-        hold = reservation.hold
-        for budget in reservation.known.budgets:
-            figures = budget.figures
-            if figures.measure != "money" or figures.mode == "shadow":
-                continue
-            left = figures.limit - figures.spent - figures.held
-            if hold is not None and budget.is_hard:
-                left += self._leases.available(budget.id, hold.lease.pool)
-            left = max(0, left)
-            least = left if least is None else min(least, left)
-        return least
 
 
 class _Passage:
@@ -266,6 +259,18 @@ class _Passage:
         return self._left_bytes > 0
 
 
+def _remaining(reservation: Reservation) -> int | None:
+    """Of the tightest money budget: what the budget service said last, and what is still in hand of it."""
+    hold = reservation.hold
+    in_hand = hold.lease.pool.in_hand if hold is not None else 0
+    lefts = [
+        budget.left + in_hand if budget.is_hard else budget.left
+        for budget in reservation.known.budgets
+        if budget.is_shown
+    ]
+    return max(0, min(lefts)) if lefts else None
+
+
 def _ending(attempt: Attempt, settled: Settled, failure: UpstreamFailed | None) -> bytes:
     """After the provider's last event: the cost as a comment, or the failure as an event that SDKs raise."""
     call = attempt.reservation.call
@@ -281,13 +286,10 @@ def _ending(attempt: Attempt, settled: Settled, failure: UpstreamFailed | None) 
 
 def _forwarded(upstream: Upstream, headers: Headers, attempt: Attempt) -> dict[str, str]:
     """What goes to the provider of the caller's headers: those its configuration lists."""
-    config = upstream.config
-    passed_on = {
-        name: value.decode("latin-1") for name in config.forward_headers if (value := headers.get(name.encode()))
-    }
-    if config.send_attempt_id:
+    passed_on = {name: headers[raw].decode("latin-1") for name, raw in upstream.forwarded if raw in headers}
+    if upstream.config.send_attempt_id:
         passed_on["x-farebox-attempt"] = str(attempt.id)
-    if config.dialect == "anthropic" and "anthropic-version" not in passed_on:
+    if upstream.dialect == "anthropic" and "anthropic-version" not in passed_on:
         passed_on["anthropic-version"] = headers.get(b"anthropic-version", b"2023-06-01").decode("latin-1")
     return passed_on
 

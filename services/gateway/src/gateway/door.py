@@ -3,7 +3,7 @@
 from typing import Final
 
 import structlog
-from starlette.types import Message, Receive, Scope, Send
+from starlette.types import Receive, Scope, Send
 
 from farebox.auth import key_hash
 from farebox.clock import Clock
@@ -50,22 +50,27 @@ class Door:
         self._clock = clock
         self._body_limit_bytes = body_limit_bytes
         self._max_tokens_limit = max_tokens_limit
+        self.under_way = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        answer = _Begun(send)
-        with metrics.UNDER_WAY.track_inprogress():
-            try:
-                refusal = await self._serve(dict(scope["headers"]), receive, answer.send)
-            except CallerGone:
-                return
-            except FareboxError as error:
-                refusal = refusals.of(error)
-            except Exception as error:
-                log.error("call_failed", error=type(error).__name__, exc_info=error)
-                refusal = refusals.UNEXPECTED
-            if refusal is not None and not answer.has_begun:
-                metrics.REFUSED.labels(refusal.code).inc()
-                await answer_refusal(refusal, self._dialect, send, [])
+        if scope["method"] != "POST":
+            await answer_refusal(refusals.NOT_POST, self._dialect, send, [])
+            return
+        self.under_way += 1
+        try:
+            refusal = await self._serve(dict(scope["headers"]), receive, send)
+        except CallerGone:
+            return
+        except FareboxError as error:
+            refusal = refusals.of(error)
+        except Exception as error:
+            log.error("call_failed", error=type(error).__name__, exc_info=error)
+            refusal = refusals.UNEXPECTED
+        finally:
+            self.under_way -= 1
+        if refusal is not None:
+            metrics.REFUSED.labels(refusal.code).inc()
+            await answer_refusal(refusal, self._dialect, send, [])
 
     async def _serve(self, headers: Headers, receive: Receive, send: Send) -> Refusal | None:
         """A refusal to answer with, or None when the caller has its answer."""
@@ -120,20 +125,6 @@ class Door:
         if message["type"] == "http.disconnect":
             raise CallerGone
         return b"".join(parts)
-
-
-class _Begun:
-    """`send`, knowing whether an answer has begun."""
-
-    __slots__ = ("_send", "has_begun")
-
-    def __init__(self, send: Send) -> None:
-        self._send = send
-        self.has_begun = False
-
-    async def send(self, message: Message) -> None:
-        self.has_begun = True
-        await self._send(message)
 
 
 def key_of(headers: Headers) -> str | None:

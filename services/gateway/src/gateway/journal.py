@@ -9,6 +9,7 @@ import fcntl
 import os
 import re
 from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -77,10 +78,13 @@ class Journal:
         self._limit_bytes = limit_bytes
         self._totals = totals
         self._segments: dict[int, _Segment] = {}
+        self._newest: _Segment | None = None
         self._size = 0
         self._epoch = 0
         self._problem: str | None = None
         self._before: tuple[Total, ...] | None = None
+        # Giving the pages of a long file back takes the kernel tens of milliseconds.
+        self._remover = ThreadPoolExecutor(1, "journal-remover")
         self._lock = _locked(folder)
         self.recovered = self._recover()
 
@@ -134,10 +138,14 @@ class Journal:
         return [f"journal: {self._problem}"] if self._problem else []
 
     def close(self) -> None:
+        """A second time changes nothing."""
         for segment in self._segments.values():
             os.close(segment.file)
         self._segments.clear()
-        os.close(self._lock)
+        self._remover.shutdown()
+        if self._lock >= 0:
+            os.close(self._lock)
+            self._lock = -1
 
     def _append(self, line: bytes) -> Place:
         segment = self._current()
@@ -160,11 +168,10 @@ class Journal:
 
     def _current(self) -> _Segment:
         """The segment to write to; a new one where the last is long enough."""
-        newest = next(reversed(self._segments.values()), None)
+        newest = self._newest
         if newest is not None and newest.size < self._segment_bytes:
             return newest
-        number = newest.number + 1 if newest else 1
-        return self._begin(number)
+        return self._begin(newest.number + 1 if newest else 1)
 
     def _begin(self, number: int) -> _Segment:
         path = self._folder / f"segment-{number:012d}.journal"
@@ -179,7 +186,7 @@ class Journal:
         except OSError as error:
             raise self._full(f"{error.strerror}") from error
         segment = _Segment(number, path, file, size=len(line))
-        self._segments[number] = segment
+        self._segments[number] = self._newest = segment
         self._size += len(line)
         self._sweep()
         return segment
@@ -192,14 +199,12 @@ class Journal:
         return JournalFull(f"the journal takes no more: {why}")
 
     def _sweep(self) -> None:
-        newest = next(reversed(self._segments), None)
-        for segment in list(self._segments.values()):
-            if segment.unfinished or segment.number == newest:
+        for segment in tuple(self._segments.values()):
+            if segment.unfinished or segment is self._newest:
                 break
-            os.close(segment.file)
-            segment.path.unlink(missing_ok=True)
             self._size -= segment.size
             del self._segments[segment.number]
+            self._remover.submit(_remove, segment)
         metrics.JOURNAL_BYTES.set(self._size)
 
     def _recover(self) -> Recovered:
@@ -252,6 +257,11 @@ class Journal:
             segment.path.rename(aside)
             log.error("journal_segment_damaged", set_aside=str(aside), why=why)
             metrics.JOURNAL_DAMAGED.inc()
+
+
+def _remove(segment: _Segment) -> None:
+    os.close(segment.file)
+    segment.path.unlink(missing_ok=True)
 
 
 def _found(folder: Path) -> list[tuple[int, Path]]:

@@ -9,6 +9,7 @@ from uuid import UUID
 
 import structlog
 
+from farebox import faults
 from farebox.clock import Clock
 from farebox.ids import new_id
 from farebox.kafka.backoff import Backoff
@@ -200,6 +201,7 @@ class LeaseClient:
         try:
             with metrics.GRANT_SECONDS.time():
                 answer = await self._service.grant(request)
+            faults.point("gateway.after_grant")
         except UnknownKey:
             self._policies.forget(ask.key_hash, asked_at)
             metrics.GRANTS.labels("unknown_key").inc()
@@ -221,6 +223,7 @@ class LeaseClient:
             if lease is not None:
                 try:
                     self._journal.lease(Total(lease.id, lease.shares, lease.spent))
+                    faults.point("gateway.after_lease")
                 except JournalFull:
                     self._leases.recall([lease.id])
                     raise
@@ -247,6 +250,7 @@ class LeaseClient:
                 answer = await self._service.start(
                     StartRequest(gateway_id=self._instance, last_epoch=last_epoch, reports=tuple(reports))
                 )
+                faults.point("gateway.after_start")
                 self._journal.epoch(answer.epoch)
             except (BudgetAway, JournalFull, Fenced) as error:
                 attempt += 1

@@ -45,13 +45,32 @@ class Share(NamedTuple):
 
 
 @dataclass(slots=True, eq=False)
+class Pool:
+    """The leases of one set of budgets that may be drawn on, and how fast they are spent."""
+
+    key: PoolKey
+    leases: "list[Held]" = field(default_factory=list)
+    spent: Amount = NOTHING
+    spent_at_grant: Amount = NOTHING
+    granted_at: float = 0.0
+    used_at: float = 0.0
+    looked_at: float = 0.0
+
+    @property
+    def in_hand(self) -> int:
+        """Money that is not spent, what is under way included."""
+        return sum(lease.room.money + lease.held.money for lease in self.leases)
+
+
+@dataclass(slots=True, eq=False)
 class Held:
-    """One lease in hand. `room` is what is left in the tightest share of each measure."""
+    """One lease in hand. `room` is what its tightest share of each measure has left for further calls."""
 
     id: UUID
-    pool: PoolKey
+    pool: Pool
     shares: tuple[Share, ...]
     expires_at: float | None
+    room: Amount
     spent: Amount = NOTHING
     held: Amount = NOTHING
     calls: int = 0
@@ -59,14 +78,6 @@ class Held:
     is_closing: bool = False
     revision: int = 1
     reported: int = 1
-
-    @property
-    def room(self) -> Amount:
-        least = [_ENDLESS] * 3
-        for share in self.shares:
-            left = share.granted - self.returned.get(share.budget_id, 0)
-            least[share.measure] = min(least[share.measure], left)
-        return Amount(*(max(0, left - h - s) for left, h, s in zip(least, self.held, self.spent, strict=True)))
 
     @property
     def is_over(self) -> bool:
@@ -81,16 +92,6 @@ class Hold:
     lease: Held
     amount: Amount
     is_open: bool = True
-
-
-@dataclass(slots=True, eq=False)
-class _Pool:
-    leases: list[Held] = field(default_factory=list)
-    spent: Amount = NOTHING
-    spent_at_grant: Amount = NOTHING
-    granted_at: float = 0.0
-    used_at: float = 0.0
-    looked_at: float = 0.0
 
 
 class Report(NamedTuple):
@@ -113,7 +114,7 @@ class Leases:
     """Every lease of this process, by pool."""
 
     def __init__(self) -> None:
-        self._pools: dict[PoolKey, _Pool] = {}
+        self._pools: dict[PoolKey, Pool] = {}
         self._leases: dict[UUID, Held] = {}
 
     def reserve(self, key: PoolKey, amount: Amount, now: float) -> Hold | None:
@@ -122,18 +123,17 @@ class Leases:
         A lease that is too small, with another behind it that is not, is closed: its rest is of more use elsewhere.
         """
         pool = self._pools.get(key)
-        if pool is None:
-            return None
-        for lease in tuple(pool.leases):
-            if lease.expires_at is not None and lease.expires_at <= now:
-                self._close(lease)
-            elif amount.within(lease.room):
-                for smaller in pool.leases[: pool.leases.index(lease)]:
-                    self._close(smaller)
+        while pool is not None and pool.leases:
+            lease = pool.leases[0]
+            if not _is_expired(lease, now) and amount.within(lease.room):
                 pool.used_at = now
                 lease.held = _plus(lease.held, amount)
+                lease.room = _minus(lease.room, amount)
                 lease.calls += 1
                 return Hold(lease, amount)
+            if not _is_expired(lease, now) and not any(amount.within(other.room) for other in pool.leases[1:]):
+                return None
+            self._close(lease)
         return None
 
     def settle(self, hold: Hold, actual: Amount) -> bool:
@@ -144,10 +144,10 @@ class Leases:
         lease = hold.lease
         lease.held = _minus(lease.held, hold.amount)
         lease.spent = _plus(lease.spent, actual)
+        lease.room = _plus(lease.room, _minus(hold.amount, actual))
         lease.calls -= 1
         lease.revision += 1
-        if pool := self._pools.get(lease.pool):
-            pool.spent = _plus(pool.spent, actual)
+        lease.pool.spent = _plus(lease.pool.spent, actual)
         if lease.is_closing:
             self._return(lease)
         return actual.within(hold.amount)
@@ -162,8 +162,8 @@ class Leases:
         if granted.lease_id in self._leases or not any(share.granted for share in shares):
             return None
         expires_at = None if granted.valid_for_ms is None else now + granted.valid_for_ms / 1000
-        lease = Held(granted.lease_id, key, shares, expires_at)
-        pool = self._pools.setdefault(key, _Pool(granted_at=now, used_at=now))
+        pool = self._pools.setdefault(key, Pool(key, granted_at=now, used_at=now))
+        lease = Held(granted.lease_id, pool, shares, expires_at, _tightest(shares))
         pool.leases.append(lease)
         pool.spent_at_grant, pool.granted_at = pool.spent, now
         self._leases[lease.id] = lease
@@ -197,16 +197,6 @@ class Leases:
         burn = self._burn(pool, now, LOW_S)
         room = [sum(parts) for parts in zip(*(lease.room for lease in pool.leases), strict=True)]
         return any(left < spent for left, spent in zip(room, burn, strict=True))
-
-    def available(self, budget_id: UUID, key: PoolKey) -> int:
-        """What the pool's leases still hold of one budget: granted − returned − settled."""
-        pool = self._pools.get(key)
-        return sum(
-            max(0, share.granted - lease.returned.get(budget_id, 0) - lease.spent[share.measure])
-            for lease in (pool.leases if pool else ())
-            for share in lease.shares
-            if share.budget_id == budget_id
-        )
 
     def close_small(self, key: PoolKey, need: Amount) -> None:
         """Close the pool's leases that cannot hold `need`: their rest goes back with the request for a new one."""
@@ -252,7 +242,7 @@ class Leases:
         """Of the leases that changed since the service last heard; only those that touch a pool's budgets if named."""
         wanted = set(within[1]) if within else None
         changed = (lease for lease in self._leases.values() if lease.revision != lease.reported)
-        touching = (lease for lease in changed if wanted is None or not wanted.isdisjoint(lease.pool[1]))
+        touching = (lease for lease in changed if wanted is None or not wanted.isdisjoint(lease.pool.key[1]))
         return [Report(lease, lease.revision, _wire(lease)) for lease, _ in zip(touching, range(limit), strict=False)]
 
     def acknowledge(self, reports: Iterable[Report]) -> None:
@@ -269,7 +259,7 @@ class Leases:
     def __len__(self) -> int:
         return len(self._leases)
 
-    def _burn(self, pool: _Pool, now: float, seconds: int) -> Amount:
+    def _burn(self, pool: Pool, now: float, seconds: int) -> Amount:
         elapsed_ms = max(50, int((now - pool.granted_at) * 1000))
         since = zip(pool.spent, pool.spent_at_grant, strict=True)
         return Amount(*((spent - before) * 1000 * seconds // elapsed_ms for spent, before in since))
@@ -277,7 +267,7 @@ class Leases:
     def _close(self, lease: Held) -> None:
         if not lease.is_closing:
             lease.is_closing = True
-            self._pools[lease.pool].leases.remove(lease)
+            lease.pool.leases.remove(lease)
         self._return(lease)
 
     def _return(self, lease: Held) -> None:
@@ -300,6 +290,14 @@ def _wire(lease: Held) -> LeaseReport:
 
 def _is_expired(lease: Held, now: float) -> bool:
     return lease.expires_at is not None and lease.expires_at <= now
+
+
+def _tightest(shares: Iterable[Share]) -> Amount:
+    """The least of each measure; a measure that no budget counts never runs out."""
+    least = [_ENDLESS] * 3
+    for share in shares:
+        least[share.measure] = min(least[share.measure], share.granted)
+    return Amount(*least)
 
 
 def _plus(a: Amount, b: Amount) -> Amount:

@@ -4,7 +4,7 @@ A policy is fresh for some seconds and is dropped at once when `account.policy` 
 budget service is away an older one serves, within a bound, but never that of an account known to be revoked.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Final, Literal, NamedTuple
@@ -50,6 +50,10 @@ class Budget:
     figures: PathBudget
     narrowed_to: Narrowing
     is_hard: bool
+    left: int = 0
+    """What the budget service last said can still be promised."""
+    is_shown: bool = False
+    """Whether it counts for the balance that callers are told."""
 
     def applies(self, attributes: Narrowing) -> bool:
         return all(want is None or want == has for want, has in zip(self.narrowed_to, attributes, strict=True))
@@ -170,22 +174,14 @@ class Policies:
         return bool(changed) and any(changed.get(account, -1.0) >= known.learnt_at for account in known.path)
 
     def _budget(self, figures: PathBudget) -> Budget:
-        budget = self._budgets.get(figures.budget_id)
-        if budget is None:
-            budget = Budget(figures.budget_id, figures, _narrowing(figures), figures.mode == "hard")
-            self._budgets[figures.budget_id] = budget
-            return budget
         narrowed_to, is_hard = _narrowing(figures), figures.mode == "hard"
-        if narrowed_to != budget.narrowed_to or is_hard != budget.is_hard:
-            budget = Budget(figures.budget_id, figures, narrowed_to, is_hard)
-            self._budgets[figures.budget_id] = budget
+        budget = self._budgets.get(figures.budget_id)
+        if budget is None or (budget.narrowed_to, budget.is_hard) != (narrowed_to, is_hard):
+            budget = self._budgets[figures.budget_id] = Budget(figures.budget_id, figures, narrowed_to, is_hard)
         budget.figures = figures
+        budget.left = figures.limit - figures.spent - figures.held
+        budget.is_shown = figures.measure == "money" and figures.mode != "shadow"
         return budget
-
-
-def narrow(budgets: Iterable[Budget], attributes: Narrowing) -> list[Budget]:
-    """Those that apply to a call."""
-    return [budget for budget in budgets if budget.applies(attributes)]
 
 
 def _narrowing(figures: PathBudget) -> Narrowing:

@@ -12,9 +12,9 @@ A line of any other kind, or one whose checksum is wrong, is damage.
 
 from binascii import crc32
 from collections.abc import Iterable
-from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 from uuid import UUID
 
 import orjson
@@ -34,22 +34,22 @@ class Kind(StrEnum):
     PUBLISHED = "published"
 
 
-KINDS: Final[dict[bytes, Kind]] = {kind.value.encode(): kind for kind in Kind}
+_KINDS: Final[dict[bytes, Kind]] = {kind.value.encode(): kind for kind in Kind}
+_PREFIXES: Final[dict[Kind, bytes]] = {kind: kind.value.encode() + b" " for kind in Kind}
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(NamedTuple):
     """What an intent or a completion says of its attempt.
 
     `amount` is the reserve of an intent and the settled amount of a completion; `key` is the Kafka key, `time` the
-    RFC 3339 instant of its end (of its start, in an intent), `event` the JSON of its RequestCompleted.
+    instant of its end (of its start, in an intent), `event` the JSON of its RequestCompleted.
     """
 
     id: UUID
     lease_id: UUID | None
     amount: Amount
     key: str
-    time: str
+    time: datetime
     event: bytes
 
 
@@ -92,7 +92,7 @@ def read(line: bytes) -> tuple[Kind, Any]:
     try:
         if int(checksum, 16) != crc32(rest):
             raise Damaged("wrong checksum")
-        return KINDS[kind], orjson.loads(payload)
+        return _KINDS[kind], orjson.loads(payload)
     except (KeyError, ValueError) as error:
         raise Damaged(str(error)) from error
 
@@ -105,7 +105,7 @@ def entry_of(payload: dict[str, Any]) -> Entry:
         lease_id=None if lease is None else UUID(lease),
         amount=Amount(*payload["amount"]),
         key=payload["key"],
-        time=payload["time"],
+        time=datetime.fromisoformat(payload["time"]),
         event=orjson.dumps(payload["event"]),
     )
 
@@ -125,5 +125,5 @@ def _total(total: Total) -> dict[str, object]:
 
 
 def _line(kind: Kind, payload: object) -> bytes:
-    rest = kind.value.encode() + b" " + orjson.dumps(payload)
+    rest = _PREFIXES[kind] + orjson.dumps(payload)
     return b"%08x %s\n" % (crc32(rest), rest)

@@ -60,6 +60,7 @@ BUDGET_AWAY: Final = Refusal(
 JOURNAL_FULL: Final = Refusal(
     503, "journal_unavailable", "The request cannot be recorded at the moment.", headers={"retry-after": "5"}
 )
+NOT_POST: Final = Refusal(405, "method_not_allowed", "Use POST.", headers={"allow": "POST"})
 UNEXPECTED: Final = Refusal(500, "internal_error", "An unexpected error; the log has it.")
 UPSTREAM_LOCKED_OUT: Final = Refusal(502, "upstream_unauthorized", "The provider refused this gateway's credentials.")
 

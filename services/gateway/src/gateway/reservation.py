@@ -1,9 +1,9 @@
 """From a well-formed call to the right to send it: policy, price, worst case, lease."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
-from typing import Final
+from typing import Final, NamedTuple
 
 from farebox.clock import Clock
 from farebox.leasing import Refusal
@@ -23,8 +23,7 @@ ROUNDS_MAX: Final = 16
 """Questions a call waits for: its own, and those of others that left nothing for it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Reservation:
+class Reservation(NamedTuple):
     """The right to send a call once. `hold` is None where no hard budget applies; `at` chooses the price."""
 
     call: Call
@@ -155,7 +154,7 @@ class Reservations:
         least: Estimate | Unpriced = need
         if known is not None and known.terms.clamp:
             fewest = min(known.terms.min_output_tokens, limits.output)
-            least = estimate(rates, known.terms.fx_rate, replace(limits, output=fewest))
+            least = estimate(rates, known.terms.fx_rate, limits._replace(output=fewest))
         pool = known.hard_pool(attributes) if known else None
         return Ask(key_hash, attributes, known, pool, need if isinstance(least, Unpriced) else least, need)
 
@@ -174,7 +173,7 @@ class Reservations:
         if is_away:
             return
         if isinstance(verdict, Reservation) and verdict.hold is not None:
-            pool = verdict.hold.lease.pool
+            pool = verdict.hold.lease.pool.key
             if self._leases.is_low(pool, now):
                 self._client.renew(Ask(key_hash, attributes, known, pool, None, verdict.estimate))
         if now >= known.refresh_at:

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from farebox.auth import key_hash
 from farebox.errors import FareboxError
@@ -23,10 +23,24 @@ from gateway.upstreams import Directory
 _METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE"]
 
 
-def routes(
-    doors: Mapping[str, ASGIApp], *, directory: Directory, reservations: Reservations, prices: Prices, proxy: Proxy
-) -> Sequence[BaseRoute]:
-    """`doors` are the endpoints of model calls by path."""
+class Front:
+    """Model calls go straight to their door, by exact path; everything else is `inner`'s, a Starlette application.
+
+    Its router and the `send` of its middleware would cost each call, and each chunk of a stream, more than admission
+    does (docs/decisions/0011).
+    """
+
+    def __init__(self, doors: Mapping[str, ASGIApp], inner: ASGIApp) -> None:
+        self._doors = dict(doors)
+        self._inner = inner
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        door = self._doors.get(scope["path"])
+        await (door or self._inner)(scope, receive, send)
+
+
+def routes(*, directory: Directory, reservations: Reservations, prices: Prices, proxy: Proxy) -> Sequence[BaseRoute]:
+    """What is not a model call."""
 
     async def models(request: Request) -> Response:
         shown = key_of(dict(request.headers.raw))
@@ -45,9 +59,7 @@ def routes(
         ]
         return JSON({"object": "list", "data": rows})
 
-    hot = [Route(path, door, methods=["POST"]) for path, door in doors.items()]
     return [
-        *hot,
         Route("/v1/models", models, methods=["GET"]),
         Route("/api/{path:path}", proxy.__call__, methods=_METHODS),
     ]

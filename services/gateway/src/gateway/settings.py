@@ -40,7 +40,7 @@ class GatewaySettings(ServiceSettings):
     )
     drain_s: Seconds = Field(default=60.0, description="How long an answer is read on when its caller has gone.")
     drain_bytes: Bytes = Field(default=16 << 20, description="How much of it is read on.")
-    journal_segment_bytes: Bytes = Field(default=64 << 20, description="A journal file is ended at this length.")
+    journal_segment_bytes: Bytes = Field(default=16 << 20, description="A journal file is ended at this length.")
     journal_limit_bytes: Bytes = Field(default=4 << 30, description="The journal never grows beyond this.")
     upstream_connections: Annotated[int, Field(ge=1, le=10_000)] = Field(
         default=1000, description="Connections to all providers at most."

@@ -52,6 +52,8 @@ class Upstream:
 
     config: UpstreamConfig
     api_key: SecretStr | None
+    forwarded: tuple[tuple[str, bytes], ...] = ()
+    """Names of the headers that are passed on, as text and as ASGI has them."""
 
     @property
     def name(self) -> str:
@@ -108,7 +110,10 @@ def read(path: Path) -> Directory:
     except ValidationError as error:
         raise Invalid([f"FAREBOX_ROUTES: {path}: {sentence}" for sentence in sentences(error)]) from None
     problems: list[str] = []
-    upstreams = [Upstream(config, _secret(config, problems)) for config in configs]
+    upstreams = [
+        Upstream(config, _secret(config, problems), tuple((name, name.encode()) for name in config.forward_headers))
+        for config in configs
+    ]
     names = [config.name for config in configs]
     problems += [
         f"FAREBOX_ROUTES: upstream {name} is listed twice" for name in {n for n in names if names.count(n) > 1}
