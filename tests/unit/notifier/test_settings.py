@@ -59,7 +59,7 @@ def test_networks_are_read_from_a_list(environment: pytest.MonkeyPatch) -> None:
 )
 def test_a_value_that_makes_no_sense_is_refused(name: str, value: str, environment: pytest.MonkeyPatch) -> None:
     environment.setenv(f"FAREBOX_{name}", value)
-    assert problems().startswith(f"{name}: ")
+    assert problems().startswith(f"FAREBOX_{name}: ")
 
 
 def test_a_password_never_travels_in_the_clear(environment: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -84,5 +84,6 @@ def test_check_lists_every_problem_and_no_secret() -> None:
         command, env=environment, capture_output=True, text=True, timeout=60, check=False
     )
     assert done.returncode == 2
-    assert sorted(line.split(":")[0] for line in done.stderr.splitlines()) == ["PORT", "SEALING_KEY", "SMTP_HOST"]
+    named = sorted(line.partition(":")[0] for line in done.stderr.splitlines())
+    assert named == ["FAREBOX_PORT", "FAREBOX_SEALING_KEY", "FAREBOX_SMTP_HOST"]
     assert "leak-me" not in done.stderr
