@@ -21,6 +21,7 @@ import orjson
 import structlog
 from prometheus_client import Counter, Gauge
 
+from farebox import faults
 from farebox.kafka.backoff import Backoff
 from farebox.kafka.batch import Batch, pack, unpack
 from farebox.kafka.producer import Producer, too_large
@@ -175,6 +176,8 @@ class Relay:
             rows.sort(key=itemgetter("seq"))  # RETURNING promises no order
             batches = [Batch(*row[1:]) for row in rows]
             await self._producer.send_batches(batches, PUBLISH_TIMEOUT_S)
+            if batches:
+                faults.point("outbox.after_publish")
         return sum(batch.messages for batch in batches)
 
     async def _relay(self) -> None:

@@ -7,6 +7,7 @@ from budget.budgets import BudgetsByAccount
 from budget.marks import announce_reached, announce_resolved, balances
 from budget.posting import Outcome, Shares, Tally, apply, foreign_currency, tally
 from budget.store import Store, Unit
+from farebox import faults
 from farebox.clock import Clock
 from farebox.events import Undecodable, UsagePriced, decode
 from farebox.kafka import Record, Rejected
@@ -25,6 +26,8 @@ class UsageHandler:
         if entries:
             async with self._store.transaction() as unit:
                 rejected.extend(await self._post(unit, entries))
+                faults.point("budget.before_posting_commit")
+            faults.point("budget.after_posting_commit")
             self._wake()
         return rejected
 

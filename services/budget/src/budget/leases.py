@@ -15,6 +15,7 @@ from budget.marks import all_reached, announce_reached, announce_resolved, balan
 from budget.store import Store, Unit
 from budget.store.books import SuspendedShare
 from budget.windows import Span
+from farebox import faults
 from farebox.clock import Clock
 from farebox.events import Measure
 from farebox.leasing import (
@@ -118,6 +119,8 @@ class Leases:
         with metrics.GRANT_SECONDS.time():
             async with self._store.transaction() as unit:
                 answer = await self._grant(unit, request)
+                faults.point("budget.before_grant_commit")
+            faults.point("budget.after_grant_commit")
             if answer.refusal:
                 self._wake()
         metrics.GRANTS.labels(_label(answer)).inc()

@@ -1,6 +1,6 @@
 """Metering's tables. What a batch brings about is one transaction."""
 
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, NamedTuple
@@ -10,15 +10,17 @@ import asyncpg
 import orjson
 from pydantic import ValidationError
 
-from farebox.ids import instant_of
+from farebox import faults
+from farebox.ids import instant_of, new_id
 from farebox.kafka import Message
 from farebox.outbox import enqueue
 from farebox.postgres import Pool, Queries, session, transaction
 from farebox.pricing import PriceRow
 from metering import rows
 from metering.attempt import Attempt
-from metering.booking import Announce, Booking, Fresh, Stored
-from metering.charge import Charged, Entry
+from metering.booking import Booking, Fresh
+from metering.charge import Charged
+from metering.draft import Draft, Stored
 from metering.errors import BooksClosed, PricesChanged, PriceUnreadable
 from metering.explanation import Row
 from metering.span import Span
@@ -72,26 +74,27 @@ class Store:
                         await connection.execute(_SQL["entry_add_month"], month)
             self._months.update(missing)
 
-    async def post(self, charged: Charged, *, revision: int, at: datetime, announce: Announce) -> Fresh:
-        """Write a batch, in which each id is once: ledger, rollups, suspense and outbox.
+    def draft(self, *, at: datetime, topic: str) -> Draft:
+        """An empty batch."""
+        return Draft(self._stored, at=at, topic=topic, new_id=new_id)
 
-        What had been posted before has no effect. Raises PricesChanged, with nothing written, if the batch was priced
-        with another revision than the newest.
+    async def post(self, draft: Draft, *, revision: int) -> Fresh:
+        """Write a batch: ledger, rollups, suspense and outbox. What had been posted before has no effect.
+
+        Raises PricesChanged, with nothing written, if the batch was priced with another revision than the newest.
         """
-        await self._add_months_of(charged.entries)
+        await self._add_months_of(draft)
         async with self._booking(revision) as booking:
-            await booking.close_suspense(charged.entries, at)
-            return await booking.write(charged, at, announce)
+            return await booking.write(draft)
 
     async def settle(
         self,
+        draft: Draft,
         charge: Callable[[Sequence[Attempt]], Charged],
         *,
         revision: int,
         after: UUID,
         attempts_max: int,
-        at: datetime,
-        announce: Announce,
     ) -> Page:
         """Charge the suspended attempts after `after`, a page of them, and post those that have a price now.
 
@@ -100,10 +103,10 @@ class Store:
         async with self._booking(revision) as booking:
             claimed = await booking.connection.fetch(_SQL["suspense_claim"], after, attempts_max)
             charged = charge([rows.attempt_of(row["attempt"]) for row in claimed])
-            await self._add_months_of(charged.entries)
-            await booking.close_suspense(charged.entries, at)
             await booking.explain_again(claimed, charged.suspended)
-            await booking.write(Charged(charged.entries, []), at, announce)
+            draft.add(Charged(charged.entries, []))
+            await self._add_months_of(draft)
+            await booking.write(draft)
         return Page(len(charged.entries), claimed[-1]["attempt_id"] if len(claimed) == attempts_max else None)
 
     async def suspense_open(self) -> dict[str, int]:
@@ -164,15 +167,16 @@ class Store:
                         raise PricesChanged("prices were added while the batch was priced")
                     booking = Booking(connection, self._stored)
                     yield booking
+                    faults.point("metering.before_commit")
+                faults.point("metering.after_commit")
         except BooksClosed:
             self._months.clear()  # it may be a partition that is gone
             raise
-        booking.note_stored()
+        booking.committed()
 
-    async def _add_months_of(self, entries: Sequence[Entry]) -> None:
-        if entries:
-            ids = _ids(entries)
-            await self.add_months(instant_of(min(ids)), instant_of(max(ids)))
+    async def _add_months_of(self, draft: Draft) -> None:
+        if draft.priced:
+            await self.add_months(instant_of(min(draft.priced)), instant_of(max(draft.priced)))
 
 
 @contextmanager
@@ -191,10 +195,6 @@ def _price(json: str) -> PriceRow:
         return PriceRow.model_validate_json(json)
     except ValidationError as error:
         raise PriceUnreadable(f"a price override: {error}") from error
-
-
-def _ids(entries: Iterable[Entry]) -> list[UUID]:
-    return [entry.attempt.event.attempt_id for entry in entries]
 
 
 def _sums(row: Any) -> Sums:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 
+from farebox import faults
 from farebox.errors import Invalid
 from farebox.events import Envelope, Undecodable, decode
 from farebox.kafka import Record, Rejected
@@ -33,7 +34,9 @@ class AlertHandler:
     async def _take_up(self, record: Record) -> None:
         envelope = decode(headers=record.headers, value=record.value)
         alert = self._alert(envelope)
-        if await self._store.take_up(envelope, alert, (record.value or b"").decode()):
+        is_new = await self._store.take_up(envelope, alert, (record.value or b"").decode())
+        faults.point("notifier.after_taken")
+        if is_new:
             metrics.ALERTS.labels(alert.type).inc()
             self._wake()
         else:

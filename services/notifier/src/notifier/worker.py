@@ -16,6 +16,7 @@ from uuid import UUID
 
 import structlog
 
+from farebox import faults
 from farebox.clock import Clock
 from farebox.errors import Transient
 from notifier import metrics
@@ -124,7 +125,9 @@ class Worker:
             metrics.FIRST_ATTEMPT_SECONDS.labels(kind).observe(max(waited.total_seconds(), 0.0))
         begun_at = self._clock.monotonic()
         with metrics.IN_FLIGHT.labels(kind).track_inprogress():
+            faults.point("notifier.after_claim")
             outcome = await self._attempt(job)
+            faults.point("notifier.after_send")
         duration_s = self._clock.monotonic() - begun_at
         step = step_after(outcome, attempts=job.number, schedule=self._schedules[job.kind], jitter=self._chance())
         metrics.ATTEMPTS.labels(kind, outcome.verdict.value).inc()
