@@ -9,6 +9,7 @@ from uuid import UUID
 import structlog
 from prometheus_client import Counter, Histogram
 
+from farebox import faults
 from farebox.clock import Clock
 from farebox.ids import new_id
 from farebox.pricing import UsageSource
@@ -73,6 +74,7 @@ class Attempts:
                 self._leases.void(reservation.hold)
                 raise
             intent = None
+        faults.point("gateway.after_intent")
         return Attempt(id_, request_id, reservation, fields, self._clock.monotonic(), intent)
 
     def end(self, attempt: Attempt, outcome: Outcome) -> Settled:
@@ -80,6 +82,7 @@ class Attempts:
         if attempt.is_over:
             return Settled(None, None)
         attempt.is_over = True
+        faults.point("gateway.before_completed")
         reservation = attempt.reservation
         settled, amount = self._price(reservation, outcome)
         if reservation.hold is not None and not self._leases.settle(reservation.hold, amount):
@@ -90,6 +93,7 @@ class Attempts:
         event = event_json(attempt.fields, outcome, completed_at=completed_at, latency_ms=int(elapsed_s * 1000))
         entry = self._entry(attempt.id, reservation, amount, completed_at, event)
         self._publisher.add(entry, self._journal.completed(entry, attempt.intent))
+        faults.point("gateway.after_completed")
         _count(reservation.upstream.name, outcome, elapsed_s)
         return settled
 

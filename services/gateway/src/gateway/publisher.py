@@ -9,6 +9,7 @@ from uuid import UUID
 
 import structlog
 
+from farebox import faults
 from farebox.kafka import Message, MessageTooLarge, Producer, Undelivered
 from farebox.kafka.backoff import Backoff
 from gateway import metrics
@@ -93,6 +94,7 @@ class Publisher:
             except MessageTooLarge as error:
                 messages = _to_dead_letters(messages, error.messages)
             else:
+                faults.point("gateway.after_publish")
                 self._journal.published((waiting.id, waiting.place) for waiting in batch)
                 return
 
