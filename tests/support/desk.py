@@ -37,8 +37,7 @@ class Desk:
 
     async def post(self, *events: RequestCompleted) -> Fresh:
         """Post attempts as one batch."""
-        attempts = {event.attempt_id: Attempt(event, value_of(event).decode()) for event in events}
-        return await self.posting.post([*attempts.values()])
+        return await self.posting.post([[Attempt(event, value_of(event).decode()) for event in events]])
 
     def api(self, who: Caller = ADMIN) -> httpx.AsyncClient:
         """A client of the API, signed in."""

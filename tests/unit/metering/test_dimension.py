@@ -33,8 +33,8 @@ def test_another_rate_makes_other_terms() -> None:
 def test_a_thing_is_offered_for_storing_until_it_is_known_to_be_stored() -> None:
     interned: Interned[Dimension] = Interned()
     one = dimension_of(attempt())
-    ids, new = interned.look_up([one, one])
-    assert (ids, new) == ([one.id, one.id], {one: one.id})
-    assert interned.look_up([one])[1] == new
-    interned.note_stored(new)
-    assert interned.look_up([one]) == ([one.id], {})
+    lookup = interned.lookup()
+    assert (lookup.id(one), lookup.id(one), lookup.new) == (one.id, one.id, {one: one.id})
+    interned.note_stored(lookup.new)
+    again = interned.lookup()
+    assert (again.id(one), again.new) == (one.id, {})

@@ -1,8 +1,8 @@
 """What metering does with records."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import timedelta
-from uuid import UUID
+from typing import Final
 
 from farebox.clock import Clock
 from farebox.events import Undecodable, decode
@@ -10,6 +10,9 @@ from farebox.kafka import Record, Rejected
 from farebox.recurring import Recurring
 from metering.attempt import Attempt, Refusal, Window, examine
 from metering.posting import Posting
+
+READ_AT_ONCE: Final = 50
+"""Records read before the first of them is charged: few enough to stay in the processor's cache meanwhile."""
 
 
 class Handlers:
@@ -23,30 +26,36 @@ class Handlers:
 
     async def on_requests(self, records: Sequence[Record]) -> Sequence[Rejected]:
         """`request.completed`: charge each attempt once; what is no attempt is rejected."""
-        window = Window.at(self._clock.now(), self._retention)
-        attempts: dict[UUID, Attempt] = {}
-        rejected: list[Rejected] = []
-        for record in records:
-            read = _read(record, window)
-            if isinstance(read, Rejected):
-                rejected.append(read)
-            else:
-                attempts.setdefault(read.event.attempt_id, read)
-        if attempts:
-            await self._posting.post(list(attempts.values()))
-        return rejected
+        reading = Reading(records, Window.at(self._clock.now(), self._retention))
+        await self._posting.post(reading)
+        return reading.rejected
 
     async def on_prices(self, _records: Sequence[Record]) -> None:
         """`price.catalogue`: some replica has added prices. The database has them, and is the truth."""
         self._reread_prices.wake()
 
 
-def _read(record: Record, window: Window) -> Attempt | Rejected:
-    try:
-        envelope = decode(headers=record.headers, value=record.value)
-    except Undecodable as error:
-        return Rejected(record, error.reason, error.detail)
-    examined = examine(envelope, record.value or b"", window)
-    if isinstance(examined, Refusal):
-        return Rejected(record, examined.value, f"{envelope.event.type} {envelope.id}")
-    return examined
+class Reading:
+    """The attempts among records, read a few at a time. `rejected` is complete once all have been read."""
+
+    def __init__(self, records: Sequence[Record], window: Window) -> None:
+        self.rejected: list[Rejected] = []
+        self._records = records
+        self._window = window
+
+    def __iter__(self) -> Iterator[list[Attempt]]:
+        self.rejected.clear()
+        for start in range(0, len(self._records), READ_AT_ONCE):
+            yield [*filter(None, map(self._read, self._records[start : start + READ_AT_ONCE]))]
+
+    def _read(self, record: Record) -> Attempt | None:
+        try:
+            envelope = decode(headers=record.headers, value=record.value)
+        except Undecodable as error:
+            self.rejected.append(Rejected(record, error.reason, error.detail))
+            return None
+        examined = examine(envelope, record.value or b"", self._window)
+        if isinstance(examined, Refusal):
+            self.rejected.append(Rejected(record, examined.value, f"{envelope.event.type} {envelope.id}"))
+            return None
+        return examined

@@ -3,7 +3,7 @@
 No replica asks another, or the database, for an id; what is stored twice is the same.
 """
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Mapping
 from hashlib import blake2b
 from typing import Final, Generic, Protocol, TypeVar
 from uuid import UUID
@@ -37,20 +37,27 @@ class Interned(Generic[ThingT]):
     def __init__(self) -> None:
         self._stored: dict[ThingT, UUID] = {}
 
-    def look_up(self, things: Sequence[ThingT]) -> tuple[list[UUID], dict[ThingT, UUID]]:
-        """The id of each, and those that have yet to be stored."""
-        stored = self._stored
-        new: dict[ThingT, UUID] = {}
-        ids: list[UUID] = []
-        for thing in things:
-            id_ = stored.get(thing) or new.get(thing)
-            if id_ is None:
-                id_ = new[thing] = thing.id
-            ids.append(id_)
-        return ids, new
+    def lookup(self) -> "Lookup[ThingT]":
+        """For one batch."""
+        return Lookup(self._stored)
 
-    def note_stored(self, things: Mapping[ThingT, UUID]) -> None:
+    def note_stored(self, new: Mapping[ThingT, UUID]) -> None:
         """These have been committed."""
         if len(self._stored) > KNOWN_MAX:
             self._stored.clear()
-        self._stored.update(things)
+        self._stored.update(new)
+
+
+class Lookup(Generic[ThingT]):
+    """Ids for one batch. `new` are the things that have yet to be stored."""
+
+    def __init__(self, stored: Mapping[ThingT, UUID]) -> None:
+        self._stored = stored
+        self.new: dict[ThingT, UUID] = {}
+
+    def id(self, thing: ThingT) -> UUID:
+        """The id of a thing, stored or not."""
+        id_ = self._stored.get(thing) or self.new.get(thing)
+        if id_ is None:
+            id_ = self.new[thing] = thing.id
+        return id_

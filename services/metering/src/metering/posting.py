@@ -1,6 +1,7 @@
 """Posting: attempts are charged and written, with whatever prices are the newest when the transaction begins."""
 
-from collections.abc import Awaitable, Callable, Sequence
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from functools import partial
 from typing import Final, TypeVar
 from uuid import UUID
@@ -8,13 +9,12 @@ from uuid import UUID
 import structlog
 
 from farebox.clock import Clock
-from farebox.ids import new_id
-from farebox.kafka import Message
 from farebox.outbox import Relay
-from metering import announcement, metrics
+from metering import metrics
 from metering.attempt import Attempt
 from metering.booking import Fresh
 from metering.charge import PriceBook, charge_all
+from metering.draft import Draft
 from metering.errors import PricesChanged
 from metering.prices import Prices
 from metering.store import Page, Store
@@ -37,18 +37,14 @@ class Posting:
         self._clock = clock
         self._topic = topic
 
-    async def post(self, attempts: Sequence[Attempt]) -> Fresh:
-        """Charge and write attempts, each id once. Raises Transient while the database is away."""
+    async def post(self, attempts: Iterable[Sequence[Attempt]]) -> Fresh:
+        """Charge and write attempts, given a few at a time; they are gone through again if prices have changed.
 
-        async def once(book: PriceBook) -> Fresh:
-            charged = charge_all(book, attempts)
-            return await self._store.post(
-                charged, revision=book.revision, at=self._clock.now(), announce=self._announce
-            )
-
-        fresh = await self._with_newest_prices(once)
+        Raises Transient while the database is away.
+        """
+        fresh, seen = await self._with_newest_prices(partial(self._post, attempts))
         metrics.ENTRIES.inc(len(fresh.entries))
-        metrics.DUPLICATES.inc(len(attempts) - len(fresh.entries) - len(fresh.suspended))
+        metrics.DUPLICATES.inc(seen - len(fresh.entries) - len(fresh.suspended))
         for suspended in fresh.suspended:
             metrics.SUSPENSE.labels(suspended.reason.value).inc()
         self._relay.wake()
@@ -64,20 +60,32 @@ class Posting:
                 return settled
             after = page.last
 
+    async def _post(self, attempts: Iterable[Sequence[Attempt]], book: PriceBook) -> tuple[Fresh, int]:
+        draft, seen = self._draft(), 0
+        for some in attempts:
+            seen += len(some)
+            draft.add(charge_all(book, some))
+            await asyncio.sleep(
+                0
+            )  # another batch may have its answer from the database, and its next statement to send
+        return await self._store.post(draft, revision=book.revision), seen
+
     async def _settle(self, after: UUID, book: PriceBook) -> Page:
         page = await self._store.settle(
+            self._draft(),
             lambda attempts: charge_all(book, attempts),
             revision=book.revision,
             after=after,
             attempts_max=SETTLE_ATTEMPTS_MAX,
-            at=self._clock.now(),
-            announce=self._announce,
         )
         if page.settled:
             metrics.SETTLED.inc(page.settled)
             log.info("suspense_settled", attempts=page.settled)
             self._relay.wake()
         return page
+
+    def _draft(self) -> Draft:
+        return self._store.draft(at=self._clock.now(), topic=self._topic)
 
     async def _with_newest_prices(self, work: Callable[[PriceBook], Awaitable[T]]) -> T:
         book = await self._prices.book()
@@ -87,10 +95,3 @@ class Posting:
             except PricesChanged:
                 metrics.REPRICED.inc()
                 book = await self._prices.refresh()
-
-    def _announce(self, fresh: Fresh) -> list[Message]:
-        at = self._clock.now()
-        return [
-            *announcement.priced(fresh.entries, at, topic=self._topic),
-            *(announcement.suspended(one, at, new_id(), topic=self._topic) for one in fresh.suspended),
-        ]

@@ -17,7 +17,9 @@ INCOMING: Final = "incoming"
 """The table that charges are copied into on their way to the ledger."""
 
 
-def charges(entries: Sequence[Entry], dimension_ids: Sequence[UUID], terms_ids: Sequence[UUID]) -> Columns:
+def charges(
+    entries: Sequence[Entry], dimension_ids: Sequence[UUID], terms_ids: Sequence[UUID], tariff_ids: Sequence[UUID]
+) -> Columns:
     """The columns of `incoming`."""
     events = [entry.attempt.event for entry in entries]
     return (
@@ -28,7 +30,7 @@ def charges(entries: Sequence[Entry], dimension_ids: Sequence[UUID], terms_ids: 
         [entry.cost_nano_usd for entry in entries],
         dimension_ids,
         terms_ids,
-        [entry.tariff.id for entry in entries],
+        tariff_ids,
         [event.session for event in events],
         [event.attempt for event in events],
         [event.outcome for event in events],
