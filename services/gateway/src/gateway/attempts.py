@@ -78,22 +78,24 @@ class Attempts:
         return Attempt(id_, request_id, reservation, fields, self._clock.monotonic(), intent)
 
     def end(self, attempt: Attempt, outcome: Outcome) -> Settled:
-        """Settle, journal, publish. A second time changes nothing."""
+        """Journal, settle, publish. A second time changes nothing."""
         if attempt.is_over:
             return Settled(None, None)
         attempt.is_over = True
         faults.point("gateway.before_completed")
         reservation = attempt.reservation
         settled, amount = self._price(reservation, outcome)
-        if reservation.hold is not None and not self._leases.settle(reservation.hold, amount):
-            metrics.RESERVE_EXCEEDED.labels(reservation.upstream.name).inc()
-            log.error("reserve_exceeded", attempt=str(attempt.id), reserve=reservation.hold.amount, actual=amount)
         elapsed_s = self._clock.monotonic() - attempt.started
         completed_at = reservation.at + timedelta(seconds=elapsed_s)
         event = event_json(attempt.fields, outcome, completed_at=completed_at, latency_ms=int(elapsed_s * 1000))
         entry = self._entry(attempt.id, reservation, amount, completed_at, event)
-        self._publisher.add(entry, self._journal.completed(entry, attempt.intent))
+        # Before it is settled: a segment that begins with this record tells the leases without it in its checkpoint.
+        place = self._journal.completed(entry, attempt.intent)
         faults.point("gateway.after_completed")
+        if reservation.hold is not None and not self._leases.settle(reservation.hold, amount):
+            metrics.RESERVE_EXCEEDED.labels(reservation.upstream.name).inc()
+            log.error("reserve_exceeded", attempt=str(attempt.id), reserve=reservation.hold.amount, actual=amount)
+        self._publisher.add(entry, place)
         _count(reservation.upstream.name, outcome, elapsed_s)
         return settled
 

@@ -23,6 +23,7 @@ OWNERS: Final[Mapping[str, str]] = {
     "keys": "budget",
     "budgets": "budget",
     "balances": "budget",
+    "suspended-leases": "budget",
     "usage": "metering",
     "charges": "metering",
     "prices": "metering",

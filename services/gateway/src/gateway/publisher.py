@@ -20,7 +20,7 @@ from gateway.replay import Place
 
 log = structlog.get_logger()
 
-GATHER_S: Final = 0.01
+GATHER_S: Final = 0.02
 """How long the first event of a batch waits for others."""
 BATCH_MAX: Final = 200
 """Laying a batch out for Kafka holds up the loop: 200 events for 2–4 ms."""

@@ -1,5 +1,6 @@
 """From a well-formed call to the right to send it: policy, price, worst case, lease."""
 
+import asyncio
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -21,6 +22,9 @@ _DOLLAR: Final = Decimal(1)
 
 ROUNDS_MAX: Final = 16
 """Questions a call waits for: its own, and those of others that left nothing for it."""
+RECALL_WAIT_S: Final = 2.5
+"""How long a call waits for rights that lie idle at other gateways: they are told within a heartbeat, and answer at once."""
+RECALL_PAUSE_S: Final = 0.25
 
 
 class Reservation(NamedTuple):
@@ -87,12 +91,14 @@ class Reservations:
         limits = bounds(call, max_tokens_default=self._max_tokens_default, media_tokens=self._media_tokens)
         attributes = _attributes(call, upstream)
         known = self._policies.fresh(key_hash, self._clock.monotonic())
-        is_away = False
+        is_away, has_asked = False, False
+        recall_until = self._clock.monotonic() + RECALL_WAIT_S
         for _ in range(ROUNDS_MAX):
             at = self._clock.now()
             rates = self._prices.rates(upstream.provider, call.model, at, known.org if known else None)
             if known is not None:
-                verdict = self._decide(call, upstream, known, rates, limits, attributes, at)
+                may_clamp = has_asked or is_away
+                verdict = self._decide(call, upstream, known, rates, limits, attributes, at, may_clamp=may_clamp)
                 if not isinstance(verdict, _Short):
                     self._look_ahead(key_hash, known, attributes, verdict, is_away)
                     return verdict
@@ -108,10 +114,13 @@ class Reservations:
                 continue
             if answer is None:
                 known = self._policies.fresh(key_hash, self._clock.monotonic())
+            elif answer.refusal and answer.refusal.is_recalling and self._clock.monotonic() < recall_until:
+                known = answer.known
+                await asyncio.sleep(RECALL_PAUSE_S)
             elif answer.refusal is not None and (refused := self._refused(answer.known, answer.refusal, ask)):
                 return refused
             else:
-                known = answer.known
+                known, has_asked = answer.known, ask.need is not None
         return Refused(Reason.BUDGET_UNAVAILABLE, known, detail="too many others ask for the same budgets")
 
     def _decide(
@@ -123,7 +132,10 @@ class Reservations:
         limits: Bounds,
         attributes: Narrowing,
         at: datetime,
+        *,
+        may_clamp: bool,
     ) -> "Reservation | Refused | _Short":
+        """From what is known and in hand. A call is cut only once it is known that no more is to be had."""
         terms = known.terms
         if not is_allowed(call.model, terms.allowed_models, terms.blocked_models):
             return Refused(Reason.MODEL_NOT_ALLOWED, known)
@@ -136,7 +148,7 @@ class Reservations:
         now = self._clock.monotonic()
         if hold := self._leases.reserve(pool, worst.amount, now):
             return Reservation(call, upstream, known, rates, worst, hold, at)
-        if terms.clamp:
+        if terms.clamp and may_clamp:
             smaller = clamped(rates, terms.fx_rate, limits, self._leases.room(pool, now), terms.min_output_tokens)
             if smaller and (hold := self._leases.reserve(pool, smaller.amount, now)):
                 return Reservation(call, upstream, known, rates, smaller, hold, at)
