@@ -60,6 +60,8 @@ class FakeAccount:
     valid_for_ms: int | None = None
     resets_at: datetime | None = _START + timedelta(days=30)
     is_revoked: bool = False
+    comes_back: int = 0
+    """What lies idle elsewhere: recalled by the first refusal, there for the next request."""
     budget_id: UUID = field(default_factory=new_id)
     shares: dict[UUID, ShareState] = field(default_factory=dict)
     grants: list[GrantRequest] = field(default_factory=list)
@@ -84,7 +86,9 @@ class FakeAccount:
         if known is None:
             verdict = grant([self.room], self._asks(asked), live_gateways=1)
             if isinstance(verdict, Short):
-                refusal = Refusal(code="budget_exceeded", budget_id=self.budget_id)
+                coming, self.comes_back = self.comes_back, 0
+                refusal = Refusal(code="budget_exceeded", budget_id=self.budget_id, is_recalling=coming > 0)
+                self.raise_to(self.room.limit + coming)
                 return GrantAnswer(policy=self._policy(asked.key_hash), refusal=refusal)
             amount = verdict.amounts.get(self.room.key, 0)
             if not amount:

@@ -102,6 +102,23 @@ async def test_an_account_that_allows_it_has_its_call_cut_to_what_is_left(
     assert float(answer.headers["x-farebox-cost"]) <= 0.0025
 
 
+@pytest.mark.parametrize("account", [{"clamp": True}], indirect=True)
+async def test_a_call_is_not_cut_to_the_lease_in_hand_while_more_is_to_be_had(
+    gateway: GatewayProcess, api_key: str, provider: DemoProvider, account: FakeAccount
+) -> None:
+    await chat(gateway, api_key, max_tokens=20)
+    await chat(gateway, api_key, max_tokens=8000, orders={"completion-tokens": "8000"})
+    assert [line["completion_tokens"] for line in provider.bill()] == [20, 8000]
+
+
+@pytest.mark.parametrize("account", [{"limit": 1_000, "comes_back": 10**9}], indirect=True)
+async def test_a_call_waits_for_what_lies_idle_elsewhere_instead_of_being_refused(
+    gateway: GatewayProcess, api_key: str, account: FakeAccount
+) -> None:
+    assert (await chat(gateway, api_key)).status_code == 200
+    assert len(account.grants) >= 2
+
+
 @pytest.mark.parametrize("account", [{"limit": 10, "mode": "soft"}], indirect=True)
 async def test_a_soft_budget_never_refuses(gateway: GatewayProcess, api_key: str, account: FakeAccount) -> None:
     assert (await chat(gateway, api_key)).status_code == 200

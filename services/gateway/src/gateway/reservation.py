@@ -23,7 +23,7 @@ _DOLLAR: Final = Decimal(1)
 ROUNDS_MAX: Final = 16
 """Questions a call waits for: its own, and those of others that left nothing for it."""
 RECALL_WAIT_S: Final = 2.5
-"""How long a call waits for rights that lie idle at other gateways: they are told within a heartbeat, and answer at once."""
+"""How long a call waits for rights that lie idle elsewhere: their gateways are told within a heartbeat."""
 RECALL_PAUSE_S: Final = 0.25
 
 
