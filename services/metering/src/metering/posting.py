@@ -1,6 +1,5 @@
 """Posting: attempts are charged and written, with whatever prices are the newest when the transaction begins."""
 
-import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from functools import partial
 from typing import Final, TypeVar
@@ -65,9 +64,6 @@ class Posting:
         for some in attempts:
             seen += len(some)
             draft.add(charge_all(book, some))
-            await asyncio.sleep(
-                0
-            )  # another batch may have its answer from the database, and its next statement to send
         return await self._store.post(draft, revision=book.revision), seen
 
     async def _settle(self, after: UUID, book: PriceBook) -> Page:
