@@ -7,7 +7,7 @@ import pytest
 
 from budget.errors import Fenced, UnknownKey
 from farebox.ids import new_id
-from farebox.leasing import Amounts, Attributes, LeaseReport
+from farebox.leasing import Amounts, Attributes, Heartbeat, LeaseReport
 from support.office import BudgetOffice, won
 
 COST = 6_000_000  # nano-USD; at 1,300 won a dollar 7.80 won
@@ -266,3 +266,30 @@ async def test_what_postings_take_out_of_suspense_reaches_no_threshold_again(off
     await office.post(*(office.priced(key, won("2.6"), lease.lease_id) for _ in range(3)))
     assert (await office.balance())["spent"] == "7.8"
     assert [event["threshold"]["percent"] for _, event in await office.told()] == ["50"]
+
+
+async def test_one_request_sent_twice_at_once_is_granted_once(office: BudgetOffice) -> None:
+    await office.org()
+    await office.budget("100")
+    key = await office.key()
+    await office.start()
+    lease_id = new_id()
+    first, second = await asyncio.gather(*(office.grant(key, COST, lease_id=lease_id) for _ in range(2)))
+    assert first.lease is not None
+    assert second.lease is not None
+    assert first.lease.shares == second.lease.shares
+    assert (await office.balance())["held"] == "7.8"
+
+
+async def test_a_lease_whose_answer_never_came_is_given_up_and_its_rights_are_free(office: BudgetOffice) -> None:
+    await office.org()
+    await office.budget("100")
+    key = await office.key()
+    epoch = await office.start()
+    lost = new_id()
+    beat = Heartbeat(gateway_id="gw", epoch=epoch, given_up=(lost,))
+    await office.leases.heartbeat(beat)  # before the request arrives
+    await office.grant(key, COST, lease_id=lost)
+    assert (await office.balance())["held"] == "7.8"
+    await office.leases.heartbeat(beat)
+    assert (await office.balance())["held"] == "0"

@@ -184,11 +184,16 @@ class StartAnswer(Wire):
 
 
 class Heartbeat(Wire):
-    """Every 1–2 s: what happened to the gateway's leases since."""
+    """Every 1–2 s: what happened to the gateway's leases since.
+
+    `given_up` are leases that were asked for and never answered: they may have been granted, or be granted yet,
+    and will never be used. Said again until no such request can be under way.
+    """
 
     gateway_id: Name
     epoch: Annotated[int, Field(ge=1)]
     reports: tuple[LeaseReport, ...] = ()
+    given_up: tuple[UUID, ...] = ()
 
 
 class HeartbeatAnswer(Wire):

@@ -75,9 +75,12 @@ class Leases:
         """Take the gateway's reports; which leases others need back."""
         async with self._store.transaction() as unit:
             _fence(await unit.books.seen(beat.gateway_id, self._clock.now()), beat.epoch)
-            desk, windows = await _desk(unit, {report.lease_id for report in beat.reports}, {})
+            given_up = await _holding(unit, beat.given_up)
+            desk, windows = await _desk(unit, given_up | {report.lease_id for report in beat.reports}, {})
             for report in beat.reports:
                 desk.report(report)
+            for lease_id in given_up:
+                desk.close(lease_id)
             await self._settle(unit, desk, windows)
             recalled = await unit.books.recalled(beat.gateway_id, beat.epoch)
         return HeartbeatAnswer(recalled=recalled)
@@ -179,9 +182,12 @@ class Leases:
         live = await unit.books.live_gateways(now)
         verdict = grant(rooms, _asks(request, spot.settings), live_gateways=live)
         if isinstance(verdict, Granted) and verdict.amounts:
-            await unit.books.add_lease(
+            is_new = await unit.books.add_lease(
                 request.lease_id, request.gateway_id, request.epoch, spot.path[-1].account_id, verdict.amounts, now
             )
+            if not is_new:  # the same request, sent twice, was granted while this one waited for the windows
+                shares = (await unit.books.shares([request.lease_id])).get(request.lease_id, {})
+                return Granted({share.key: share.granted for share in shares.values()})
             for key, amount in verdict.amounts.items():
                 desk.rooms[key] = desk.rooms[key].promised(amount)
         return verdict
@@ -227,6 +233,12 @@ async def _desk(
         rooms={key: window.room for key, window in windows.items()},
         shares={(lease, budget): share for lease, by in shares.items() for budget, share in by.items()},
     ), windows
+
+
+async def _holding(unit: Unit, lease_ids: Collection[UUID]) -> set[UUID]:
+    """Those of the leases that there are and that hold something."""
+    found = await unit.books.shares(lease_ids) if lease_ids else {}
+    return {lease_id for lease_id, shares in found.items() if any(share.held for share in shares.values())}
 
 
 async def _save(unit: Unit, desk: Desk, windows: Mapping[WindowKey, Window]) -> None:

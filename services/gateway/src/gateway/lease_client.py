@@ -5,7 +5,6 @@ import contextlib
 from collections.abc import Coroutine, Hashable
 from dataclasses import dataclass, field
 from typing import Any, Final
-from uuid import UUID
 
 import structlog
 
@@ -30,6 +29,7 @@ from gateway.errors import BudgetAway, Fenced, JournalFull, UnknownKey
 from gateway.journal import Journal, Recovered
 from gateway.leases import Leases, PoolKey, Total, amounts
 from gateway.policy import Known, Narrowing, Policies
+from gateway.unanswered import Unanswered
 
 log = structlog.get_logger()
 
@@ -94,7 +94,7 @@ class LeaseClient:
         self._is_fenced = False
         self._away_until = 0.0
         self._flights: dict[Hashable, _Flight] = {}
-        self._unanswered: dict[Hashable, UUID] = {}
+        self._unanswered = Unanswered()
         self._waiting: dict[Hashable, int] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._beat_now = asyncio.Event()
@@ -186,7 +186,7 @@ class LeaseClient:
     async def _once(self, ask: Ask, key: Hashable) -> Answer:
         asked_at = self._clock.monotonic()
         reports = self._leases.reports(REPORTS_WITH_GRANT_MAX, within=ask.pool)
-        lease_id = self._unanswered.pop(key, None) or new_id()
+        lease_id = self._unanswered.again(key) or new_id()
         request = GrantRequest(
             gateway_id=self._instance,
             epoch=self._epoch,
@@ -207,7 +207,7 @@ class LeaseClient:
             metrics.GRANTS.labels("unknown_key").inc()
             raise
         except (BudgetAway, Fenced) as error:
-            self._unanswered[key] = lease_id
+            self._unanswered.add(key, lease_id, asked_at)
             self._failed(error)
             raise
         self._leases.acknowledge(reports)
@@ -276,7 +276,12 @@ class LeaseClient:
     async def _beat(self) -> int:
         """One heartbeat; returns the number of leases it reported."""
         reports = self._leases.reports(REPORTS_MAX)
-        beat = Heartbeat(gateway_id=self._instance, epoch=self._epoch, reports=tuple(r.wire for r in reports))
+        beat = Heartbeat(
+            gateway_id=self._instance,
+            epoch=self._epoch,
+            reports=tuple(report.wire for report in reports),
+            given_up=self._unanswered.given_up(self._clock.monotonic()),
+        )
         try:
             answer = await self._service.heartbeat(beat)
         except (BudgetAway, Fenced) as error:
