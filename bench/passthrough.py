@@ -1,6 +1,6 @@
 """The bare relay that the gateway is measured beside: ASGI in, aiohttp out, nothing looked at.
 
-    python bench/passthrough.py --port 9002 --provider http://127.0.0.1:9001
+python bench/passthrough.py --port 9002 --provider http://127.0.0.1:9001
 """
 
 import argparse

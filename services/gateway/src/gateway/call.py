@@ -1,7 +1,7 @@
 """A model call as its caller made it, read once."""
 
 from collections.abc import Mapping
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypeGuard
 
 import orjson
 
@@ -83,7 +83,7 @@ def read(dialect: Dialect, raw: bytes, headers: Headers, *, max_tokens_limit: in
     if not isinstance(body, dict):
         raise BadCall("the body must be a JSON object")
     model = body.get("model")
-    if not isinstance(model, str) or not 0 < len(model) <= NAME_CHARS_MAX:
+    if not is_name(model):
         raise BadCall("`model` must be the name of a model", param="model")
     messages = body.get("messages")
     if not isinstance(messages, list) or not messages:
@@ -102,6 +102,11 @@ def read(dialect: Dialect, raw: bytes, headers: Headers, *, max_tokens_limit: in
         service_tier=_service_tier(body),
         attribution=NO_ATTRIBUTION if _ATTRIBUTING.isdisjoint(headers) else attribution(headers),
     )
+
+
+def is_name(value: object) -> TypeGuard[str]:
+    """Whether it can be a name in an event: printable text of at most NAME_CHARS_MAX characters."""
+    return isinstance(value, str) and 0 < len(value) <= NAME_CHARS_MAX and value.isprintable()
 
 
 def _flag(body: Mapping[str, Any], name: str) -> bool:
@@ -177,8 +182,10 @@ def _name(headers: Headers, header: bytes) -> str | None:
     if not value:
         return None
     name = _text(value, header)
-    if len(name) > NAME_CHARS_MAX:
-        raise BadCall(f"{header.decode()} must have at most {NAME_CHARS_MAX} characters", param=header.decode())
+    if not is_name(name):
+        raise BadCall(
+            f"{header.decode()} must be printable and have at most {NAME_CHARS_MAX} characters", param=header.decode()
+        )
     return name
 
 

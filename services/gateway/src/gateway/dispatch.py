@@ -12,7 +12,7 @@ from starlette.types import Receive, Send
 from farebox.clock import Clock
 from farebox.pricing import Usage, UsageSource
 from gateway.attempts import Attempt, Attempts, Settled
-from gateway.call import Headers
+from gateway.call import Call, Headers, is_name
 from gateway.completion import Outcome, OutcomeName
 from gateway.errors import Stage, UpstreamFailed
 from gateway.refusals import UPSTREAM_LOCKED_OUT, Refusal, decimal_text, upstream_failed
@@ -98,12 +98,10 @@ class Dispatch:
             return
         call = attempt.reservation.call
         data = _parsed(body)
-        model = data.get("model")
         usage = _NORMALISE[call.dialect](data.get("usage"), data.get("service_tier"))
         if usage is None:
             usage = self._guess(attempt, tokens_of(len(body)))
-        served = model if isinstance(model, str) and 0 < len(model) <= 256 else call.model
-        settled = self._attempts.end(attempt, Outcome(usage, served, answer.status))
+        settled = self._attempts.end(attempt, Outcome(usage, _served(data.get("model"), call), answer.status))
         attempt.has_answer = True
         await _send(send, answer.status, self._headers(attempt, answer, settled, len(body)), body)
 
@@ -138,7 +136,7 @@ class Dispatch:
         elif not relay.is_final:
             output = min(max(usage.output, relay.guessed_output()), attempt.reservation.estimate.usage.output_total)
             usage = usage.model_copy(update={"output": output, "source": UsageSource.ESTIMATED})
-        outcome = Outcome(usage, relay.model or call.model, status)
+        outcome = Outcome(usage, _served(relay.model, call), status)
         if passage.first_byte_at is not None:
             outcome = outcome._replace(ttft_ms=int((passage.first_byte_at - attempt.started) * 1000))
         if passage.caller_is_gone:
@@ -292,6 +290,11 @@ def _forwarded(upstream: Upstream, headers: Headers, attempt: Attempt) -> dict[s
     if upstream.dialect == "anthropic" and "anthropic-version" not in passed_on:
         passed_on["anthropic-version"] = headers.get(b"anthropic-version", b"2023-06-01").decode("latin-1")
     return passed_on
+
+
+def _served(model: object, call: Call) -> str:
+    """The model an answer names, or the one that was asked for."""
+    return model if is_name(model) else call.model
 
 
 def _parsed(body: bytes) -> Mapping[str, Any]:

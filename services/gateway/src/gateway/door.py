@@ -108,7 +108,7 @@ class Door:
     async def _body(self, headers: Headers, receive: Receive) -> bytes:
         limit = self._body_limit_bytes
         announced = headers.get(b"content-length", b"0")
-        if len(announced) > 12 or int(announced) > limit:
+        if len(announced) > 12 or not announced.isdigit() or int(announced) > limit:
             raise _too_large(limit)
         message = await receive()
         body: bytes = message.get("body", b"")

@@ -34,6 +34,7 @@ from gateway.unanswered import Unanswered
 log = structlog.get_logger()
 
 BEAT_S: Final = 1.0
+FORGET_EVERY_S: Final = 30.0
 REPORTS_MAX: Final = 2_000
 """Reports in one message: about 400 kB."""
 REPORTS_WITH_GRANT_MAX: Final = 100
@@ -66,6 +67,7 @@ class Answer:
 class _Flight:
     """A question under way. Calls that come meanwhile wait for its answer instead of asking too."""
 
+    key_hash: str
     least: Amount
     done: "asyncio.Future[Answer]" = field(default_factory=lambda: asyncio.get_running_loop().create_future())
     waiting: int = 0
@@ -102,11 +104,16 @@ class LeaseClient:
     async def run(self) -> None:
         """Claim an epoch, for as long as it takes, then report every BEAT_S."""
         await self._claim(self._journal.recovered)
+        forget_at = self._clock.monotonic() + FORGET_EVERY_S
         while not self._is_fenced:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._beat_now.wait(), BEAT_S)
             self._beat_now.clear()
-            self._leases.tick(self._clock.monotonic())
+            now = self._clock.monotonic()
+            self._leases.tick(now)
+            if now >= forget_at:
+                self._policies.tick(now)
+                forget_at = now + FORGET_EVERY_S
             with contextlib.suppress(BudgetAway, Fenced):
                 await self._beat()
         log.error("fenced", instance=self._instance)
@@ -135,9 +142,14 @@ class LeaseClient:
         least = ask.least.amount if ask.least else NOTHING
         if flight := self._flights.get(key):
             flight.waiting += 1
-            answer = await asyncio.shield(flight.done)
+            try:
+                answer = await asyncio.shield(flight.done)
+            except UnknownKey:
+                if flight.key_hash != ask.key_hash:  # another key of the same budgets
+                    return None
+                raise
             return answer if ask.pool and answer.refusal and flight.least.within(least) else None
-        flight = self._flights[key] = _Flight(least)
+        flight = self._flights[key] = _Flight(ask.key_hash, least)
         try:
             answer = await self._asked(ask, key)
         except BaseException as error:

@@ -72,9 +72,10 @@ class Proxy:
         owner = OWNERS.get(path.removeprefix("/api/").partition("/")[0])
         if owner is None or "//" in path or "/." in path:
             raise NotFound(f"there is nothing at {path}")
+        raw_path = request.scope["raw_path"].decode("latin-1")  # what is escaped stays escaped
         headers = {name: value for name in _SENT_ON if (value := request.headers.get(name))}
         headers["authorization"] = f"Bearer {sign(self._secret, caller, self._clock.now())}"
-        url = httpx.URL(self._services[owner] + path, query=request.url.query.encode())
+        url = httpx.URL(self._services[owner] + raw_path, query=request.url.query.encode())
         try:
             answer = await self._client.request(
                 request.method, url, headers=headers, content=await _body(request), timeout=TIMEOUT

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from gateway.admission import Amount
 from gateway.leases import Total
-from gateway.record import Damaged, Kind, entry_of, read, total_of
+from gateway.record import Damaged, Kind, read, total_of
 
 
 class Place(NamedTuple):
@@ -62,10 +62,11 @@ class Replay:
             case Kind.INTENT:
                 self.intents[UUID(payload["attempt"])] = place
             case Kind.COMPLETED:
-                entry = entry_of(payload)
-                self.intents.pop(entry.id, None)
-                self.completions[entry.id] = place
-                self.spend(entry.lease_id, entry.amount)
+                id_, lease = UUID(payload["attempt"]), payload["lease"]
+                self.intents.pop(id_, None)
+                self.completions[id_] = place
+                if lease is not None:
+                    self.spend(UUID(lease), Amount(*payload["amount"]))
             case Kind.PUBLISHED:
                 for each in payload["attempts"]:
                     self.completions.pop(UUID(each), None)
