@@ -1,6 +1,6 @@
 """The budget service's lease API as the gateway calls it: one method a path, errors of one tree."""
 
-from typing import Final, TypeVar
+from typing import Final, Protocol, TypeVar
 
 import aiohttp
 
@@ -18,8 +18,24 @@ _TOKEN_REUSED_S: Final = 60.0
 WireT = TypeVar("WireT", bound=Wire)
 
 
+class LeaseService(Protocol):
+    """The lease API. Raises BudgetAway when there is no useful answer, Fenced when this gateway's epoch is over."""
+
+    async def start(self, request: StartRequest) -> StartAnswer:
+        """A new epoch."""
+        ...
+
+    async def grant(self, request: GrantRequest) -> GrantAnswer:
+        """Policy and lease. Raises UnknownKey besides."""
+        ...
+
+    async def heartbeat(self, beat: Heartbeat) -> HeartbeatAnswer:
+        """Reports there, recalls back."""
+        ...
+
+
 class BudgetService:
-    """Raises BudgetAway when there is no useful answer, Fenced when a newer process has this gateway's name."""
+    """LeaseService over HTTP."""
 
     def __init__(self, url: str, *, secret: str, clock: Clock) -> None:
         self._url = url.rstrip("/")
@@ -40,7 +56,6 @@ class BudgetService:
         return await self._post("starts", request, StartAnswer, START_TIMEOUT_S)
 
     async def grant(self, request: GrantRequest) -> GrantAnswer:
-        """Raises UnknownKey besides."""
         return await self._post("grants", request, GrantAnswer, TIMEOUT_S)
 
     async def heartbeat(self, beat: Heartbeat) -> HeartbeatAnswer:

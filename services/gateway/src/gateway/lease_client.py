@@ -24,7 +24,7 @@ from farebox.leasing import (
 )
 from gateway import metrics
 from gateway.admission import NOTHING, Amount, Estimate
-from gateway.budget_service import BudgetService
+from gateway.budget_service import LeaseService
 from gateway.errors import BudgetAway, Fenced, JournalFull, UnknownKey
 from gateway.journal import Journal, Recovered
 from gateway.leases import Leases, PoolKey, Total, amounts
@@ -78,7 +78,7 @@ class LeaseClient:
 
     def __init__(
         self,
-        service: BudgetService,
+        service: LeaseService,
         *,
         instance: str,
         leases: Leases,
