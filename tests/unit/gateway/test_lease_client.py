@@ -39,10 +39,10 @@ class FakeService:
         self.asked: list[GrantRequest] = []
         self.answers: asyncio.Queue[GrantAnswer | Exception] = asyncio.Queue()
 
-    async def start(self, request: StartRequest) -> StartAnswer:
+    async def start(self, request: StartRequest) -> StartAnswer:  # noqa: ARG002 - the protocol’s
         return StartAnswer(epoch=1)
 
-    async def heartbeat(self, beat: Heartbeat) -> HeartbeatAnswer:
+    async def heartbeat(self, beat: Heartbeat) -> HeartbeatAnswer:  # noqa: ARG002 - the protocol’s
         return HeartbeatAnswer()
 
     async def grant(self, request: GrantRequest) -> GrantAnswer:
