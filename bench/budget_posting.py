@@ -21,7 +21,7 @@ from typing import Any
 import httpx
 import uvloop
 from aiokafka import AIOKafkaConsumer
-from metering_drain import servers
+from servers import servers
 
 from budget.app import SCHEMA
 from budget.handlers import UsageHandler

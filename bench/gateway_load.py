@@ -1,6 +1,6 @@
 """The gateway with everything on beside a bare relay of the same provider, under the same server.
 
-    uv run python bench/gateway.py [--seconds 8] [--runs 3]
+    uv run python bench/gateway_load.py [--seconds 8] [--runs 3]
 
 Everything on: key, policy, price, lease, journal on disk, usage, event to a real Kafka; the budget service is that of
 the tests (in memory). The relay: uvicorn, a bare ASGI function, aiohttp. The provider answers from memory; the load
