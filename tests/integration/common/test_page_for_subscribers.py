@@ -1,7 +1,6 @@
 """The subscriber that docs/events.md shows does what the page says, as it stands there."""
 
 import asyncio
-import os
 import re
 import sys
 from collections.abc import AsyncIterator
@@ -23,7 +22,7 @@ def shown() -> str:
 
 
 def test_the_subscriber_is_short() -> None:
-    assert len(shown().splitlines()) <= 25
+    assert sum(bool(line) for line in shown().splitlines()) <= 25
 
 
 async def test_the_subscriber_tells_a_repeated_event_once_and_what_is_none(kafka: str) -> None:
@@ -33,9 +32,7 @@ async def test_the_subscriber_tells_a_repeated_event_once_and_what_is_none(kafka
         for value in (CROSSED.raw, CROSSED.raw, b"no event"):
             await producer.send_and_wait("budget.events", value, key=b"one budget", headers=headers)
     subscriber = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-c", shown()),
-        env=os.environ | {"FAREBOX_KAFKA_BOOTSTRAP": kafka},
-        stdout=asyncio.subprocess.PIPE,
+        *(sys.executable, "-c", shown().replace("BOOTSTRAP", kafka)), stdout=asyncio.subprocess.PIPE
     )
     assert subscriber.stdout is not None
     try:
