@@ -5,6 +5,7 @@ import re
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
+from uuid import uuid4
 
 from aiokafka import AIOKafkaProducer
 
@@ -31,9 +32,8 @@ async def test_the_subscriber_tells_a_repeated_event_once_and_what_is_none(kafka
         headers = list(CROSSED.headers.items())
         for value in (CROSSED.raw, CROSSED.raw, b"no event"):
             await producer.send_and_wait("budget.events", value, key=b"one budget", headers=headers)
-    subscriber = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-c", shown().replace("BOOTSTRAP", kafka)), stdout=asyncio.subprocess.PIPE
-    )
+    code = shown().replace("BOOTSTRAP", kafka).replace("my-subscriber", f"subscriber-{uuid4()}")
+    subscriber = await asyncio.create_subprocess_exec(*(sys.executable, "-c", code), stdout=asyncio.subprocess.PIPE)
     assert subscriber.stdout is not None
     try:
         lines = [line async for line in _until(subscriber.stdout, "not an event: invalid_event")]
