@@ -109,4 +109,4 @@ def test_keys_share_their_budgets_figures() -> None:
     policies = Policies(fresh_s=30, stale_s=100)
     first = policies.learn("a", policy(budget(1)), asked_at=0)
     policies.learn("b", policy(budget(1).model_copy(update={"spent": 70})), asked_at=1)
-    assert first.budgets[0].figures.spent == 70
+    assert first.budgets[0].spent == 70

@@ -105,7 +105,7 @@ class Attempts:
         call, known = reservation.call, reservation.known
         if outcome.served_model != call.model:
             provider = reservation.upstream.provider
-            rates = self._prices.rates(provider, outcome.served_model, reservation.at, known.org) or rates
+            rates = self._prices.rates(provider, outcome.served_model, reservation.at, known.who.org) or rates
         priced = actual(rates, known.terms.fx_rate, outcome.usage)
         if priced is None:
             metrics.UNPRICED.inc()
@@ -119,7 +119,7 @@ class Attempts:
             id=id_,
             lease_id=hold.lease.id if hold else None,
             amount=amount,
-            key=reservation.known.subject,
+            key=reservation.known.who.subject,
             time=time,
             event=event,
         )

@@ -43,13 +43,13 @@ class Outcome(NamedTuple):
 def event_fields(attempt_id: UUID, request_id: UUID, reservation: Reservation) -> dict[str, Any]:
     """The part of the event that is known before the attempt is sent."""
     call, known, upstream = reservation.call, reservation.known, reservation.upstream
-    what_for = call.attribution
+    what_for, who = call.attribution, known.who
     fields: dict[str, Any] = {
         "attempt_id": attempt_id,
         "request_id": request_id,
         "attempt": 1,
         "started_at": reservation.at,
-        "principal": orjson.Fragment(known.principal_json),
+        "principal": {"org": who.org, "team": who.team, "user": who.user, "key": who.key},
         "api": _API[call.dialect],
         "provider": upstream.name,
         "price_provider": upstream.provider,

@@ -6,14 +6,17 @@ budget service is away an older one serves, within a bound, but never that of an
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from decimal import Decimal
+from sys import intern
 from typing import Final, Literal, NamedTuple
 from uuid import UUID
-from weakref import WeakValueDictionary
 
 import orjson
 
-from farebox.leasing import PathBudget, Policy
+from farebox.events import Measure, Principal
+from farebox.events.budget import AccountKind, Mode
+from farebox.leasing import Attributes, PathBudget, Policy
 from gateway.leases import PoolKey
 
 KEYS_MAX: Final = 200_000
@@ -21,11 +24,19 @@ KEYS_MAX: Final = 200_000
 UNKNOWN_S: Final = 2.0
 """A key that was just called unknown is not asked for again for so long."""
 UNKNOWN_MAX: Final = 10_000
+BUDGETS_SPARE: Final = 10_000
+"""Budgets that no key refers to any more are forgotten when there are so many."""
 REFRESH_AT: Final = 0.6
 """Part of its life after which a policy in use is asked for again, ahead of need."""
 
+PLATFORM: Final = "platform"
+
 Narrowing = tuple[str | None, str | None, str | None, str | None]
 """Provider, model, feature, session; None is any."""
+
+
+_ANYTHING: Final = Attributes()
+_ANY: Final[Narrowing] = (None, None, None, None)
 
 
 class Terms(NamedTuple):
@@ -42,18 +53,56 @@ class Terms(NamedTuple):
     blocked_models: tuple[str, ...]
 
 
-@dataclass(slots=True, eq=False, weakref_slot=True)
+class Who(NamedTuple):
+    """A principal: account ids below the platform."""
+
+    org: str
+    team: str | None
+    user: str | None
+    key: str
+
+    @property
+    def subject(self) -> str:
+        """The Kafka key, as `farebox.events.Principal.subject` has it."""
+        return self.user or self.key
+
+    @property
+    def viewed(self) -> str:
+        """The account whose figures the key's holder may see (ARCHITECTURE, `/api`)."""
+        return self.user or self.team or self.org
+
+
+@dataclass(slots=True, eq=False)
 class Budget:
-    """A budget with its newest figures, one object for all keys below it."""
+    """A budget with its newest figures, one object for all keys below it. Flat, because there may be one a key."""
 
     id: UUID
-    figures: PathBudget
+    name: str
+    account: str
+    account_kind: AccountKind
+    account_name: str
+    measure: Measure
+    currency: str | None
+    mode: Mode
     narrowed_to: Narrowing
-    is_hard: bool
-    left: int = 0
-    """What the budget service last said can still be promised."""
-    is_shown: bool = False
-    """Whether it counts for the balance that callers are told."""
+    limit: int = 0
+    spent: int = 0
+    held: int = 0
+    resets_at: datetime | None = None
+
+    @property
+    def is_hard(self) -> bool:
+        return self.mode == "hard"
+
+    @property
+    def left(self) -> int:
+        """What the budget service last said can still be promised; negative where more is out than the limit."""
+        return self.limit - self.spent - self.held
+
+    @property
+    def is_shown(self) -> bool:
+        """Whether it counts for the balance that callers are told."""
+        return self.measure == "money" and self.mode != "shadow"
 
     def applies(self, attributes: Narrowing) -> bool:
         return all(want is None or want == has for want, has in zip(self.narrowed_to, attributes, strict=True))
@@ -61,13 +110,9 @@ class Budget:
 
 @dataclass(slots=True, eq=False)
 class Known:
-    """One key's policy. `pool` is set where every call of the key has the same hard budgets."""
+    """One key's policy. `pool` holds where every call of the key has the same hard budgets (not `is_narrowed`)."""
 
-    path: tuple[str, ...]
-    subject: str
-    org: str
-    viewer_account: str
-    principal_json: bytes
+    who: Who
     terms: Terms
     budgets: tuple[Budget, ...]
     is_narrowed: bool
@@ -94,8 +139,9 @@ class Policies:
         self._unknown: dict[str, float] = {}
         self._changed: dict[str, float] = {}
         self._revoked: set[str] = set()
-        self._budgets: WeakValueDictionary[UUID, Budget] = WeakValueDictionary()
+        self._budgets: dict[UUID, Budget] = {}
         self._terms: dict[Terms, Terms] = {}
+        self._instants: dict[datetime | None, datetime | None] = {}
 
     def __len__(self) -> int:
         return len(self._known)
@@ -110,7 +156,7 @@ class Policies:
     def stale(self, key_hash: str, now: float) -> Known | None:
         """The key's policy, if it may be used while nobody can be asked."""
         known = self._known.get(key_hash)
-        if known is None or now - known.learnt_at > self._stale_s or not self._revoked.isdisjoint(known.path):
+        if known is None or now - known.learnt_at > self._stale_s or not self._revoked.isdisjoint(known.who):
             return None
         return known
 
@@ -122,15 +168,10 @@ class Policies:
         """Take what the budget service answered to a question of `asked_at`."""
         budgets = tuple(self._budget(figures) for figures in policy.budgets)
         hard = [budget for budget in budgets if budget.is_hard]
-        principal = policy.principal
         terms = _terms(policy)
         life_s = min(policy.fresh_for_ms / 1000, self._fresh_s)
         known = Known(
-            path=principal.path(),
-            subject=principal.subject(),
-            org=principal.org,
-            viewer_account=principal.user or principal.team or principal.org,
-            principal_json=principal.model_dump_json().encode(),
+            who=_who(policy.principal),
             terms=self._terms.setdefault(terms, terms),
             budgets=budgets,
             is_narrowed=any(any(budget.narrowed_to) for budget in hard),
@@ -163,6 +204,9 @@ class Policies:
 
     def tick(self, now: float) -> None:
         """Forget what is too old to matter."""
+        self._instants.clear()
+        if len(self._budgets) > 2 * len(self._known) + BUDGETS_SPARE:
+            self._budgets = {budget.id: budget for known in self._known.values() for budget in known.budgets}
         too_old = now - self._stale_s
         for key_hash in [key for key, known in self._known.items() if known.learnt_at < too_old]:
             del self._known[key_hash]
@@ -171,22 +215,39 @@ class Policies:
 
     def _is_outdated(self, known: Known) -> bool:
         changed = self._changed
-        return bool(changed) and any(changed.get(account, -1.0) >= known.learnt_at for account in known.path)
+        return bool(changed) and any(
+            changed.get(account, -1.0) >= known.learnt_at for account in (PLATFORM, *known.who) if account
+        )
 
     def _budget(self, figures: PathBudget) -> Budget:
-        narrowed_to, is_hard = _narrowing(figures), figures.mode == "hard"
         budget = self._budgets.get(figures.budget_id)
-        if budget is None or (budget.narrowed_to, budget.is_hard) != (narrowed_to, is_hard):
-            budget = self._budgets[figures.budget_id] = Budget(figures.budget_id, figures, narrowed_to, is_hard)
-        budget.figures = figures
-        budget.left = figures.limit - figures.spent - figures.held
-        budget.is_shown = figures.measure == "money" and figures.mode != "shadow"
+        narrowed_to = _narrowing(figures)
+        if budget is None or (budget.mode, budget.narrowed_to) != (figures.mode, narrowed_to):
+            budget = self._budgets[figures.budget_id] = Budget(
+                id=figures.budget_id,
+                name=intern(figures.name),
+                account=intern(figures.account.id),
+                account_kind=figures.account.kind,
+                account_name=intern(figures.account.name),
+                measure=figures.measure,
+                currency=figures.currency and intern(figures.currency),
+                mode=figures.mode,
+                narrowed_to=narrowed_to,
+            )
+        budget.limit, budget.spent, budget.held = figures.limit, figures.spent, figures.held
+        budget.resets_at = self._instants.setdefault(figures.resets_at, figures.resets_at)
         return budget
+
+
+def _who(principal: Principal) -> Who:
+    """Names are interned: one object, however many keys have it in their path."""
+    org, team, user, key = principal.org, principal.team, principal.user, principal.key
+    return Who(intern(org), team and intern(team), user and intern(user), intern(key))
 
 
 def _narrowing(figures: PathBudget) -> Narrowing:
     to = figures.narrowed_to
-    return to.provider, to.model, to.feature, to.session
+    return (to.provider, to.model, to.feature, to.session) if to != _ANYTHING else _ANY
 
 
 def _terms(policy: Policy) -> Terms:

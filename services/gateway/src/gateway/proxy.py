@@ -94,7 +94,7 @@ class Proxy:
         if compare_digest(shown.encode(), self._admin_token):
             return Caller("gateway", Role.PLATFORM_ADMIN)
         known = await self._reservations.known(key_hash(shown))
-        return Caller("gateway", Role.VIEWER, known.viewer_account)
+        return Caller("gateway", Role.VIEWER, known.who.viewed)
 
 
 async def _body(request: Request) -> bytes:

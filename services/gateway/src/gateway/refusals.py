@@ -108,39 +108,39 @@ def _not_this_model(why: Refused, message: str) -> Refusal:
 
 def _short(reason: Reason, known: Known, budget: Budget, now: datetime) -> Refusal:
     """402 for money, 429 for quotas; PROFILES.md lists the fields."""
-    figures, terms = budget.figures, known.terms
-    is_money = figures.measure == "money"
-    remaining = max(0, figures.limit - figures.spent - figures.held)
+    terms = known.terms
+    is_money = budget.measure == "money"
+    remaining = max(0, budget.left)
 
     def shown(amount: int) -> str:
         return format_amount(amount, terms.currency, terms.language) if is_money else str(amount)
 
-    resets_at = figures.resets_at
+    resets_at = budget.resets_at
     advice = RAISE[terms.language]
     if resets_at is not None:
         local = resets_at.astimezone(ZoneInfo(terms.zone))
         advice = WAIT[terms.language].format(resets_at=f"{local:%Y-%m-%d %H:%M} ({terms.zone})")
     message = REFUSALS[terms.language][reason].format(
-        budget=figures.name,
-        account=figures.account.name or figures.account.id,
+        budget=budget.name,
+        account=budget.account_name or budget.account,
         remaining=shown(remaining),
-        limit=shown(figures.limit),
+        limit=shown(budget.limit),
         advice=advice,
     )
     figure = decimal_text if is_money else str
     details = {
         "budget_exceeded": True,
-        "budget": figures.name,
+        "budget": budget.name,
         "budget_id": str(budget.id),
-        "scope": figures.account.kind,
-        "account": figures.account.id,
-        "measure": figures.measure,
-        "limit": figure(figures.limit),
-        "spent": figure(figures.spent),
-        "held": figure(figures.held),
+        "scope": budget.account_kind,
+        "account": budget.account,
+        "measure": budget.measure,
+        "limit": figure(budget.limit),
+        "spent": figure(budget.spent),
+        "held": figure(budget.held),
         "remaining": figure(remaining),
         "resets_at": resets_at.isoformat() if resets_at else None,
-        "currency": figures.currency,
+        "currency": budget.currency,
     }
     if is_money:
         return Refusal(402, reason, message, details=details, headers=_NO_RETRY)

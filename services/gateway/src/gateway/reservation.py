@@ -95,7 +95,7 @@ class Reservations:
         recall_until = self._clock.monotonic() + RECALL_WAIT_S
         for _ in range(ROUNDS_MAX):
             at = self._clock.now()
-            rates = self._prices.rates(upstream.provider, call.model, at, known.org if known else None)
+            rates = self._prices.rates(upstream.provider, call.model, at, known.who.org if known else None)
             if known is not None:
                 may_clamp = has_asked or is_away
                 verdict = self._decide(call, upstream, known, rates, limits, attributes, at, may_clamp=may_clamp)

@@ -50,7 +50,7 @@ def routes(*, directory: Directory, reservations: Reservations, prices: Prices, 
             known = await reservations.known(key_hash(shown))
         except FareboxError as error:
             return _refused(refusals.of(error))
-        priced = [(u.provider, prices.models(u.provider, known.org)) for u in directory.upstreams]
+        priced = [(u.provider, prices.models(u.provider, known.who.org)) for u in directory.upstreams]
         terms = known.terms
         rows = [
             {"id": model, "object": "model", "created": 0, "owned_by": owner}
