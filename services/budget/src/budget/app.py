@@ -4,15 +4,17 @@ from contextlib import AsyncExitStack
 from datetime import timedelta
 from typing import Final
 
+from budget import metrics
 from budget.handlers import UsageHandler
 from budget.leases import Leases
 from budget.routes import routes
 from budget.routes.office import Office
 from budget.settings import BudgetSettings
-from budget.store import Store
+from budget.store import QUERIES, Store
 from farebox import topics
 from farebox.clock import SystemClock
 from farebox.http import api, health_routes, ops
+from farebox.invariants import watched
 from farebox.kafka import Producer, alive, make_broker, subscribe, unready
 from farebox.outbox import Relay
 from farebox.postgres import migrate as migrate_schema
@@ -40,11 +42,12 @@ async def run(settings: BudgetSettings) -> None:
     leases = Leases(store, clock, relay.wake)
     lost_after = timedelta(seconds=settings.gateway_lost_after_s)
     lost = Recurring("lost_gateways", lambda: leases.suspend_lost(lost_after), every_s=LOST_EVERY_S)
+    invariants = watched(pool, QUERIES, metrics.INVARIANT_VIOLATIONS, clock)
     handler = UsageHandler(store, clock, relay.wake)
     subscribe(broker, topics.USAGE_PRICED.name, group_id=GROUP, handle=handler, producer=producer)
 
     def live() -> list[str]:
-        return alive(producer, broker, relay, lost)
+        return alive(producer, broker, relay, lost, invariants)
 
     async def ready() -> list[str]:
         return unready(producer, broker) + await ping(pool)
@@ -57,6 +60,7 @@ async def run(settings: BudgetSettings) -> None:
         await stack.enter_async_context(producer)
         await stack.enter_async_context(relay)
         await stack.enter_async_context(lost)
+        await stack.enter_async_context(invariants)
         await stack.enter_async_context(broker)
         await broker.start()
         await serve(settings, api=api(served, secret=settings.service_secret.get_secret_value()), ops=ops(health))

@@ -18,6 +18,9 @@ RESERVE_EXCEEDED: Final = Counter(
 LEASES_SUSPENDED: Final = Counter(
     "farebox_budget_leases_suspended", "Leases put into suspense because their gateway was lost."
 )
+INVARIANT_VIOLATIONS: Final = Gauge(
+    "farebox_budget_invariant_violations", "Rows that break a sentence that must always be true.", ["invariant"]
+)
 MARKS: Final = Counter("farebox_budget_marks", "Thresholds, exhaustions and overruns announced.")
 GRANTS: Final = Counter("farebox_budget_grants", "Lease requests by answer.", ["answer"])
 POSTING_LAG: Final = Gauge("farebox_budget_posting_lag_seconds", "From pricing to posting, of the newest entry posted.")

@@ -296,3 +296,67 @@ WHERE c.resolved_at IS NULL;
 -- name: crossings_resolve
 UPDATE crossing SET resolved_at = $4
 WHERE budget_id = $1 AND window_start = $2 AND mark = $3 AND resolved_at IS NULL;
+
+-- Invariants -------------------------------------------------------------------------------------------------------
+
+-- name: invariant_within_limit
+-- What is posted, in escrow and in suspense stays within a hard window's limit, unless the window says that it is over.
+SELECT budget_id, window_start, limit_amount, posted, escrowed, suspended
+FROM budget_window
+WHERE is_hard AND NOT is_over AND posted + escrowed + suspended > limit_amount
+  AND coalesce(window_end, 'infinity') >= $1::timestamptz
+LIMIT 1000;
+
+-- name: invariant_escrow_is_held
+-- A window's escrow is what its leases hold, and its suspense what those hold whose gateway was lost.
+SELECT w.budget_id, w.window_start, w.escrowed, coalesce(held.escrowed, 0) AS held, w.suspended,
+       coalesce(held.suspended, 0) AS held_in_suspense
+FROM budget_window w
+LEFT JOIN (
+    SELECT s.budget_id, s.window_start,
+           sum(s.granted - s.returned - s.posted) FILTER (WHERE l.suspended_at IS NULL) AS escrowed,
+           sum(s.granted - s.returned - s.posted) FILTER (WHERE l.suspended_at IS NOT NULL) AS suspended
+    FROM lease_share s
+    JOIN lease l USING (lease_id)
+    WHERE s.granted > s.returned + s.posted
+    GROUP BY s.budget_id, s.window_start
+) held USING (budget_id, window_start)
+WHERE (w.escrowed, w.suspended) IS DISTINCT FROM (coalesce(held.escrowed, 0), coalesce(held.suspended, 0))
+  AND coalesce(w.window_end, 'infinity') >= $1::timestamptz
+LIMIT 1000;
+
+-- name: invariant_dead_epochs_hold_nothing
+-- A gateway that has begun a new epoch has accounted for its old leases, or they are in suspense. What is not yet posted
+-- of what it reported as spent is still to come.
+SELECT l.lease_id, l.gateway_id, l.epoch, g.epoch AS newest, s.budget_id, s.granted, s.returned, s.posted, s.spent
+FROM lease_share s
+JOIN lease l USING (lease_id)
+JOIN gateway g USING (gateway_id)
+WHERE l.epoch < g.epoch AND l.suspended_at IS NULL
+  AND s.granted > s.returned + s.posted AND s.granted - s.returned > s.spent
+  AND l.granted_at >= $1::timestamptz
+LIMIT 1000;
+
+-- name: invariant_marks_are_noted
+-- Every threshold that a window's spending has reached under its present limit has its row, and with it its event.
+SELECT w.budget_id, w.window_start, w.limit_revision, w.limit_amount, w.posted + w.suspended AS spent, mark.id
+FROM budget_window w
+JOIN budget b USING (budget_id)
+CROSS JOIN LATERAL (
+    SELECT CASE WHEN m.percent IS NULL THEN 'amount:' || m.amount ELSE 'percent:' || trim_scale(m.percent) END AS id,
+           coalesce(m.amount, w.limit_amount * m.percent / 100) AS at
+    FROM jsonb_to_recordset(b.thresholds) AS m (percent numeric, amount numeric)
+) mark
+WHERE b.active
+  AND w.posted + w.suspended > 0
+  AND w.posted + w.suspended >= mark.at
+  AND coalesce(w.window_end, 'infinity') >= $1::timestamptz
+  AND NOT EXISTS (
+      SELECT FROM crossing c
+      WHERE c.budget_id = w.budget_id AND c.window_start = w.window_start AND c.limit_revision = w.limit_revision
+        AND c.mark = mark.id
+  )
+LIMIT 1000;
+
+-- name: crossings_since
+SELECT event_id, budget_id, window_start, limit_revision, mark, crossed_at FROM crossing WHERE crossed_at >= $1;

@@ -11,6 +11,7 @@ from farebox import http, postgres, topics
 from farebox.clock import Clock, SystemClock
 from farebox.events import SuspenseReason
 from farebox.http import health_routes, ops
+from farebox.invariants import watched
 from farebox.kafka import Broadcast, Delivery, Producer, Watched, alive, make_broker, subscribe, unready
 from farebox.outbox import Relay
 from farebox.postgres import Pool
@@ -18,6 +19,7 @@ from farebox.process import serve
 from farebox.recurring import Recurring
 from metering import metrics
 from metering.handlers import Handlers
+from metering.invariants import QUERIES
 from metering.posting import Posting
 from metering.prices import Prices
 from metering.routes import routes
@@ -118,6 +120,7 @@ async def metering(settings: Settings, names: Names = NAMES, clock: Clock = CLOC
     settle = Recurring("settlement", posting.settle, every_s=SETTLE_EVERY_S)
     prices.on_change(settle.wake)
     suspense = Recurring("suspense gauge", count_suspense, every_s=SUSPENSE_EVERY_S)
+    invariants = watched(pool, QUERIES, metrics.INVARIANT_VIOLATIONS, clock)
     handlers = Handlers(posting, reread, clock, retention=retention)
     broker = make_broker(settings.kafka_bootstrap, client_id=client)
     for _ in range(settings.consumers):
@@ -130,11 +133,10 @@ async def metering(settings: Settings, names: Names = NAMES, clock: Clock = CLOC
             delivery=Delivery(batch_records_max=settings.batch_records_max),
         )
     listed = Broadcast(settings.kafka_bootstrap, names.prices, client_id=client, handle=handlers.on_prices)
+    recurring = [months, reread, settle, suspense, invariants]
     try:
-        async with producer, relay, listed, months, reread, settle, suspense, broker:
+        async with producer, relay, listed, months, reread, settle, suspense, invariants, broker:
             await broker.start()
-            yield Metering(
-                pool, store, prices, posting, [producer, relay, broker, listed, months, reread, settle, suspense]
-            )
+            yield Metering(pool, store, prices, posting, [producer, relay, broker, listed, *recurring])
     finally:
         await pool.close()

@@ -9,5 +9,8 @@ DUPLICATES: Final = Counter("farebox_metering_duplicates", "Attempts that were i
 SUSPENSE: Final = Counter("farebox_metering_suspense", "Attempts put into suspense.", ["reason"])
 SUSPENSE_OPEN: Final = Gauge("farebox_metering_suspense_open", "Attempts waiting for a price.", ["reason"])
 SETTLED: Final = Counter("farebox_metering_settled", "Suspended attempts that have been priced.")
+INVARIANT_VIOLATIONS: Final = Gauge(
+    "farebox_metering_invariant_violations", "Rows that break a sentence that must always be true.", ["invariant"]
+)
 REPRICED: Final = Counter("farebox_metering_repriced_batches", "Batches priced again because prices had changed.")
 PRICE_REVISION: Final = Gauge("farebox_metering_price_revision", "Revision of the price overrides in use.")

@@ -278,3 +278,62 @@ WHERE u.hour >= $2::timestamptz AND u.hour < $3::timestamptz AND d.accounts @> $
 GROUP BY 1, 2
 ORDER BY cost_nano_usd DESC, 1, 2
 LIMIT $4;
+
+-- name: invariant_entries_are_rolled_up
+-- The sums of every hour are those of its entries.
+SELECT hour, dimension_id, session, e.attempts, u.attempts AS rolled_up, e.billed_nano, u.billed_nano AS billed_rolled_up,
+       e.cost_nano_usd, u.cost_nano_usd AS cost_rolled_up
+FROM (
+    SELECT date_trunc('hour', occurred_at, 'UTC') AS hour, dimension_id, coalesce(session, '') AS session,
+           count(*) AS attempts, sum(amount_nano) AS billed_nano, sum(cost_nano_usd) AS cost_nano_usd
+    FROM entry
+    WHERE corrects IS NULL AND occurred_at >= date_trunc('hour', $1::timestamptz, 'UTC')
+    GROUP BY 1, 2, 3
+) AS e
+FULL JOIN (
+    SELECT hour, dimension_id, session, attempts, billed_nano, cost_nano_usd
+    FROM usage_hour
+    WHERE hour >= date_trunc('hour', $1::timestamptz, 'UTC')
+) AS u USING (hour, dimension_id, session)
+WHERE (e.attempts, e.billed_nano, e.cost_nano_usd) IS DISTINCT FROM (u.attempts, u.billed_nano, u.cost_nano_usd)
+LIMIT 1000;
+
+-- name: invariant_days_are_their_hours
+-- The sums of every day are those of its hours.
+SELECT day, dimension_id, h.attempts, d.attempts AS of_the_day, h.billed_nano, d.billed_nano AS billed_of_the_day
+FROM (
+    SELECT (hour AT TIME ZONE 'UTC')::date AS day, dimension_id, sum(attempts)::bigint AS attempts,
+           sum(billed_nano) AS billed_nano, sum(cost_nano_usd) AS cost_nano_usd
+    FROM usage_hour
+    WHERE (hour AT TIME ZONE 'UTC')::date >= ($1::timestamptz AT TIME ZONE 'UTC')::date
+    GROUP BY 1, 2
+) AS h
+FULL JOIN (
+    SELECT day, dimension_id, attempts, billed_nano, cost_nano_usd
+    FROM usage_day
+    WHERE day >= ($1::timestamptz AT TIME ZONE 'UTC')::date
+) AS d USING (day, dimension_id)
+WHERE (h.attempts, h.billed_nano, h.cost_nano_usd) IS DISTINCT FROM (d.attempts, d.billed_nano, d.cost_nano_usd)
+LIMIT 1000;
+
+-- name: invariant_suspense_is_not_charged
+-- An attempt waits for its price or has its entry, never both, and never neither once it is settled.
+SELECT s.attempt_id, s.suspended_at, s.settled_at, e.entry_id
+FROM suspense AS s
+LEFT JOIN entry AS e ON e.entry_id = s.attempt_id AND e.made_at = uuid_extract_timestamp(s.attempt_id)
+WHERE (s.settled_at IS NULL) <> (e.entry_id IS NULL) AND s.suspended_at >= $1::timestamptz
+LIMIT 1000;
+
+-- name: invariant_entries_can_be_explained
+-- Every entry has its terms, its tariff and its dimension, and is billed at the rate of its terms.
+SELECT e.entry_id, e.amount_nano, e.cost_nano_usd, t.fx_rate
+FROM entry AS e
+LEFT JOIN terms AS t USING (terms_id)
+LEFT JOIN tariff AS p USING (tariff_id)
+LEFT JOIN dimension AS d USING (dimension_id)
+WHERE e.made_at >= $1::timestamptz
+  AND (
+      t.terms_id IS NULL OR p.tariff_id IS NULL OR d.dimension_id IS NULL
+      OR (e.corrects IS NULL AND abs(e.amount_nano - e.cost_nano_usd * t.fx_rate) > 0.5)
+  )
+LIMIT 1000;

@@ -1,0 +1,134 @@
+"""What must always be true of a service's tables: one statement a sentence, in `queries.sql`.
+
+    -- name: invariant_escrow_is_held
+    -- A window's escrow is what leases hold in it.
+    SELECT … rows for which that is not so, with $1 as the instant since when rows are looked at …
+
+`python -m <service>.invariants` looks at everything and ends with 1, printing the rows, if a sentence is broken. A
+service at work looks at what is recent, every minute, and shows how many rows it found.
+"""
+
+import argparse
+import asyncio
+import sys
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final, TypeVar
+
+import structlog
+from prometheus_client import Gauge
+
+from farebox.clock import Clock
+from farebox.errors import FareboxError, Invalid
+from farebox.postgres import Pool, open_pool, session
+from farebox.recurring import Recurring
+from farebox.settings import StoreSettings
+
+log = structlog.get_logger()
+
+PREFIX: Final = "invariant_"
+EVERY_S: Final = 60.0
+RECENT: Final = timedelta(hours=2)
+SHOWN_MAX: Final = 20
+_BEGINNING: Final = datetime(1970, 1, 1, tzinfo=UTC)
+
+SettingsT = TypeVar("SettingsT", bound=StoreSettings)
+More = Callable[[SettingsT, Pool], Awaitable[Sequence["Broken"]]]
+"""Sentences that are not about tables alone."""
+
+
+@dataclass(frozen=True, slots=True)
+class Broken:
+    """A sentence and the rows that break it; none if it holds."""
+
+    name: str
+    sentence: str
+    rows: Sequence[Mapping[str, Any]]
+
+
+async def look(pool: Pool, queries: Mapping[str, str], since: datetime | None = None) -> list[Broken]:
+    """Ask every statement, all of them of the same instant. Raises Transient while the database is away."""
+    found = []
+    async with session(pool) as connection, connection.transaction(isolation="repeatable_read", readonly=True):
+        for name in sorted(queries):
+            if name.startswith(PREFIX):
+                rows = await connection.fetch(queries[name], since or _BEGINNING)
+                found.append(Broken(name.removeprefix(PREFIX), _sentence(queries[name]), [dict(row) for row in rows]))
+    return found
+
+
+def watched(pool: Pool, queries: Mapping[str, str], gauge: Gauge, clock: Clock) -> Recurring:
+    """The look at what is recent; `gauge` has one label, the sentence's name."""
+
+    async def measure() -> None:
+        for broken in await look(pool, queries, clock.now() - RECENT):
+            gauge.labels(broken.name).set(len(broken.rows))
+            if broken.rows:
+                log.error("invariant_broken", invariant=broken.name, sentence=broken.sentence, rows=len(broken.rows))
+
+    return Recurring("invariants", measure, every_s=EVERY_S)
+
+
+def main(
+    service: str,
+    settings_type: type[SettingsT],
+    queries: Mapping[str, str],
+    more: "More[SettingsT] | None" = None,
+) -> None:
+    """The command. Exits 1 if a sentence is broken, 2 if nobody can say."""
+    argparse.ArgumentParser(
+        prog=f"python -m {service}.invariants",
+        description="Look at the service's whole database, as the environment of the service names it.",
+    ).parse_args()
+    try:
+        settings = settings_type.read()
+        found = asyncio.run(_everything(service, settings, queries, more))
+    except Invalid as error:
+        _refuse("\n".join(error.problems))
+    except FareboxError as error:
+        _refuse(str(error))
+    for broken in found:
+        print("\n".join(_report(broken)))  # noqa: T201 - a command's answer
+    if any(broken.rows for broken in found):
+        raise SystemExit(1)
+
+
+def _refuse(why: str) -> None:
+    print(why, file=sys.stderr)  # noqa: T201
+    raise SystemExit(2)
+
+
+async def _everything(
+    service: str, settings: SettingsT, queries: Mapping[str, str], more: "More[SettingsT] | None"
+) -> list[Broken]:
+    pool = await open_pool(settings.postgres_dsn.get_secret_value(), schema=service, size=2)
+    try:
+        found = await look(pool, queries)
+        return [*found, *(await more(settings, pool) if more else ())]
+    finally:
+        await pool.close()
+
+
+def _sentence(sql: str) -> str:
+    """The comment at the head of a statement."""
+    head = []
+    for line in sql.splitlines():
+        if not line.startswith("--"):
+            break
+        head.append(line.removeprefix("--").strip())
+    return " ".join(head)
+
+
+def _report(broken: Broken) -> list[str]:
+    if not broken.rows:
+        return [f"holds   {broken.name}: {broken.sentence}"]
+    shown = [
+        f"        {', '.join(f'{name}={value}' for name, value in row.items())}" for row in broken.rows[:SHOWN_MAX]
+    ]
+    hidden = len(broken.rows) - len(shown)
+    return [
+        f"BROKEN  {broken.name}: {broken.sentence}",
+        *shown,
+        *([f"        … and {hidden} more"] if hidden else []),
+    ]
