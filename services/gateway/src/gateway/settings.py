@@ -1,21 +1,44 @@
 """What the gateway is told by its environment."""
 
+import os
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import Field, HttpUrl, SecretStr
+from pydantic import AfterValidator, Field, HttpUrl, SecretStr
 
+from farebox.errors import Invalid
 from farebox.settings import ServiceSettings
+from gateway import upstreams
 
 Seconds = Annotated[float, Field(gt=0, le=3600)]
 Bytes = Annotated[int, Field(ge=1024, le=1 << 40)]
 
 
+def _readable_routes(path: Path) -> Path:
+    """So that `--check` tells what is wrong in the file too."""
+    try:
+        upstreams.read(path)
+    except Invalid as error:
+        raise ValueError("; ".join(error.problems)) from None
+    return path
+
+
+def _writable_folder(path: Path) -> Path:
+    nearest = next(parent for parent in (path, *path.absolute().parents) if parent.exists())
+    if not nearest.is_dir() or not os.access(nearest, os.W_OK | os.X_OK):
+        raise ValueError(f"{nearest} is no folder that can be written to")
+    return path
+
+
 class GatewaySettings(ServiceSettings):
     """See the table in `services/gateway/README.md`."""
 
-    routes: Path = Field(description="JSON file of the upstreams, see gateway.upstreams.")
-    journal: Path = Field(description="Folder of the journal; on a local disk, one gateway process each.")
+    routes: Annotated[Path, AfterValidator(_readable_routes)] = Field(
+        description="JSON file of the upstreams, see gateway.upstreams."
+    )
+    journal: Annotated[Path, AfterValidator(_writable_folder)] = Field(
+        description="Folder of the journal; on a local disk, one gateway process each."
+    )
     budget_url: HttpUrl = Field(description="Root of the budget service.")
     metering_url: HttpUrl = Field(description="Root of the metering service.")
     notifier_url: HttpUrl = Field(description="Root of the notifier service.")

@@ -106,18 +106,16 @@ def read(path: Path) -> Directory:
     try:
         configs = _FILE.validate_json(path.read_bytes())
     except OSError as error:
-        raise Invalid(f"FAREBOX_ROUTES: {path}: {error.strerror}") from error
+        raise Invalid(f"{path}: {error.strerror}") from error
     except ValidationError as error:
-        raise Invalid([f"FAREBOX_ROUTES: {path}: {sentence}" for sentence in sentences(error)]) from None
+        raise Invalid([f"{path}: {sentence}" for sentence in sentences(error)]) from None
     problems: list[str] = []
     upstreams = [
         Upstream(config, _secret(config, problems), tuple((name, name.encode()) for name in config.forward_headers))
         for config in configs
     ]
     names = [config.name for config in configs]
-    problems += [
-        f"FAREBOX_ROUTES: upstream {name} is listed twice" for name in {n for n in names if names.count(n) > 1}
-    ]
+    problems += [f"{path}: upstream {name} is listed twice" for name in {n for n in names if names.count(n) > 1}]
     if problems:
         raise Invalid(problems)
     return Directory(upstreams)
@@ -129,5 +127,5 @@ def _secret(config: UpstreamConfig, problems: list[str]) -> SecretStr | None:
     try:
         return SecretStr(config.api_key_file.read_text("utf-8").strip())
     except (OSError, UnicodeDecodeError) as error:
-        problems.append(f"FAREBOX_ROUTES: {config.name}: api_key_file {config.api_key_file}: {error}")
+        problems.append(f"{config.name}: api_key_file {config.api_key_file}: {error}")
         return None
