@@ -31,7 +31,8 @@ def test_every_problem_is_listed_at_once_those_of_the_routes_file_too(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("FAREBOX_ROUTES", str(routes(tmp_path, UPSTREAM | {"dialect": "klingon", "models": []})))
-    monkeypatch.setenv("FAREBOX_JOURNAL", "/proc/journal")
+    (tmp_path / "a file").touch()
+    monkeypatch.setenv("FAREBOX_JOURNAL", str(tmp_path / "a file" / "journal"))
     monkeypatch.setenv("FAREBOX_ADMIN_TOKEN", "short")
     with pytest.raises(Invalid) as found:
         GatewaySettings.read()
