@@ -63,19 +63,26 @@ class Attempts:
     def begin(self, reservation: Reservation) -> Attempt:
         """Write the intent. Raises JournalFull where a hard budget needs it written; the reserve is released then."""
         id_, request_id = new_id(), new_id()
-        worst = reservation.estimate
         fields = event_fields(id_, request_id, reservation)
+        try:
+            intent = self._intent(id_, fields, reservation)
+        except BaseException:
+            if reservation.hold is not None:
+                self._leases.void(reservation.hold)
+            raise
+        faults.point("gateway.after_intent")
+        return Attempt(id_, request_id, reservation, fields, self._clock.monotonic(), intent)
+
+    def _intent(self, id_: UUID, fields: dict[str, Any], reservation: Reservation) -> Place | None:
+        worst = reservation.estimate
         lost = Outcome(worst.usage, reservation.call.model, 0, "recovered")
         event = event_json(fields, lost, completed_at=reservation.at, latency_ms=0, usage_json=worst.usage_json)
         try:
-            intent = self._journal.intent(self._entry(id_, reservation, worst.amount, reservation.at, event))
+            return self._journal.intent(self._entry(id_, reservation, worst.amount, reservation.at, event))
         except JournalFull:
             if reservation.hold is not None:
-                self._leases.void(reservation.hold)
                 raise
-            intent = None
-        faults.point("gateway.after_intent")
-        return Attempt(id_, request_id, reservation, fields, self._clock.monotonic(), intent)
+            return None
 
     def end(self, attempt: Attempt, outcome: Outcome) -> Settled:
         """Journal, settle, publish. A second time changes nothing."""

@@ -26,7 +26,14 @@ log = structlog.get_logger()
 
 _PATHS: Final = {"openai": "/chat/completions", "anthropic": "/messages"}
 _NORMALISE: Final = {"openai": from_openai, "anthropic": from_anthropic}
-_PASSED_BACK: Final = ("content-type", "retry-after", "x-request-id", "request-id", "x-should-retry")
+_PASSED_BACK: Final = (
+    "content-type",
+    "content-encoding",
+    "retry-after",
+    "x-request-id",
+    "request-id",
+    "x-should-retry",
+)
 _OUTCOMES: Final[Mapping[Stage, OutcomeName]] = {
     Stage.NOT_SENT: "unreachable",
     Stage.SENT: "provider_error",
@@ -155,7 +162,7 @@ class Dispatch:
         model, status = attempt.reservation.call.model, answer.status
         outcome = Outcome(NOTHING, model, status, "provider_error", f"http_{status}")
         settled = self._attempts.end(attempt, outcome)
-        if status in (401, 403) or status < 400:
+        if status == 401 or status < 400:
             log.error("upstream_refuses_us", upstream=attempt.reservation.upstream.name, status=status)
             await self._answer(attempt, UPSTREAM_LOCKED_OUT, send)
             return

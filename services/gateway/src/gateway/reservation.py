@@ -20,8 +20,8 @@ from gateway.upstreams import Upstream
 
 _DOLLAR: Final = Decimal(1)
 
-ROUNDS_MAX: Final = 16
-"""Questions a call waits for: its own, and those of others that left nothing for it."""
+WAIT_S: Final = 10.0
+"""How long a call waits for answers: to its own question, and to those of others that left nothing for it."""
 RECALL_WAIT_S: Final = 2.5
 """How long a call waits for rights that lie idle elsewhere: their gateways are told within a heartbeat."""
 RECALL_PAUSE_S: Final = 0.25
@@ -73,7 +73,8 @@ class Reservations:
 
     async def known(self, key_hash: str) -> Known:
         """A key's policy, without a call. Raises UnknownKey, BudgetAway, Fenced."""
-        for _ in range(ROUNDS_MAX):
+        until = self._clock.monotonic() + WAIT_S
+        while self._clock.monotonic() < until:
             if known := self._policies.fresh(key_hash, self._clock.monotonic()):
                 return known
             try:
@@ -92,8 +93,8 @@ class Reservations:
         attributes = _attributes(call, upstream)
         known = self._policies.fresh(key_hash, self._clock.monotonic())
         is_away, has_asked = False, False
-        recall_until = self._clock.monotonic() + RECALL_WAIT_S
-        for _ in range(ROUNDS_MAX):
+        began = now = self._clock.monotonic()
+        while now < began + WAIT_S:
             at = self._clock.now()
             rates = self._prices.rates(upstream.provider, call.model, at, known.who.org if known else None)
             if known is not None:
@@ -111,16 +112,17 @@ class Reservations:
                 known, is_away = self._policies.stale(key_hash, self._clock.monotonic()), True
                 if known is None:
                     return Refused(Reason.BUDGET_UNAVAILABLE, detail=str(error))
-                continue
+                continue  # one more look, at what is in hand
             if answer is None:
                 known = self._policies.fresh(key_hash, self._clock.monotonic())
-            elif answer.refusal and answer.refusal.is_recalling and self._clock.monotonic() < recall_until:
+            elif answer.refusal and answer.refusal.is_recalling and now < began + RECALL_WAIT_S:
                 known = answer.known
                 await asyncio.sleep(RECALL_PAUSE_S)
             elif answer.refusal is not None and (refused := self._refused(answer.known, answer.refusal, ask)):
                 return refused
             else:
                 known, has_asked = answer.known, ask.need is not None
+            now = self._clock.monotonic()
         return Refused(Reason.BUDGET_UNAVAILABLE, known, detail="too many others ask for the same budgets")
 
     def _decide(

@@ -13,7 +13,7 @@ from gateway.usage import tokens_of
 
 LINE_BYTES_MAX: Final = 1 << 20
 """A longer line is passed on unread."""
-KEPT_BYTES_MAX: Final = 256 << 10
+KEPT_BYTES_MAX: Final = 64 << 10
 """Of the beginning of a stream, to estimate from if it ends without usage."""
 
 _USAGE: Final = b'"usage"'
