@@ -1,0 +1,155 @@
+"""Everything that is left behind by a run, read once all is quiet: the world's own notes, and the system's books."""
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from email import message_from_bytes, policy
+from typing import Any, Final
+from uuid import UUID
+
+import asyncpg
+import httpx
+
+from chaos.tenants import Budget, Tenant
+from chaos.topics import Kafka
+from farebox.events import BalanceChanged, BudgetEvent, Undecodable, UsagePriced, decode
+from farebox_local.stack import Stack
+
+_MESSAGE_ID: Final = re.compile(r"<([0-9a-f-]{36})@")
+Row = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """An event on `budget.events`, as often as it is there."""
+
+    id: str
+    times: int
+    event: BudgetEvent
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """The world: `bill`, `mails` (ids of deliveries), `hooks` (per webhook its ids and whether they were signed).
+
+    The books: everything else.
+    """
+
+    bill: Sequence[dict[str, Any]]
+    mails: Sequence[str]
+    hooks: Mapping[str, Sequence[tuple[str, bool]]]
+    ledger: Sequence[Row]
+    suspense: set[UUID]
+    priced: Mapping[UUID, UsagePriced]
+    windows: Sequence[Row]
+    held: Sequence[Row]
+    crossings: Sequence[Row]
+    events: Sequence[Told]
+    balances: Sequence[BalanceChanged]
+    deliveries: Sequence[Row]
+    dead: Mapping[str, set[bytes]]
+
+    def source(self, row: Row) -> str:
+        """Where a ledger entry's usage comes from, as its announcement says."""
+        event = self.priced.get(row["entry_id"])
+        return event.usage_source if event else "unknown"
+
+
+_LEDGER: Final = "SELECT entry_id, kind, attempt_id, amount_nano, cost_nano_usd FROM metering.ledger"
+_SUSPENSE: Final = "SELECT attempt_id FROM metering.suspense WHERE settled_at IS NULL"
+_WINDOWS: Final = "SELECT * FROM budget.budget_window"
+_HELD: Final = """
+SELECT l.gateway_id, l.epoch, g.epoch AS newest, l.suspended_at, s.budget_id, s.lease_id, l.key_id, s.window_start,
+       s.granted, s.returned, s.posted, s.granted - s.returned - s.posted AS held
+FROM budget.lease_share s JOIN budget.lease l USING (lease_id) JOIN budget.gateway g USING (gateway_id)
+WHERE s.granted > s.returned + s.posted
+"""
+_CROSSINGS: Final = "SELECT * FROM budget.crossing"
+_DELIVERIES: Final = """
+SELECT d.delivery_id, d.event_id, d.state, c.account, c.kind, c.url
+FROM notifier.delivery d JOIN notifier.channel c USING (channel_id)
+"""
+
+
+async def gathered(stack: Stack, kafka: Kafka) -> Evidence:
+    """Read everything. The stack must be up."""
+    around = stack.around
+    events = _events(await kafka.read("budget.events"))
+    balances = [e for _, e in _decoded(await kafka.read("budget.balances")) if isinstance(e, BalanceChanged)]
+    priced = {
+        e.entry_id: e
+        for _, e in _decoded(await kafka.read("usage.priced"))
+        if isinstance(e, UsagePriced) and e.suspense is None
+    }
+    dead = {topic: {record.key for record in await kafka.read(f"{topic}.dead")} for topic in kafka.poisoned}
+    async with httpx.AsyncClient(trust_env=False, timeout=30) as client:
+        received = (await client.get(f"{around.url('webhooks')}/")).json()["items"]
+    hooks: dict[str, list[tuple[str, bool]]] = {}
+    for item in received:
+        hooks.setdefault(item["hook"], []).append((item["headers"].get("webhook-id", ""), item["verified"]))
+    connection = await asyncpg.connect(around.postgres.dsn("farebox"))
+    try:
+        return Evidence(
+            bill=_bill(stack),
+            mails=_mails(stack),
+            hooks=hooks,
+            ledger=await _rows(connection, _LEDGER),
+            suspense={row["attempt_id"] for row in await _rows(connection, _SUSPENSE)},
+            priced=priced,
+            windows=await _rows(connection, _WINDOWS),
+            held=await _rows(connection, _HELD),
+            crossings=await _rows(connection, _CROSSINGS),
+            events=events,
+            balances=balances,
+            deliveries=await _rows(connection, _DELIVERIES),
+            dead=dead,
+        )
+    finally:
+        await connection.close()
+
+
+async def _rows(connection: "asyncpg.Connection[asyncpg.Record]", sql: str) -> list[Row]:
+    return [dict(row) for row in await connection.fetch(sql)]
+
+
+def _bill(stack: Stack) -> list[dict[str, Any]]:
+    path = stack.folder / "provider" / "bill.jsonl"
+    return [json.loads(line) for line in path.read_bytes().splitlines()]
+
+
+def _mails(stack: Stack) -> list[str]:
+    found = []
+    for path in sorted((stack.folder / "mail").glob("*.eml")):
+        mail = message_from_bytes(path.read_bytes(), policy=policy.default)
+        match = _MESSAGE_ID.search(str(mail["Message-ID"]))
+        found.append(match[1] if match else "")
+    return found
+
+
+def _decoded(records: Sequence[Any]) -> list[tuple[str, Any]]:
+    """Events with their ids; what is no event is poison of ours."""
+    found = []
+    for record in records:
+        try:
+            envelope = decode(headers={name: value or b"" for name, value in record.headers}, value=record.value)
+        except Undecodable:
+            continue
+        found.append((str(envelope.id), envelope.event))
+    return found
+
+
+def _events(records: Sequence[Any]) -> list[Told]:
+    times: dict[str, int] = {}
+    events: dict[str, BudgetEvent] = {}
+    for id_, event in _decoded(records):
+        if isinstance(event, BudgetEvent):
+            times[id_] = times.get(id_, 0) + 1
+            events[id_] = event
+    return [Told(id_, times[id_], event) for id_, event in events.items()]
+
+
+def budgets_of(tenants: Sequence[Tenant], everybodys: Sequence[Budget]) -> dict[UUID, Budget]:
+    """Every budget of the run by its id."""
+    everyone = [*everybodys, *(budget for tenant in tenants for budget in tenant.budgets)]
+    return {UUID(budget.budget_id): budget for budget in everyone}

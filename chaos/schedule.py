@@ -1,0 +1,153 @@
+"""Which faults come when: drawn from a seed, so that a seed is a schedule. Pure."""
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+GATEWAYS: Final = ("gateway", "gateway-2", "gateway-3")
+METERING: Final = ("metering", "metering-2")
+BUDGET: Final = ("budget", "budget-2")
+NOTIFIER: Final = ("notifier",)
+SERVERS: Final = ("kafka", "postgres")
+LINKS: Final = ("budget", "postgres", "kafka", "provider")
+SERVICES: Final = (*GATEWAYS, *METERING, *BUDGET, *NOTIFIER)
+
+POINTS: Final[dict[str, tuple[str, ...]]] = {
+    "gateway": (
+        "gateway.after_grant",
+        "gateway.after_lease",
+        "gateway.after_intent",
+        "gateway.before_completed",
+        "gateway.after_completed",
+        "gateway.after_publish",
+        "gateway.after_start",
+    ),
+    "metering": ("metering.before_commit", "metering.after_commit"),
+    "budget": (
+        "budget.before_grant_commit",
+        "budget.after_grant_commit",
+        "budget.before_posting_commit",
+        "budget.after_posting_commit",
+        "outbox.after_publish",
+    ),
+    "notifier": ("notifier.after_taken", "notifier.after_claim", "notifier.after_send"),
+}
+"""Between each pair of steps that must both hold, by service."""
+
+SPACING_S: Final = 1.6
+"""From one fault to the next, on average; with two cores a service needs about as long to be up again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One fault: when (seconds of load), what, to whom, and for how long or at which pass."""
+
+    at_s: float
+    kind: str
+    target: str
+    for_s: float = 0.0
+    detail: str = ""
+
+    def __str__(self) -> str:
+        how = " ".join(part for part in (self.detail, f"{self.for_s:.1f} s" if self.for_s else "") if part)
+        return f"{self.at_s:6.1f} s  {self.kind} {self.target} {how}".rstrip()
+
+
+LONG: Final = 100
+"""Faults in a schedule that also loses a node for good."""
+
+_WEIGHTS: Final[dict[str, int]] = {
+    "kill": 26,
+    "pause": 12,
+    "point": 16,
+    "restart": 4,
+    "cut": 8,
+    "stall": 4,
+    "slow": 4,
+    "node_loss": 3,
+    "journal_damage": 2,
+    "poison": 4,
+    "duplicates": 5,
+    "replay": 2,
+    "raise_limit": 5,
+    "cut_limit": 2,
+    "add_price": 2,
+    "change_price": 1,
+}
+
+
+_TOPICS: Final = ("request.completed", "usage.priced", "budget.events")
+_TARGETS: Final[dict[str, tuple[str, ...]]] = {
+    "kill": (*GATEWAYS, *SERVICES, *SERVERS),
+    "pause": (*GATEWAYS, *SERVICES, *SERVERS),
+    "restart": SERVICES,
+    "point": (*GATEWAYS, *METERING, *BUDGET, *BUDGET, *NOTIFIER),
+    "cut": LINKS,
+    "stall": LINKS,
+    "slow": LINKS,
+    "node_loss": GATEWAYS,
+    "node_gone": GATEWAYS,
+    "journal_damage": GATEWAYS,
+    "poison": _TOPICS,
+    "duplicates": _TOPICS,
+    "replay": ("metering", "budget"),
+}
+
+
+def schedule(seed: int, faults: int, *, spacing_s: float = SPACING_S) -> list[Fault]:
+    """So many faults in the order of their time. Every kind comes at least once where there are enough of them.
+
+    The last of a long schedule is a node that goes for good: what it held is in suspense some time later.
+    """
+    chance = random.Random(seed)  # noqa: S311 - a schedule, not a secret
+    kinds = list(_WEIGHTS)
+    chance.shuffle(kinds)
+    kinds = kinds[:faults]
+    kinds += chance.choices(list(_WEIGHTS), list(_WEIGHTS.values()), k=faults - len(kinds))
+    chance.shuffle(kinds)
+    if faults >= LONG:
+        kinds[-1] = "node_gone"
+    drawn: list[Fault] = []
+    at_s = 2.0
+    for kind in kinds:
+        drawn.append(_drawn(chance, at_s, kind))
+        at_s += chance.uniform(0.4, 1.6) * spacing_s
+    return drawn
+
+
+def _drawn(chance: random.Random, at_s: float, kind: str) -> Fault:
+    target = chance.choice(_TARGETS.get(kind, ("",)))
+    match kind:
+        case "kill":
+            return Fault(at_s, kind, target, chance.uniform(0.0, 1.0))
+        case "pause":
+            return Fault(at_s, kind, target, _pause_s(chance, target))
+        case "point":
+            point = chance.choice(POINTS[service_of(target)])
+            return Fault(at_s, kind, target, detail=f"{point}:{_pass(chance, point)}")
+        case "cut" | "stall" | "slow":
+            detail = f"{chance.choice((20, 60, 200))} ms" if kind == "slow" else ""
+            return Fault(at_s, kind, target, chance.uniform(0.2, 4.0), detail)
+    return Fault(at_s, kind, target, detail="" if target else str(chance.randrange(1 << 30)))
+
+
+def _pause_s(chance: random.Random, target: str) -> float:
+    """Mostly moments; now and then longer than Kafka waits for a member of a group."""
+    if target in SERVERS:
+        return chance.uniform(0.5, 3.0)
+    return chance.uniform(11.0, 13.0) if chance.random() < 0.15 else chance.uniform(0.3, 4.0)
+
+
+def _pass(chance: random.Random, point: str) -> int:
+    return 1 if point == "gateway.after_start" else chance.randint(1, 12)
+
+
+def service_of(replica: str) -> str:
+    """`metering-2` is a metering."""
+    return replica.partition("-")[0]
+
+
+def only(schedule: Sequence[Fault], kept: Sequence[int]) -> list[Fault]:
+    """The faults at these places alone, at their own times."""
+    return [schedule[place] for place in kept]

@@ -1,0 +1,152 @@
+"""A run of the fault harness that went well, small enough to be broken by hand."""
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID, uuid5
+
+from chaos.evidence import Evidence, Told
+from chaos.load import Call
+from chaos.oracle import Run, Verdict, judge
+from chaos.tariff import SEED, Tariff
+from chaos.tenants import Budget, Key, Tenant
+from farebox.events import AccountRef, Locale, Principal, ThresholdCrossed, ThresholdMark, UsagePriced
+from farebox.events.budget import BudgetState, BudgetWindow
+
+NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
+START = datetime(1970, 1, 1, tzinfo=UTC)
+COST = 100 * 150 + 50 * 600
+SPACE = UUID(int=1)
+BUDGET = uuid5(SPACE, "budget")
+KEY = Key("key", "fbx_secret", ("platform", "acme", "acme-a", "acme-a1"))
+
+
+def attempt(number: int) -> UUID:
+    return uuid5(SPACE, f"attempt {number}")
+
+
+class World:
+    """Two calls of one key, both answered, billed and charged; its org's budget half spent, and that was told."""
+
+    def __init__(self) -> None:
+        self.budget = Budget(str(BUDGET), "acme", "money", "hard", (50,), {1: 2 * COST}, 2 * COST)
+        tenant = Tenant("acme", "USD", 1, clamp=False, keys=[KEY], budgets=[self.budget])
+        tenant.hooks.append(("acme", "acme"))
+        tenant.mailboxes.append(("acme", "acme@example.com"))
+        tariff = Tariff()
+        for model, rate in SEED.items():
+            tariff.put(model, START, rate)
+        calls = [_call(tenant, number) for number in (1, 2)]
+        self.run = Run([tenant], [], calls, tariff, [], frozenset(), {})
+        told = _told(2)
+        delivery = uuid5(SPACE, "mail")
+        self.evidence = Evidence(
+            bill=[_line(number) for number in (1, 2)],
+            mails=[str(delivery)],
+            hooks={"acme": [(told.id, True)]},
+            ledger=[_row(number) for number in (1, 2)],
+            suspense=set(),
+            priced={attempt(number): _priced(number) for number in (1, 2)},
+            windows=[_window(posted=2 * COST)],
+            held=[],
+            crossings=[{"event_id": UUID(told.id), "mark": "percent:50", "budget_id": BUDGET, "limit_revision": 1}],
+            events=[told],
+            balances=[],
+            deliveries=[
+                {"delivery_id": delivery, "event_id": UUID(told.id), "state": "delivered", "account": "acme"}
+                | {"kind": "email", "url": None}
+            ],
+            dead={},
+        )
+
+    def verdict(self) -> Verdict:
+        return judge(self.run, self.evidence)
+
+    def found(self) -> set[str]:
+        return {finding.kind for finding in self.verdict().findings}
+
+    def see(self, **other: Any) -> None:
+        """Other evidence."""
+        self.evidence = replace(self.evidence, **other)
+
+    def know(self, **other: Any) -> None:
+        """Another story of the harness."""
+        self.run = replace(self.run, **other)
+
+    def lose_a_charge(self) -> None:
+        """The second call was billed, and is in no book."""
+        priced = {attempt(1): _priced(1)}
+        self.see(ledger=[_row(1)], priced=priced, windows=[_window(posted=COST)])
+
+    def lose_the_gateway(self, *, suspended: int, at: datetime = NOON + timedelta(seconds=5)) -> None:
+        """Its node went down, and its lease is in suspense."""
+        held = {"gateway_id": "gateway", "epoch": 1, "newest": 2, "suspended_at": NOON, "budget_id": BUDGET}
+        held |= {"lease_id": uuid5(SPACE, "lease"), "key_id": "key", "window_start": START, "held": suspended}
+        held |= {"granted": suspended, "returned": 0, "posted": 0}
+        self.know(lost_nodes=[("gateway", at)])
+        self.see(held=[held], windows=[_window(posted=COST, suspended=suspended)])
+
+
+def _call(tenant: Tenant, number: int) -> Call:
+    call = Call(f"call-{number}", tenant, KEY, "gateway", "gpt-4o-mini", False, None, 0, 0, 0, began=0.0)
+    call.status, call.billed, call.is_whole = 200, COST, True
+    return call
+
+
+def _line(number: int) -> dict[str, Any]:
+    tokens = {"prompt_tokens": 100, "cached_tokens": 0, "completion_tokens": 50}
+    facts = {"request_id": str(attempt(number)), "user": f"call-{number}", "model": "gpt-4o-mini", "status": 200}
+    return facts | tokens | {"stream": False, "fault": None, "at": NOON.isoformat()}
+
+
+def _row(number: int) -> dict[str, Any]:
+    id_ = attempt(number)
+    return {"entry_id": id_, "kind": "charge", "attempt_id": id_, "amount_nano": COST, "cost_nano_usd": COST}
+
+
+def _priced(number: int) -> UsagePriced:
+    id_ = attempt(number)
+    return UsagePriced(
+        entry_id=id_,
+        attempt_id=id_,
+        request_id=id_,
+        occurred_at=NOON,
+        priced_at=NOON,
+        principal=Principal(org="acme", team="acme-a", user="acme-a1", key="key"),
+        provider="openai",
+        model="gpt-4o-mini",
+        cost_nano_usd=COST,
+        billed_nano=COST,
+        currency="USD",
+        price_version="seed",
+        tokens=150,
+        usage_source="reported",
+    )
+
+
+def _window(*, posted: int, suspended: int = 0) -> dict[str, Any]:
+    figures = {"posted": posted, "suspended": suspended, "escrowed": 0}
+    return {"budget_id": BUDGET, "window_start": START, "limit_revision": 1} | figures
+
+
+def _told(number: int) -> Told:
+    state = BudgetState(
+        budget_id=BUDGET,
+        budget_name="acme",
+        account=AccountRef(id="acme", kind="org", name="acme"),
+        path=("platform", "acme"),
+        measure="money",
+        currency="USD",
+        mode="hard",
+        window=BudgetWindow(kind="lifetime", start=START, end=None, zone="UTC"),
+        limit=2 * COST,
+        limit_revision=1,
+        spent=COST,
+        held=0,
+        remaining=COST,
+        percent_spent="50.00",
+        revision=2,
+    )
+    mark = ThresholdMark(severity="at_50", percent="50")
+    event = ThresholdCrossed(budget=state, locale=Locale(language="en", zone="UTC"), threshold=mark)
+    return Told(str(uuid5(SPACE, f"event {number}")), 1, event)

@@ -1,0 +1,64 @@
+"""A refusal is false if every hard budget could have carried the call beside all that was going on."""
+
+import pytest
+
+from chaos.absence import Absence
+from chaos.load import Call
+from chaos.meter import Meter
+from chaos.tenants import Budget, Key, Tenant
+
+KEY = Key("key", "fbx_secret", ("platform", "acme", "acme-a", "acme-a1"))
+
+
+def call(tenant: Tenant, *, worst: int, status: int | None = None, billed: int | None = None) -> Call:
+    made = Call("c", tenant, KEY, "gateway", "m", False, None, worst, worst, 10, began=1_000.0)
+    made.status, made.billed = status, billed
+    made.code = "budget_exceeded" if status == 402 else ""
+    return made
+
+
+@pytest.fixture
+def tenant() -> Tenant:
+    budgets = [
+        Budget("b", "acme", "money", "hard", (), {1: 100}, 100),
+        Budget("s", "acme", "money", "soft", (), {1: 1}, 1),
+    ]
+    return Tenant("acme", "USD", 1, clamp=False, keys=[KEY], budgets=budgets)
+
+
+def refused(meter: Meter, tenant: Tenant, worst: int) -> int:
+    """How many false refusals there are after one more refusal."""
+    asked = call(tenant, worst=worst, status=402)
+    meter.begins(asked)
+    meter.ends(asked)
+    return len(meter.false_refusals)
+
+
+def test_a_refusal_with_all_of_a_budget_left_is_false(tenant: Tenant) -> None:
+    assert refused(Meter([], Absence()), tenant, 100) == 1
+
+
+def test_a_call_that_does_not_fit_is_refused_rightly(tenant: Tenant) -> None:
+    assert refused(Meter([], Absence()), tenant, 101) == 0
+
+
+def test_what_is_under_way_counts_with_its_worst_case(tenant: Tenant) -> None:
+    meter = Meter([], Absence())
+    meter.begins(call(tenant, worst=40))
+    assert refused(meter, tenant, 61) == 0
+    assert refused(Meter([], Absence()), tenant, 61) == 1
+
+
+def test_what_is_in_suspense_is_spent(tenant: Tenant) -> None:
+    meter = Meter([], Absence())
+    meter.suspended = {"b": 30}
+    assert refused(meter, tenant, 71) == 0
+    assert refused(meter, tenant, 70) == 1
+
+
+def test_rights_locked_up_with_one_that_is_away_are_counted_apart(tenant: Tenant) -> None:
+    absence = Absence()
+    absence.begins("gateway-2")
+    meter = Meter([], absence)
+    assert refused(meter, tenant, 100) == 0
+    assert len(meter.false_while_away) == 1
