@@ -33,7 +33,6 @@ class Kafka:
         self._bootstrap = bootstrap
         self._chance = chance
         self.poisoned: dict[str, list[bytes]] = {}
-        self.duplicated = 0
 
     async def poison(self, topic: str) -> None:
         """Records that are no events, each under a key of its own."""
@@ -44,12 +43,10 @@ class Kafka:
             records.append((keys[-1], value, headers))
         await self._insist(lambda: self._produce(topic, records))
 
-    async def duplicate(self, topic: str, count: int = 30) -> int:
-        """Publish some of a topic's records once more; how many."""
+    async def duplicate(self, topic: str, count: int = 30) -> None:
+        """Publish some of a topic's records once more."""
         found = await self._insist(lambda: self._some(topic, count))
         await self._insist(lambda: self._produce(topic, [(r.key, r.value, tuple(r.headers)) for r in found]))
-        self.duplicated += len(found)
-        return len(found)
 
     async def rewind(self, group: str, topic: str) -> None:
         """Let a group, all of whose members have left, begin at the first record again."""

@@ -74,7 +74,7 @@ def main(
     service: str,
     settings_type: type[SettingsT],
     queries: Mapping[str, str],
-    more: "More[SettingsT] | None" = None,
+    more: More[SettingsT] | None = None,
 ) -> None:
     """The command. Exits 1 if a sentence is broken, 2 if nobody can say."""
     argparse.ArgumentParser(
@@ -100,7 +100,7 @@ def _refuse(why: str) -> None:
 
 
 async def _everything(
-    service: str, settings: SettingsT, queries: Mapping[str, str], more: "More[SettingsT] | None"
+    service: str, settings: SettingsT, queries: Mapping[str, str], more: More[SettingsT] | None
 ) -> list[Broken]:
     pool = await open_pool(settings.postgres_dsn.get_secret_value(), schema=service, size=2)
     try:
