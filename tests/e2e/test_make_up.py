@@ -1,6 +1,7 @@
 """`make up BACKGROUND=1`, `make down` and what they promise, by the commands behind them."""
 
 import json
+import os
 import shlex
 import subprocess
 import sys
@@ -31,6 +32,7 @@ class Machine:
             text=True,
             timeout=110,
             check=False,
+            env={name: value for name, value in os.environ.items() if not name.startswith("FAREBOX_")},
         )
         self.screen = done.stdout
         return done.returncode

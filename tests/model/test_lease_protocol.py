@@ -149,6 +149,15 @@ class LeaseProtocol(RuleBasedStateMachine):
         except Fenced:
             assert self.service.epochs[name] > epoch
 
+    @rule(place=st.sampled_from(GATEWAYS), user=st.sampled_from(USERS))
+    def a_process_that_was_replaced_is_granted_nothing(self, place: int, user: str) -> None:
+        gateway = self.gateways[place]
+        try:
+            self.service.grant(gateway.name, gateway.epoch - 1, new_id(), user, 1, 1, ())
+        except Fenced:
+            return
+        raise AssertionError("granted to an epoch that is over")
+
     # Accidents
 
     @rule(place=st.sampled_from(GATEWAYS))

@@ -18,11 +18,11 @@ async def refused(notifying: Notifying, **body: Any) -> list[str]:
     return list(answer.json()["error"]["problems"])
 
 
-@pytest.mark.parametrize(("token", "status"), [(None, 401), ("Bearer nonsense", 401), (bearer(Role.VIEWER), 403)])
 @pytest.mark.parametrize("path", ["channels", "deliveries", "alerts"])
-async def test_only_platform_admins_may(token: str | None, status: int, path: str, notifying: Notifying) -> None:
-    headers = {"authorization": token} if token else {"authorization": ""}
-    assert (await notifying.admin.get(f"/api/{path}", headers=headers)).status_code == status
+async def test_only_platform_admins_may(path: str, notifying: Notifying) -> None:
+    for token, status in (("", 401), ("Bearer nonsense", 401), (bearer(Role.VIEWER), 403)):
+        answer = await notifying.admin.get(f"/api/{path}", headers={"authorization": token})
+        assert answer.status_code == status
 
 
 async def test_a_webhooks_secret_is_shown_once_and_stored_sealed(notifying: Notifying, hook: Hook) -> None:
