@@ -44,13 +44,16 @@ check: install ## lint, format, types, import contracts, dead code, event contra
 	$(PYTHON) -m farebox.events.reference check
 	$(UV) lock --check
 
+# Most tests wait for servers most of the time: two at once take little more than half as long as one by one.
+# The end-to-end tests are the longest group and go first, so the order of the groups is kept.
 test: install ## every test, on servers of its own; ARGS="-k budget" chooses
-	$(PYTHON) -m pytest $(ARGS)
+	$(PYTHON) -m pytest -n 2 --dist loadgroup --no-loadscope-reorder $(ARGS)
 
 bench: install ## the figures of the README, measured here
 	$(PYTHON) bench/price.py
-	$(PYTHON) bench/gateway.py
+	$(PYTHON) bench/gateway_load.py
 	$(PYTHON) bench/metering_drain.py
+	$(PYTHON) bench/budget_posting.py
 
 contract: install ## write the schemas and the page for subscribers anew; refuses an incompatible change
 	$(PYTHON) -m farebox.events.schemas export

@@ -43,6 +43,13 @@ def pytest_configure(config: pytest.Config) -> None:
         os.environ["FAREBOX_POSTGRES_DSN"] = running.enter_context(_server(folder)).dsn()
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Under pytest-xdist a file stays on one worker, and so does everything that wants the run's whole stack."""
+    for item in items:
+        folder = item.path.parent.name
+        item.add_marker(pytest.mark.xdist_group("e2e" if folder == "e2e" else f"{folder}/{item.path.stem}"))
+
+
 @contextlib.contextmanager
 def _folder() -> Iterator[Path]:
     # Not pytest's: PostgreSQL may run as another user and must get in.
