@@ -83,7 +83,7 @@ def event_json(
         "completed_at": completed_at,
         "latency_ms": latency_ms,
         "served_model": outcome.served_model,
-        "usage": orjson.Fragment(usage_json or _usage_json(outcome.usage)),
+        "usage": orjson.Fragment(usage_json) if usage_json else vars(outcome.usage),
         "status": outcome.status,
         "outcome": outcome.name,
     }
@@ -107,7 +107,3 @@ def message(entry: Entry) -> Message:
         _CONTENT_TYPE,
     )
     return Message(REQUEST_COMPLETED.name, key, entry.event, headers)
-
-
-def _usage_json(usage: Usage) -> bytes:
-    return usage.__pydantic_serializer__.to_json(usage)
