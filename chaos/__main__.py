@@ -21,7 +21,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m chaos", description=__doc__)
     parser.add_argument("--faults", type=int, default=100)
     parser.add_argument("--seed", type=int, default=None, help="the schedule and the load; drawn if not given")
-    parser.add_argument("--per-s", type=float, default=60.0, help="calls a second (%(default)s)")
+    parser.add_argument("--per-s", type=float, default=40.0, help="calls a second (%(default)s)")
     parser.add_argument("--spacing-s", type=float, default=SPACING_S, help="between faults, on average (%(default)s)")
     parser.add_argument("--calm-s", type=float, default=2.0, help="load before and after the faults (%(default)s)")
     parser.add_argument("--only", default="", help="comma-separated places of the schedule, from 0: just these faults")

@@ -33,6 +33,8 @@ SETTINGS: Final = {
     "notifier": {"delivery_timeout_s": "3", "delivery_lease_s": "6"},
     "budget": {"gateway_lost_after_s": "30"},
 }
+HASTY: Final = {"fsync": "off"}
+"""A SIGKILL loses nothing by it; only a machine that fails would."""
 UPSTREAM: Final = {"timeout_s": 6, "connect_timeout_s": 2}
 
 
@@ -70,7 +72,16 @@ class Result:
 async def run(order: Order, say: Callable[[str], None]) -> Result:
     """The stack is up when this begins to count, and down when it returns. The folder stays."""
     began = time.monotonic()
-    stack = Stack(Plan(order.folder, replicas=REPLICAS, settings=SETTINGS, upstream=UPSTREAM, doors=LINKS))
+    stack = Stack(
+        Plan(
+            order.folder,
+            replicas=REPLICAS,
+            settings=SETTINGS,
+            postgres_settings=HASTY,
+            upstream=UPSTREAM,
+            doors=LINKS,
+        )
+    )
     try:
         async with _links(stack) as links:
             await asyncio.to_thread(stack.up)

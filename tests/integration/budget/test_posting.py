@@ -5,7 +5,9 @@ from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 
+from farebox.events import LeaseUse
 from farebox.ids import new_id
+from farebox.leasing import Amounts, Heartbeat, LeaseReport
 from support.office import BudgetOffice, won
 
 COST = 6_000_000
@@ -38,6 +40,21 @@ async def test_an_entry_is_posted_once_however_often_it_arrives(office: BudgetOf
     await office.post(entry, entry)
     await asyncio.gather(office.post(entry), office.post(entry))
     assert (await office.balance())["spent"] == "7.8"
+
+
+async def test_a_charge_that_is_not_what_was_settled_leaves_nothing_held(office: BudgetOffice) -> None:
+    await office.org()
+    budget = await office.budget("100")
+    key = await office.key()
+    epoch = await office.start()
+    lease = (await office.grant(key, COST)).lease
+    assert lease is not None
+    entry = office.priced(key, won("4"), lease.lease_id)  # cheaper by now than when the gateway settled it at 5
+    use = LeaseUse(lease_id=lease.lease_id, reserve_nano=won("7.8"), settled_nano=won("5"))
+    await office.post(entry.model_copy(update={"lease": use}))
+    report = LeaseReport(lease_id=lease.lease_id, spent=Amounts(money=won("5")), returned={budget: won("2.8")})
+    await office.leases.heartbeat(Heartbeat(gateway_id="gw", epoch=epoch, reports=(report,)))
+    assert ((await office.balance())["spent"], (await office.balance())["held"]) == ("4", "0")
 
 
 async def test_posting_releases_what_the_lease_held_for_it(office: BudgetOffice) -> None:

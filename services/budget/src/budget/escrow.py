@@ -139,7 +139,7 @@ class ShareState:
         return self.reported(spent=self.spent, returned=self.granted)
 
     def charged(self, amount: int) -> "ShareState":
-        """The share after a ledger entry under this lease was posted."""
+        """The share after an attempt that the gateway settled for so much was posted."""
         return replace(self, posted=self.posted + amount)
 
 

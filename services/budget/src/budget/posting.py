@@ -22,11 +22,12 @@ Shares = Mapping[UUID, Mapping[UUID, ShareState]]
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One entry's amount in one window, and the lease it was held under, if one was."""
+    """One entry's amount in one window; the lease it was held under, if one was, and what that takes off the lease."""
 
     entry_id: UUID
     amount: int
     lease_id: UUID | None
+    settled: int
 
 
 @dataclass(slots=True)
@@ -92,7 +93,7 @@ def tally(entries: Iterable[UsagePriced], budgets: BudgetsByAccount, shares: Sha
                 found = tallies.get(key)
                 if found is None:
                     found = tallies[key] = Tally(budget, key, span)
-                found.parts.append(Part(entry.entry_id, _amount(entry, budget), share.lease_id if share else None))
+                found.parts.append(_part(entry, budget, share))
     return tallies
 
 
@@ -101,6 +102,15 @@ def _span(budget: Budget, at: datetime, known: dict[UUID, Span]) -> Span:
     if span is None or at not in span:
         span = known[budget.budget_id] = budget.calendar.span(at)
     return span
+
+
+def _part(entry: UsagePriced, budget: Budget, share: ShareState | None) -> Part:
+    """The lease loses what its gateway counted, or what is left of it could neither be spent nor returned."""
+    amount = _amount(entry, budget)
+    if share is None or entry.lease is None:
+        return Part(entry.entry_id, amount, None, 0)
+    stated = entry.lease.settled_nano if budget.measure == "money" else None
+    return Part(entry.entry_id, amount, share.lease_id, amount if stated is None else stated)
 
 
 def _amount(entry: UsagePriced, budget: Budget) -> int:
@@ -136,7 +146,7 @@ def _by_lease(parts: Sequence[Part]) -> dict[UUID, int]:
     sums: dict[UUID, int] = {}
     for part in parts:
         if part.lease_id is not None:
-            sums[part.lease_id] = sums.get(part.lease_id, 0) + part.amount
+            sums[part.lease_id] = sums.get(part.lease_id, 0) + part.settled
     return sums
 
 
@@ -155,7 +165,7 @@ def _newly_reached(each: Tally, before: Window, after: Room, shares: Shares) -> 
         grown = room.moved(posted=part.amount)
         if part.lease_id is not None:
             share = held.get(part.lease_id) or shares[part.lease_id][each.budget.budget_id]
-            held[part.lease_id] = share.charged(part.amount)
+            held[part.lease_id] = share.charged(part.settled)
             grown = release(share, held[part.lease_id], grown)
         fresh = [mark for mark in marks_at(each.budget, marks, grown) if mark not in marks_at(each.budget, marks, room)]
         found.extend(

@@ -15,7 +15,7 @@ from farebox.ids import new_id
 from farebox.pricing import UsageSource
 from gateway import metrics
 from gateway.admission import Amount, actual
-from gateway.completion import Outcome, OutcomeName, event_fields, event_json
+from gateway.completion import Outcome, OutcomeName, event_fields, event_json, settle
 from gateway.errors import JournalFull
 from gateway.journal import Journal
 from gateway.leases import Leases
@@ -94,6 +94,7 @@ class Attempts:
         settled, amount = self._price(reservation, outcome)
         elapsed_s = self._clock.monotonic() - attempt.started
         completed_at = reservation.at + timedelta(seconds=elapsed_s)
+        settle(attempt.fields, amount.money)
         event = event_json(attempt.fields, outcome, completed_at=completed_at, latency_ms=int(elapsed_s * 1000))
         entry = self._entry(attempt.id, reservation, amount, completed_at, event)
         # Before it is settled: a segment that begins with this record tells the leases without it in its checkpoint.
@@ -116,7 +117,8 @@ class Attempts:
         priced = actual(rates, known.terms.fx_rate, outcome.usage)
         if priced is None:
             metrics.UNPRICED.inc()
-            return Settled(None, None), reservation.estimate.amount
+            usage = outcome.usage
+            return Settled(None, None), Amount(reservation.estimate.amount.money, usage.requests, usage.total)
         cost, amount = priced
         return Settled(cost, amount.money), amount
 

@@ -59,7 +59,8 @@ def event_fields(attempt_id: UUID, request_id: UUID, reservation: Reservation) -
     }
     if reservation.hold is not None:
         held = reservation.hold
-        fields["lease"] = {"lease_id": held.lease.id, "reserve_nano": held.amount.money}
+        reserve = held.amount.money
+        fields["lease"] = {"lease_id": held.lease.id, "reserve_nano": reserve, "settled_nano": reserve}
     if what_for is not NO_ATTRIBUTION:
         fields["session"] = what_for.session
         fields["feature"] = what_for.feature
@@ -67,6 +68,12 @@ def event_fields(attempt_id: UUID, request_id: UUID, reservation: Reservation) -
         fields["tags"] = dict(what_for.tags)
         fields["cache_hit"] = "caller" if what_for.cache_hit else "none"
     return fields
+
+
+def settle(fields: dict[str, Any], settled_nano: int) -> None:
+    """Note what the attempt came to in its lease, if it has one; until then that is its reserve."""
+    if lease := fields.get("lease"):
+        lease["settled_nano"] = settled_nano
 
 
 def event_json(

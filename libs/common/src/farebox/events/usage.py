@@ -61,6 +61,11 @@ class LeaseUse(Part):
 
     lease_id: UUID
     reserve_nano: NanoAmount
+    settled_nano: NanoAmount | None = Field(
+        default=None,
+        description="What the gateway counted as spent of the lease for it. The charge may be another: a price changed "
+        "or came only later. Null: the charge.",
+    )
 
 
 class RequestCompleted(CloudEvent):
