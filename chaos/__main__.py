@@ -12,6 +12,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import uvloop
+
 from chaos.report import stories, table
 from chaos.run import Order, Result, run
 from chaos.schedule import SPACING_S, only, schedule
@@ -21,7 +23,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m chaos", description=__doc__)
     parser.add_argument("--faults", type=int, default=100)
     parser.add_argument("--seed", type=int, default=None, help="the schedule and the load; drawn if not given")
-    parser.add_argument("--per-s", type=float, default=40.0, help="calls a second (%(default)s)")
+    parser.add_argument("--per-s", type=float, default=60.0, help="calls a second (%(default)s)")
     parser.add_argument("--spacing-s", type=float, default=SPACING_S, help="between faults, on average (%(default)s)")
     parser.add_argument("--calm-s", type=float, default=2.0, help="load before and after the faults (%(default)s)")
     parser.add_argument("--only", default="", help="comma-separated places of the schedule, from 0: just these faults")
@@ -45,7 +47,7 @@ def main() -> None:
 
     order = Order(folder, seed, faults, arguments.per_s, calm_s=arguments.calm_s)
     print(f"seed {seed}, {len(faults)} faults, state in {folder}", flush=True)
-    result = asyncio.run(_stopped_by_signals(order, say))
+    result = uvloop.run(_stopped_by_signals(order, say))
     print(table(result))
     if result.is_clean:
         if arguments.folder is None:

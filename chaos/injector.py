@@ -11,9 +11,9 @@ from datetime import UTC, datetime
 from typing import Final
 
 from chaos.absence import Absence
+from chaos.links import Links
 from chaos.market import Market
-from chaos.proxy import Link
-from chaos.schedule import BUDGET, GATEWAYS, METERING, SERVICES, Fault
+from chaos.schedule import BUDGET, GATEWAYS, LINKS, METERING, SERVICES, Fault
 from chaos.topics import Kafka
 from farebox.faults import VARIABLE
 from farebox_local.errors import PartFailed
@@ -56,7 +56,7 @@ class Injector:
         self,
         *,
         stack: Stack,
-        links: Mapping[str, Link],
+        links: Links,
         kafka: Kafka,
         market: Market,
         absence: Absence,
@@ -67,9 +67,9 @@ class Injector:
         self._links = links
         self._kafka = kafka
         self._say = say
-        self._turns = {name: asyncio.Lock() for name in (*SERVICES, "kafka", "postgres", *_link_turns(links), "office")}
+        alone = (*SERVICES, "kafka", "postgres", *(f"link {name}" for name in LINKS), "office")
+        self._turns = {name: asyncio.Lock() for name in alone}
         self._absence = absence
-        self._models = 0
         self.record = record
         self._ways: dict[str, Callable[[Fault], Awaitable[None]]] = {
             "kill": self._killed,
@@ -227,19 +227,13 @@ class Injector:
     # Links
 
     async def _linked(self, fault: Fault) -> None:
-        link = self._links[fault.target]
+        arguments = (int(fault.detail.split()[0]) / 1000,) if fault.kind == "slow" else ()
         with self._being_away(f"link {fault.target}"):
-            match fault.kind:
-                case "cut":
-                    link.cut()
-                case "stall":
-                    link.stall()
-                case _:
-                    link.slow(int(fault.detail.split()[0]) / 1000)
+            await self._links.tell(fault.target, fault.kind, *arguments)
             try:
                 await asyncio.sleep(fault.for_s)
             finally:
-                link.mend()
+                await self._links.tell(fault.target, "mend")
 
     # Topics
 
@@ -267,10 +261,6 @@ def _kind(fault: Fault) -> str:
     if fault.kind in ("cut", "stall", "slow"):
         return f"{fault.kind} link to {fault.target}"
     return fault.kind
-
-
-def _link_turns(links: Mapping[str, Link]) -> list[str]:
-    return [f"link {name}" for name in links]
 
 
 def _turns(fault: Fault) -> list[str]:

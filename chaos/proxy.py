@@ -52,10 +52,6 @@ class Link:
         self._is_cut = True
         self._drop_all()
 
-    def reset(self) -> None:
-        """Drop every connection there is; new ones are carried."""
-        self._drop_all()
-
     def stall(self) -> None:
         self._flowing.clear()
 
@@ -112,7 +108,7 @@ class Link:
                 await self._flowing.wait()
                 sink.write(chunk)
                 await sink.drain()
-            if sink.can_write_eof():
+            if not sink.is_closing():
                 sink.write_eof()
         except OSError:
             _reset(sink)

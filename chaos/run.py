@@ -15,11 +15,11 @@ import asyncpg
 from chaos.absence import Absence
 from chaos.evidence import gathered
 from chaos.injector import Injector, Record
+from chaos.links import Links
 from chaos.load import Journal, Load
 from chaos.market import Market
 from chaos.meter import Meter
 from chaos.oracle import Run, Verdict, judge
-from chaos.proxy import Link
 from chaos.quiet import quiet
 from chaos.schedule import BUDGET, GATEWAYS, LINKS, Fault
 from chaos.tariff import SEED, Tariff
@@ -92,19 +92,14 @@ async def run(order: Order, say: Callable[[str], None]) -> Result:
     return result
 
 
-@contextlib.asynccontextmanager
-async def _links(stack: Stack) -> AsyncIterator[dict[str, Link]]:
-    """A proxy at every door, by the name of the part behind it."""
+def _links(stack: Stack) -> Links:
+    """A proxy at every door; budget's leads to its replicas in turn."""
     port = stack.around.port
     targets = {name: [port(name)] for name in LINKS} | {"budget": [port(name) for name in BUDGET]}
-    links = {name: Link(name, port(door(name)), to) for name, to in targets.items()}
-    async with contextlib.AsyncExitStack() as opened:
-        for link in links.values():
-            await opened.enter_async_context(link)
-        yield links
+    return Links({name: (port(door(name)), to) for name, to in targets.items()})
 
 
-async def _run(order: Order, stack: Stack, links: dict[str, Link], say: Callable[[str], None]) -> Result:
+async def _run(order: Order, stack: Stack, links: Links, say: Callable[[str], None]) -> Result:
     office = Office(stack.around, GATEWAYS)
     tenants, everybodys = await found(office, stack.around, scale=order.scale)
     tariff = Tariff()
