@@ -27,7 +27,7 @@ hypothesis.settings.load_profile("farebox")
 
 # Nothing here outlives the run, so the disk need not be waited for; a SIGKILL loses nothing either way.
 _HASTY = {"fsync": "off", "full_page_writes": "off"}
-_ROLE_PASSWORD = "of-the-test-roles"
+ROLE_PASSWORD = "of-the-test-roles"
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -119,7 +119,7 @@ class DatabaseFactory:
         """The DSN, as the service's role, of a new copy of the service's database."""
         name = f"{service}_{uuid.uuid4().hex[:12]}"
         run_apart(create_database(self._server.dsn(), name, self._template(service)))
-        return self._server.dsn(name, role_of(service), _ROLE_PASSWORD)
+        return self._server.dsn(name, role_of(service), ROLE_PASSWORD)
 
     def drop(self, dsn: str) -> None:
         """Drop what `create` made."""
@@ -139,10 +139,10 @@ class DatabaseFactory:
 
     async def _build(self, service: str, name: str) -> None:
         role = role_of(service)
-        await create_role(self._server.dsn(), role, service, _ROLE_PASSWORD)
+        await create_role(self._server.dsn(), role, service, ROLE_PASSWORD)
         await create_database(self._server.dsn(), name)
         await create_schema(self._server.dsn(name), service, role)
-        await migrate(self._server.dsn(name, role, _ROLE_PASSWORD), schema=service, package=service)
+        await migrate(self._server.dsn(name, role, ROLE_PASSWORD), schema=service, package=service)
 
 
 @pytest.fixture(scope="session")

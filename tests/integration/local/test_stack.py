@@ -8,7 +8,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from farebox_local.databases import drop_database
+from conftest import ROLE_PASSWORD
+from farebox_local.databases import SERVICES_WITH_TABLES, drop_database, role_of
 from farebox_local.errors import PartFailed, StackRunning
 from farebox_local.ports import is_free
 from farebox_local.postgres import GivenPostgres
@@ -74,6 +75,8 @@ def test_servers_that_are_given_are_used_and_left_running(
 ) -> None:
     plan = replace(bare(server_folder / "given"), kafka_bootstrap=kafka, postgres_dsn=postgres.dsn())
     stack = Stack(plan)
+    for service in SERVICES_WITH_TABLES:  # a server has each role once: other tests log in as it meanwhile
+        stack.around.secrets.keep(role_of(service), ROLE_PASSWORD)
     try:
         stack.up()
         assert stack.around.kafka_bootstrap == kafka
