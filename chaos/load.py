@@ -48,9 +48,24 @@ class Call:
     code: str = ""
     billed: int | None = None
     is_whole: bool = False
+    room: int | None = None
+    """Of a refusal for money: what the tightest budget had left beyond this call; below 0 where it was right."""
 
     def as_dict(self) -> dict[str, Any]:
-        told = ("id", "gateway", "model", "streamed", "fault", "least", "worst", "began", "ended", "status", "code")
+        told = (
+            "id",
+            "gateway",
+            "model",
+            "streamed",
+            "fault",
+            "least",
+            "worst",
+            "began",
+            "ended",
+            "status",
+            "code",
+            "room",
+        )
         return {"org": self.tenant.org, "key": self.key.key_id, "billed": self.billed} | {
             name: getattr(self, name) for name in told
         }

@@ -27,6 +27,7 @@ class Metered(Protocol):
     status: int | None
     code: str
     billed: int | None
+    room: int | None
 
 
 class Meter:
@@ -50,9 +51,11 @@ class Meter:
     def ends(self, call: Metered) -> None:
         """Judge a refusal, before the call's own worst case is forgotten; settle what was answered."""
         self._settle_ended()
-        if call.status in (402, 429) and call.code in _REFUSALS and self._had_room(call):
-            here = self._absence.is_nobodys(call.began)
-            (self.false_refusals if here else self.false_while_away).append(call)
+        if call.status in (402, 429) and call.code in _REFUSALS:
+            call.room = self._room(call)
+            if call.room >= 0:
+                here = self._absence.is_nobodys(call.began)
+                (self.false_refusals if here else self.false_while_away).append(call)
         settled_at = time.monotonic() + (0.0 if call.status in _NEVER_SENT else SETTLE_S)
         for budget in self._of(call):
             self._ending.append((settled_at, budget.budget_id, _worst(call, budget), _spent(call, budget)))
@@ -65,14 +68,14 @@ class Meter:
             self._under_way[budget_id] -= worst
             self._spent[budget_id] = self._spent.get(budget_id, 0) + spent
 
-    def _had_room(self, call: Metered) -> bool:
-        """Whether every hard budget could have carried the least this call needs, beside all that was going on."""
-        return all(
+    def _room(self, call: Metered) -> int:
+        """What the tightest hard budget had left beside all that was going on, and beside the least this call needs."""
+        return min(
             budget.lowest_in_force
             - self._spent.get(budget.budget_id, 0)
             - self.suspended.get(budget.budget_id, 0)
             - (self._under_way.get(budget.budget_id, 0) - _worst(call, budget))
-            >= _least(call, budget)
+            - _least(call, budget)
             for budget in self._of(call)
             if budget.is_hard
         )

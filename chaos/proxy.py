@@ -106,6 +106,8 @@ class Link:
                 if self._delay_s:
                     await asyncio.sleep(self._delay_s)
                 await self._flowing.wait()
+                if sink.is_closing():
+                    return
                 sink.write(chunk)
                 await sink.drain()
             if not sink.is_closing():
