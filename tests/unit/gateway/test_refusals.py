@@ -7,7 +7,7 @@ import pytest
 from gateway.admission import Reason
 from gateway.errors import BadCall, BudgetAway, Fenced, JournalFull, ModelNotFound, NoKey, UnknownKey
 from gateway.policy import Known
-from gateway.refusals import Refusal, decimal_text, of, refused
+from gateway.refusals import Refusal, of, refused
 from gateway.reservation import Refused
 from support.reservations import known, path_budget
 
@@ -95,11 +95,3 @@ def test_every_error_has_its_status_and_its_code(raised: Any, status: int, code:
 def test_a_model_this_key_may_not_use_is_403(reason: Reason) -> None:
     refusal = refused(Refused(reason, known()), "gpt-4o", NOW)
     assert (refusal.status, refusal.code, refusal.param) == (403, reason.value, "model")
-
-
-@pytest.mark.parametrize(
-    ("nano", "text"),
-    [(29_000 * 10**9, "29000"), (6_250_000, "0.00625"), (0, "0"), (1, "0.000000001"), (-5 * 10**8, "-0.5")],
-)
-def test_amounts_are_exact_decimal_strings(nano: int, text: str) -> None:
-    assert decimal_text(nano) == text

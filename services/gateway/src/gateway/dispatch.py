@@ -10,12 +10,13 @@ import structlog
 from starlette.types import Receive, Send
 
 from farebox.clock import Clock
+from farebox.money import decimal_text
 from farebox.pricing import Usage, UsageSource
 from gateway.attempts import Attempt, Attempts, Settled
 from gateway.call import Call, Headers, is_name
 from gateway.completion import Outcome, OutcomeName
 from gateway.errors import Stage, UpstreamFailed
-from gateway.refusals import UPSTREAM_LOCKED_OUT, Refusal, decimal_text, upstream_failed
+from gateway.refusals import UPSTREAM_LOCKED_OUT, Refusal, upstream_failed
 from gateway.reservation import Reservation
 from gateway.streams import Relay
 from gateway.transport import Answer, Transport

@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 import orjson
 
 from farebox.errors import FareboxError, Transient
-from farebox.money import NANO, format_amount
+from farebox.money import decimal_text, format_amount
 from gateway.admission import Reason
 from gateway.errors import BadCall, Fenced, JournalFull, Stage
 from gateway.policy import Budget, Known
@@ -148,10 +148,3 @@ def _short(reason: Reason, known: Known, budget: Budget, now: datetime) -> Refus
     if resets_at is not None:
         headers["retry-after"] = str(max(1, int((resets_at - now).total_seconds())))
     return Refusal(429, reason, message, details=details, headers=headers)
-
-
-def decimal_text(nano: int) -> str:
-    """Nano-units as an exact decimal string: `29000`, `0.00625`."""
-    whole, rest = divmod(abs(nano), NANO)
-    text = f"{whole}.{rest:09d}".rstrip("0").rstrip(".") if rest else str(whole)
-    return f"-{text}" if nano < 0 else text
