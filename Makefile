@@ -9,7 +9,7 @@ UV := $(shell command -v uv || echo .tools/bin/uv)
 UV_VERSION := 0.13.8
 PYTHON := .venv/bin/python
 
-.PHONY: help install up down status clean check test bench contract
+.PHONY: help install up down status clean check test chaos bench contract
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -48,6 +48,9 @@ check: install ## lint, format, types, import contracts, dead code, event contra
 # The end-to-end tests are the longest group and go first, so the order of the groups is kept.
 test: install ## every test, on servers of its own; ARGS="-k budget" chooses
 	$(PYTHON) -m pytest -n 2 --dist loadgroup --no-loadscope-reorder $(ARGS)
+
+chaos: install ## faults under load, then the books held against the world's own notes; FAULTS=300 SEED=7 for a long run
+	$(PYTHON) -m chaos --faults $(or $(FAULTS),100) $(if $(SEED),--seed $(SEED)) $(ARGS)
 
 bench: install ## the figures of the README, measured here
 	$(PYTHON) bench/price.py

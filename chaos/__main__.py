@@ -6,7 +6,6 @@ import logging
 import secrets
 import shutil
 import signal
-import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -53,7 +52,7 @@ def main() -> None:
         if arguments.folder is None:
             shutil.rmtree(folder, ignore_errors=True)
         return
-    _tell(result, sys.argv)
+    _tell(result)
     raise SystemExit(1)
 
 
@@ -65,7 +64,7 @@ async def _stopped_by_signals(order: Order, say: Callable[[str], None]) -> Resul
     return await work
 
 
-def _tell(result: Result, _: list[str]) -> None:
+def _tell(result: Result) -> None:
     print(f"\n{stories(result)}\n")
     order = result.order
     print(f"state and logs are kept in {order.folder}")

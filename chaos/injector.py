@@ -46,7 +46,8 @@ class Record:
     lost_nodes: list[tuple[str, datetime]] = field(default_factory=list)
     gone: set[str] = field(default_factory=set)
     troubles: list[str] = field(default_factory=list)
-    lines: list[str] = field(default_factory=list)
+    history: list[tuple[float, Fault]] = field(default_factory=list)
+    """Every fault, and when it came (monotonic seconds)."""
 
 
 class Injector:
@@ -116,7 +117,7 @@ class Injector:
 
     async def _inflict(self, fault: Fault) -> None:
         self._say(str(fault))
-        self.record.lines.append(str(fault))
+        self.record.history.append((time.monotonic(), fault))
         try:
             async with self._turn_of(fault):
                 if fault.target in self.record.gone:

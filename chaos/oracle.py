@@ -70,7 +70,7 @@ def _every_answer_is_billed(run: Run, evidence: Evidence) -> Iterator[Finding]:
     billed = {line["user"] for line in evidence.bill}
     for call in run.calls:
         if call.status == 200 and call.id not in billed:
-            yield Finding("unbilled answer", f"{call.id} by {call.gateway} was answered and is on no bill")
+            yield Finding("unbilled answer", f"{call.id} by {call.gateway} was answered, on no bill", call=call)
 
 
 def _every_line_is_charged(run: Run, evidence: Evidence, verdict: Verdict) -> Iterator[Finding]:
@@ -86,10 +86,10 @@ def _every_line_is_charged(run: Run, evidence: Evidence, verdict: Verdict) -> It
     room = _room_of_the_lost(run, evidence)
     for call, line in lost:
         if not _went_down_with_a_node(run, call, line):
-            yield Finding("lost", f"{_named(line, call)} is not in the ledger", _cost(run.tariff, line))
+            yield Finding("lost", f"{_named(line, call)} is not in the ledger", _cost(run.tariff, line), call)
         elif (short := _uncovered(run, call, line, room)) is not None:
             why = f"{_named(line, call)} went down with its node, and nothing in suspense of {short} covers it"
-            yield Finding("lost", why, _cost(run.tariff, line))
+            yield Finding("lost", why, _cost(run.tariff, line), call)
         else:
             verdict.covered += 1
 
@@ -100,12 +100,13 @@ def _is_charged_right(
     costs = tariff.costs_of(line) if line["status"] == 200 else {0}
     charged = row["cost_nano_usd"]
     if source == "reported" and charged not in costs:
-        yield Finding("charged wrong", f"{_named(line, call)}: {charged} charged, {sorted(costs)} billed")
+        yield Finding("charged wrong", f"{_named(line, call)}: {charged} charged, {sorted(costs)} billed", call=call)
     elif charged < min(costs):
         why = f"{_named(line, call)}: {charged} charged ({source}), {min(costs)} billed"
-        yield Finding("charged below the bill", why, min(costs) - charged)
+        yield Finding("charged below the bill", why, min(costs) - charged, call)
     if call is not None and call.billed is not None and call.billed != row["amount_nano"] and len(costs) == 1:
-        yield Finding("told another price", f"{_named(line, call)}: {call.billed} told, {row['amount_nano']} charged")
+        why = f"{_named(line, call)}: {call.billed} told, {row['amount_nano']} charged"
+        yield Finding("told another price", why, call=call)
 
 
 def _nothing_is_charged_twice(evidence: Evidence) -> Iterator[Finding]:

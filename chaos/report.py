@@ -2,12 +2,16 @@
 
 from collections.abc import Iterable
 from statistics import quantiles
+from typing import Final
 
-from chaos.load import Call, counted
+from chaos.findings import Finding
+from chaos.load import PATIENCE_S, Call, counted
 from chaos.oracle import by_kind
 from chaos.run import Result
 
-STORIES_MAX = 12
+STORIES_MAX: Final = 12
+BEFORE_S: Final = 6.0
+"""How far back a call's story reaches."""
 
 
 def table(result: Result) -> str:
@@ -70,10 +74,24 @@ def stories(result: Result) -> str:
     findings = result.verdict.findings
     for kind in sorted({finding.kind for finding in findings}):
         these = [finding for finding in findings if finding.kind == kind]
-        lines += [f"{kind}: {finding.story}" for finding in these[:STORIES_MAX]]
+        for finding in these[:STORIES_MAX]:
+            lines += [f"{kind}: {finding.story}", *_faults_around(result, finding)]
         if len(these) > STORIES_MAX:
             lines.append(f"{kind}: … and {len(these) - STORIES_MAX} more")
     return "\n".join(lines)
+
+
+def _faults_around(result: Result, finding: Finding) -> list[str]:
+    """What happened to the system while the call was under way, and shortly before."""
+    call = finding.call
+    if call is None:
+        return []
+    told = [
+        f"    {at - call.began:+6.1f} s  {fault.kind} {fault.target} {fault.detail}".rstrip()
+        for at, fault in result.record.history
+        if call.began - BEFORE_S <= at <= max(call.ended, call.began + PATIENCE_S)
+    ]
+    return [f"    a call of {call.ended - call.began:.1f} s; beside it", *told] if told else []
 
 
 def _recoveries(result: Result, *, is_gateway: bool) -> tuple[list[float], list[float]]:
