@@ -8,6 +8,7 @@ Prints one JSON object: requests, errors, seconds, events and bytes received, la
 import argparse
 import asyncio
 import json
+import random
 import time
 from functools import partial
 from typing import Final, cast
@@ -47,19 +48,29 @@ class Tally:
 
 
 class Connection(asyncio.Protocol):
-    """Sends the request, waits for the whole answer, sends it again."""
+    """Sends the request, waits for the whole answer, sends it again: at once, or `every_s` after the last."""
 
-    def __init__(self, wire: bytes, tally: Tally) -> None:
+    def __init__(self, wire: bytes, tally: Tally, every_s: float = 0.0) -> None:
         self._wire = wire
         self.tally = tally
+        self._every_s = every_s
         self._is_stream = b'"stream":true' in wire
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)  # uvloop's own
-        self._send()
+        self._loop = asyncio.get_running_loop()
+        self._due = self._loop.time() + self._every_s * random.random()  # noqa: S311 - a load, not a secret
+        self._next()
 
     def connection_lost(self, _: Exception | None) -> None:
         self.tally.errors += 1
+
+    def _next(self) -> None:
+        if not self._every_s:
+            self._send()
+            return
+        self._loop.call_at(self._due, self._send)
+        self._due = max(self._due + self._every_s, self._loop.time())
 
     def _send(self) -> None:
         self._left: int | None = None
@@ -86,7 +97,7 @@ class Connection(asyncio.Protocol):
             self._left = head + 4 + int(lower[at + 15 :].split(b"\r\n", 1)[0])
         if len(self._buffer) >= self._left:
             tally.latencies.append(time.perf_counter() - self._sent_at)
-            self._send()
+            self._next()
 
     def _stream(self, data: bytes) -> None:
         tally = self.tally
@@ -99,15 +110,18 @@ class Connection(asyncio.Protocol):
                 tally.errors += 1
         if data.endswith(b"\r\n0\r\n\r\n") or data == b"0\r\n\r\n":
             tally.latencies.append(time.perf_counter() - self._sent_at)
-            self._send()
+            self._next()
 
 
-async def run(url: str, key: str, connections: int, seconds: float, *, stream: bool) -> dict[str, object]:
+async def run(
+    url: str, key: str, connections: int, seconds: float, *, stream: bool, per_s: float = 0.0
+) -> dict[str, object]:
     parts = urlsplit(url)
     wire = request(url, key, stream=stream)
     loop = asyncio.get_running_loop()
     warming, tally = Tally(), Tally()
-    made = [Connection(wire, warming) for _ in range(connections)]
+    every_s = connections / per_s if per_s else 0.0
+    made = [Connection(wire, warming, every_s) for _ in range(connections)]
     for connection in made:
         await loop.create_connection(partial(_itself, connection), parts.hostname or "", parts.port or 80)
     await asyncio.sleep(min(2.0, seconds / 4))
@@ -148,8 +162,10 @@ def main() -> None:
     parser.add_argument("--connections", type=int, default=32)
     parser.add_argument("--seconds", type=float, default=5.0)
     parser.add_argument("--stream", action="store_true")
+    parser.add_argument("--per-s", type=float, default=0.0, help="requests a second in all; as fast as it goes if 0")
     given = parser.parse_args()
-    found = uvloop.run(run(given.url, given.key, given.connections, given.seconds, stream=given.stream))
+    how = {"stream": given.stream, "per_s": given.per_s}
+    found = uvloop.run(run(given.url, given.key, given.connections, given.seconds, **how))
     print(json.dumps(found))
 
 
