@@ -26,7 +26,6 @@ from gateway.replay import Replay
 
 BEGINNING: Final = datetime(2026, 3, 1, tzinfo=UTC)
 TOKENS: Final = 10
-LIVE: Final = 1
 
 
 def a_budget(account: str, kind: AccountKind, limit: int, measure: Measure = "money") -> Budget:
@@ -56,11 +55,13 @@ class Service:
     """The budget service in memory; each method is one transaction."""
 
     budgets: list[Budget]
+    live_gateways: int = 1
     now: datetime = BEGINNING
     windows: dict[WindowKey, Window] = field(default_factory=dict)
     shares: dict[tuple[UUID, UUID], ShareState] = field(default_factory=dict)
     owners: dict[UUID, tuple[str, int]] = field(default_factory=dict)
     epochs: dict[str, int] = field(default_factory=dict)
+    recalled: set[UUID] = field(default_factory=set)
     posted: dict[UUID, int] = field(default_factory=dict)
     highest_limit: dict[WindowKey, int] = field(default_factory=dict)
 
@@ -83,17 +84,21 @@ class Service:
         self._save(desk)
         return epoch
 
-    def heartbeat(self, gateway: str, epoch: int, reports: Iterable[LeaseReport]) -> None:
+    def heartbeat(self, gateway: str, epoch: int, reports: Iterable[LeaseReport]) -> set[UUID]:
+        """Which leases others need back, told once."""
         self._fence(gateway, epoch)
         desk = self._desk()
         for report in reports:
             desk.report(report)
         self._save(desk)
+        told = {lease_id for lease_id in self.recalled if self.owners[lease_id] == (gateway, epoch)}
+        self.recalled -= told
+        return told
 
     def grant(
         self, gateway: str, epoch: int, lease_id: UUID, user: str, need: int, want: int, reports: Iterable[LeaseReport]
     ) -> Lease | None:
-        """None is a refusal."""
+        """None is a refusal; then the other gateways are asked for what they hold of the window that is short."""
         self._fence(gateway, epoch)
         path = self.path(user)
         for budget in path:
@@ -109,7 +114,10 @@ class Service:
                 desk.rooms[key] = desk.rooms[key].promised(amount)
                 desk.shares[lease_id, key[0]] = ShareState(lease_id, key, amount)
         self._save(desk)
-        return self._lease(lease_id, verdict.amounts, path) if isinstance(verdict, Granted) else None
+        if isinstance(verdict, Short):
+            self._recall(verdict.key, gateway)
+            return None
+        return self._lease(lease_id, verdict.amounts, path)
 
     def post(self, entries: Iterable[UsagePriced]) -> None:
         fresh = {entry.entry_id: entry for entry in entries if entry.entry_id not in self.posted}
@@ -144,7 +152,14 @@ class Service:
             "requests": Ask(1, 1, 4),
             "tokens": Ask(TOKENS, TOKENS, TOKENS),
         }
-        return grant(rooms, asks, live_gateways=LIVE)
+        return grant(rooms, asks, live_gateways=self.live_gateways)
+
+    def _recall(self, key: WindowKey, asking: str) -> None:
+        for (lease_id, _), share in self.shares.items():
+            owner, epoch = self.owners[lease_id]
+            can_answer = owner != asking and self.epochs[owner] == epoch
+            if share.key == key and share.held and not share.is_suspended and can_answer:
+                self.recalled.add(lease_id)
 
     def _lease(self, lease_id: UUID, amounts: dict[WindowKey, int] | object, path: Sequence[Budget]) -> Lease:
         by_id = {budget.budget_id: budget for budget in path}
