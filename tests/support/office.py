@@ -97,13 +97,14 @@ class BudgetOffice:
         reports: tuple[LeaseReport, ...] = (),
         attributes: Attributes = ANY_CALL,
         gateway: str = "gw",
+        by: Leases | None = None,
     ) -> GrantAnswer:
-        """Ask for a lease of `cost` nano-USD."""
+        """Ask for a lease of `cost` nano-USD; `by` is another replica."""
 
         def need(nano: int) -> Need:
             return Need(cost_nano_usd=nano, requests=1, tokens=100)
 
-        return await self.leases.grant(
+        return await (by or self.leases).grant(
             GrantRequest(
                 gateway_id=gateway,
                 epoch=epoch,
