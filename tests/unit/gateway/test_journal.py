@@ -205,3 +205,13 @@ def test_two_processes_never_write_one_journal(open_journal: Opener, tmp_path: P
     open_journal()
     with pytest.raises(JournalLocked):
         Journal(tmp_path, segment_bytes=1024, limit_bytes=1024, totals=list)
+
+
+def test_worst_cases_are_counted_also_where_recovery_needs_several_segments(open_journal: Opener) -> None:
+    journal = open_journal()
+    journal.epoch(3)
+    journal.lease(IN_HAND)
+    for _ in range(5):
+        journal.intent(entry(100))
+    open_journal(segment_bytes=600)
+    assert spent(open_journal(segment_bytes=600)) == [500]

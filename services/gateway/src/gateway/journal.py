@@ -8,7 +8,7 @@ import contextlib
 import fcntl
 import os
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -82,7 +82,7 @@ class Journal:
         self._size = 0
         self._epoch = 0
         self._problem: str | None = None
-        self._before: tuple[Total, ...] | None = None
+        self._before: Mapping[UUID, Total] | None = None
         # Giving the pages of a long file back takes the kernel tens of milliseconds.
         self._remover = ThreadPoolExecutor(1, "journal-remover")
         self._lock = _locked(folder)
@@ -175,7 +175,7 @@ class Journal:
 
     def _begin(self, number: int) -> _Segment:
         path = self._folder / f"segment-{number:012d}.journal"
-        totals = self._before if self._before is not None else tuple(self._totals())
+        totals = tuple(self._totals() if self._before is None else self._before.values())
         line = checkpoint_line(self._epoch, totals)
         try:
             file = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
@@ -217,17 +217,16 @@ class Journal:
             with path.open("rb") as lines:
                 replay.segment(number, lines)
         self._epoch = replay.epoch
-        self._before = tuple(replay.leases.values())
+        self._before = replay.leases  # as they are: a segment that begins meanwhile tells what was charged before it
         for place in (*replay.intents.values(), *replay.completions.values()):
             self._segments[place.segment].unfinished += 1
         self._begin(max(self._segments, default=0) + 1)
         unpublished = [self._complete(replay, id_, place) for id_, place in replay.intents.items()]
         unpublished += [self._moved(id_, place, replay.damaged) for id_, place in replay.completions.items()]
         self._set_aside(replay.damaged)
-        self._before = tuple(replay.leases.values())
         return Recovered(
             epoch=replay.epoch,
-            leases=self._before,
+            leases=tuple(replay.leases.values()),
             unpublished=tuple(unpublished),
             charged_at_worst=len(replay.intents),
             is_whole=not replay.damaged,
@@ -235,8 +234,8 @@ class Journal:
 
     def _complete(self, replay: Replay, id_: UUID, intent: Place) -> tuple[UUID, Place]:
         entry = self.entry(intent)
-        replay.spend(entry.lease_id, entry.amount)
         place = self.completed(entry, intent)
+        replay.spend(entry.lease_id, entry.amount)
         return id_, place or intent
 
     def _moved(self, id_: UUID, place: Place, damaged: dict[int, str]) -> tuple[UUID, Place]:
