@@ -9,7 +9,7 @@ from uuid import UUID
 
 from budget.escrow import Room, WindowKey
 from budget.thresholds import Threshold, thresholds
-from budget.windows import Calendar
+from budget.windows import Calendar, Span
 from farebox.events import AccountRef, BudgetState, BudgetWindow, Measure, ThresholdMark
 from farebox.events.budget import Mode
 from farebox.leasing import Attributes
@@ -74,6 +74,12 @@ class Window:
 
     def thresholds(self, budget: Budget) -> tuple[Threshold, ...]:
         return thresholds(budget.marks, self.room.limit)
+
+
+def fresh_window(budget: Budget, span: Span) -> Window:
+    """A window that was never used."""
+    room = Room((budget.budget_id, span.start), budget.measure, budget.limit, 0, 0, 0, is_hard=budget.holds)
+    return Window(room, span.end, budget.limit_revision, 1)
 
 
 def state(budget: Budget, window: Window, *, spent: int | None = None) -> BudgetState:

@@ -8,8 +8,8 @@ from uuid import UUID
 
 from budget import metrics
 from budget.accounts import Account, InForce, in_force, principal
-from budget.budgets import Budget, Window
-from budget.errors import Fenced, UnknownKey
+from budget.budgets import Budget, Window, fresh_window
+from budget.errors import Fenced
 from budget.escrow import Ask, Desk, Granted, Room, Short, WindowKey, grant
 from budget.marks import all_reached, announce_reached, announce_resolved, balances, refused
 from budget.store import Store, Unit
@@ -56,7 +56,7 @@ class Leases:
             epoch = await unit.books.start_gateway(request.gateway_id, now)
             is_whole_story = request.last_epoch == epoch - 1
             old = set(await unit.books.shares_before(request.gateway_id, epoch))
-            desk, windows = await _desk(unit, old | {report.lease_id for report in request.reports}, {})
+            desk, windows = await _desk(unit, old | {report.lease_id for report in request.reports})
             for report in request.reports:
                 desk.report(report)
             unreported = old - {report.lease_id for report in request.reports}
@@ -76,7 +76,7 @@ class Leases:
         async with self._store.transaction() as unit:
             _fence(await unit.books.seen(beat.gateway_id, self._clock.now()), beat.epoch)
             given_up = await _holding(unit, beat.given_up)
-            desk, windows = await _desk(unit, given_up | {report.lease_id for report in beat.reports}, {})
+            desk, windows = await _desk(unit, given_up | {report.lease_id for report in beat.reports})
             for report in beat.reports:
                 desk.report(report)
             for lease_id in given_up:
@@ -94,7 +94,7 @@ class Leases:
         async with self._store.transaction() as unit:
             lost = await unit.books.lost(now - unheard_for)
             if lost:
-                desk, windows = await _desk(unit, lost, {})
+                desk, windows = await _desk(unit, lost)
                 for lease_id in lost:
                     desk.suspend(lease_id)
                 await unit.books.suspend(lost, now)
@@ -107,7 +107,7 @@ class Leases:
         """An operator's word that a lease in suspense was not spent. Raises NotFound for one that is not there."""
         async with self._store.transaction() as unit:
             await unit.books.note_release(lease_id, self._clock.now(), note)
-            desk, windows = await _desk(unit, {lease_id}, {})
+            desk, windows = await _desk(unit, {lease_id})
             desk.close(lease_id)
             await self._settle(unit, desk, windows)
         self._wake()
@@ -129,16 +129,20 @@ class Leases:
         metrics.GRANTS.labels(_label(answer)).inc()
         return answer
 
-    async def _settle(self, unit: Unit, desk: Desk, windows: Mapping[WindowKey, Window]) -> None:
-        """Write the desk back, and tell of windows whose spending it moved: suspense is spending too."""
-        await _save(unit, desk, windows)
-        moved = {
-            key: windows[key].with_room(room)
+    async def _settle(self, unit: Unit, desk: Desk, windows: Mapping[WindowKey, Window]) -> Mapping[WindowKey, Window]:
+        """Write the desk back, and tell of windows whose spending it moved: suspense is spending too.
+
+        The windows as they are then.
+        """
+        after = {
+            key: windows[key] if room == windows[key].room else windows[key].with_room(room)
             for key, room in desk.rooms.items()
-            if room.spent != windows[key].room.spent
         }
+        await unit.books.save({key: window for key, window in after.items() if window is not windows[key]})
+        await unit.books.save_shares([desk.shares[each] for each in sorted(desk.touched)])
+        moved = {key: window for key, window in after.items() if window.room.spent != windows[key].room.spent}
         if not moved:
-            return
+            return after
         now = self._clock.now()
         budgets = await unit.registry.budgets_named({budget_id for budget_id, _ in moved})
         told = [(budgets[key[0]], window) for key, window in moved.items()]
@@ -146,19 +150,22 @@ class Leases:
             await announce_resolved(unit, budget, window, now)
             await announce_reached(unit, all_reached(budget, window), moved, now)
         await unit.announce(balances(told, now))
+        return after
 
     async def _grant(self, unit: Unit, request: GrantRequest) -> GrantAnswer:
         now = self._clock.now()
-        _fence(await unit.books.epoch(request.gateway_id), request.epoch)
+        epoch, live = await unit.books.epoch(request.gateway_id, now)
+        _fence(epoch, request.epoch)
         spot = await _spot(unit, request.key_hash, now)
         hard = [budget for budget in spot.budgets if budget.holds and budget.applies_to(request.attributes)]
+        await unit.books.open({spot.key(each): spot.span(each) for each in hard if spot.key(each) not in spot.used})
         lease_ids = {request.lease_id, *(report.lease_id for report in request.reports)}
-        desk, windows = await _desk(unit, lease_ids, {spot.key(budget): spot.span(budget) for budget in hard})
+        desk, windows = await _desk(unit, lease_ids, {spot.key(budget) for budget in hard})
         for report in request.reports:
             desk.report(report)
-        verdict = await self._verdict(unit, request, spot, [desk.rooms[spot.key(budget)] for budget in hard], desk)
-        await self._settle(unit, desk, windows)
-        seen = await unit.books.read({spot.key(budget): (budget, spot.span(budget)) for budget in spot.budgets})
+        rooms = [desk.rooms[spot.key(budget)] for budget in hard]
+        verdict = await self._verdict(unit, request, spot, rooms, desk, live)
+        seen = {**spot.windows(), **await self._settle(unit, desk, windows)}
         policy = _policy(spot, seen)
         match verdict:
             case Short(key):
@@ -173,17 +180,16 @@ class Leases:
                 assert_never(unknown)
 
     async def _verdict(
-        self, unit: Unit, request: GrantRequest, spot: "_Spot", rooms: Sequence[Room], desk: Desk
+        self, unit: Unit, request: GrantRequest, spot: "_Spot", rooms: Sequence[Room], desk: Desk, live: int
     ) -> Granted | Short:
         """A lease that was granted before is answered as it was; a new one is sized, stored and escrowed."""
         if known := desk.shares_of(request.lease_id):
             return Granted({share.key: share.granted for share in known})
-        now = self._clock.now()
-        live = await unit.books.live_gateways(now)
         verdict = grant(rooms, _asks(request, spot.settings), live_gateways=live)
         if isinstance(verdict, Granted) and verdict.amounts:
+            key_id, now = spot.path[-1].account_id, self._clock.now()
             is_new = await unit.books.add_lease(
-                request.lease_id, request.gateway_id, request.epoch, spot.path[-1].account_id, verdict.amounts, now
+                request.lease_id, request.gateway_id, request.epoch, key_id, verdict.amounts, now
             )
             if not is_new:  # the same request, sent twice, was granted while this one waited for the windows
                 shares = (await unit.books.shares([request.lease_id])).get(request.lease_id, {})
@@ -195,12 +201,16 @@ class Leases:
 
 @dataclass(frozen=True, slots=True)
 class _Spot:
-    """Where a key stands: its path, what is in force there, and the budgets on it with their present windows."""
+    """Where a key stands: its path, what is in force there, and the budgets on it with their present windows.
+
+    `used` are the windows that exist, as they were before anything was locked.
+    """
 
     path: Sequence[Account]
     settings: InForce
     budgets: Sequence[Budget]
     spans: Mapping[UUID, Span]
+    used: Mapping[WindowKey, Window]
 
     def span(self, budget: Budget) -> Span:
         return self.spans[budget.budget_id]
@@ -208,25 +218,29 @@ class _Spot:
     def key(self, budget: Budget) -> WindowKey:
         return budget.budget_id, self.spans[budget.budget_id].start
 
+    def windows(self) -> dict[WindowKey, Window]:
+        """Every budget's, of those never used a fresh one."""
+        return {
+            self.key(each): self.used.get(self.key(each)) or fresh_window(each, self.span(each))
+            for each in self.budgets
+        }
+
 
 async def _spot(unit: Unit, key_hash: str, now: datetime) -> _Spot:
-    key_id = await unit.registry.key_account(key_hash)
-    if key_id is None:
-        raise UnknownKey("the API key is not known, or has been revoked")
-    path = await unit.registry.path(key_id)
+    path = await unit.registry.path_of_key(key_hash)
     by_account = await unit.registry.budgets_of([account.account_id for account in path])
     budgets = [budget for account in path for budget in by_account.get(account.account_id, ()) if budget.is_active]
-    return _Spot(path, in_force(path), budgets, {each.budget_id: each.calendar.span(now) for each in budgets})
+    spans = {each.budget_id: each.calendar.span(now) for each in budgets}
+    used = await unit.books.read([(budget_id, span.start) for budget_id, span in spans.items()])
+    return _Spot(path, in_force(path), budgets, spans, used)
 
 
 async def _desk(
-    unit: Unit, lease_ids: Collection[UUID], spans: Mapping[WindowKey, Span]
+    unit: Unit, lease_ids: Collection[UUID], asked: Collection[WindowKey] = ()
 ) -> tuple[Desk, dict[WindowKey, Window]]:
     """Lock the windows of the leases and those asked for, all in one order, and lay their shares beside them."""
-    if spans:
-        await unit.books.open(spans)
     unlocked = await unit.books.shares(lease_ids) if lease_ids else {}
-    keys = {share.key for shares in unlocked.values() for share in shares.values()} | spans.keys()
+    keys = {share.key for shares in unlocked.values() for share in shares.values()} | set(asked)
     windows = await unit.books.lock(keys) if keys else {}
     shares = await unit.books.shares(lease_ids) if unlocked else {}  # again: they hold only under the windows' locks
     return Desk(
@@ -239,13 +253,6 @@ async def _holding(unit: Unit, lease_ids: Collection[UUID]) -> set[UUID]:
     """Those of the leases that there are and that hold something."""
     found = await unit.books.shares(lease_ids) if lease_ids else {}
     return {lease_id for lease_id, shares in found.items() if any(share.held for share in shares.values())}
-
-
-async def _save(unit: Unit, desk: Desk, windows: Mapping[WindowKey, Window]) -> None:
-    """Write back what changed at the desk."""
-    changed = {key: windows[key].with_room(room) for key, room in desk.rooms.items() if room != windows[key].room}
-    await unit.books.save(changed)
-    await unit.books.save_shares([desk.shares[each] for each in sorted(desk.touched)])
 
 
 def _fence(newest: int | None, epoch: int) -> None:

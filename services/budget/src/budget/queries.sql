@@ -37,6 +37,15 @@ JOIN account a ON a.account_id = ANY (leaf.path)
 WHERE leaf.account_id = $1
 ORDER BY cardinality(a.path);
 
+-- name: accounts_on_path_of_key
+-- The same for the account of a key that is in force; no rows for any other key.
+SELECT a.*
+FROM api_key k
+JOIN account leaf USING (account_id)
+JOIN account a ON a.account_id = ANY (leaf.path)
+WHERE k.key_hash = $1 AND k.revoked_at IS NULL
+ORDER BY cardinality(a.path);
+
 -- name: accounts
 SELECT * FROM account WHERE $1::text IS NULL OR parent_id = $1 ORDER BY path LIMIT $2;
 
@@ -62,10 +71,6 @@ INSERT INTO api_key (account_id, key_hash, hint) VALUES ($1, $2, $3) RETURNING c
 -- name: key_revoke
 -- A key revoked before keeps its first date.
 UPDATE api_key SET revoked_at = coalesce(revoked_at, $2) WHERE account_id = $1 RETURNING revoked_at;
-
--- name: key_account
--- The account of a key that is in force.
-SELECT account_id FROM api_key WHERE key_hash = $1 AND revoked_at IS NULL;
 
 -- name: keys_below
 SELECT k.account_id, a.name, a.parent_id, k.hint, k.created_at, k.revoked_at
@@ -179,26 +184,25 @@ ON CONFLICT (gateway_id) DO UPDATE SET epoch = gateway.epoch + 1, seen_at = excl
 RETURNING epoch;
 
 -- name: gateway_epoch
--- Shared, so that calls of one gateway run side by side while a start of a newer epoch waits for them.
-SELECT epoch FROM gateway WHERE gateway_id = $1 FOR SHARE;
+-- Shared, so that calls of one gateway run side by side while a start of a newer epoch waits for them. And how many
+-- gateways there are that were heard of since $2.
+SELECT epoch, (SELECT count(*) FROM gateway WHERE seen_at > $2) AS live FROM gateway WHERE gateway_id = $1 FOR SHARE;
 
 -- name: gateway_seen
 UPDATE gateway SET seen_at = greatest(seen_at, $2) WHERE gateway_id = $1 RETURNING epoch;
 
--- name: gateways_live
-SELECT count(*) FROM gateway WHERE seen_at > $1;
-
 -- name: lease_insert
--- A repeated request meets the lease it made before.
-INSERT INTO lease (lease_id, gateway_id, epoch, key_id, granted_at)
-VALUES ($1, $2, $3, $4, $5)
-ON CONFLICT DO NOTHING
-RETURNING lease_id;
-
--- name: shares_insert
+-- With its shares. A repeated request meets the lease it made before, and makes none.
+WITH made AS (
+    INSERT INTO lease (lease_id, gateway_id, epoch, key_id, granted_at)
+    VALUES ($1, $2, $3, $4, $5)
+    ON CONFLICT DO NOTHING
+    RETURNING lease_id
+)
 INSERT INTO lease_share (lease_id, budget_id, window_start, granted)
-SELECT $1, budget_id, window_start, granted
-FROM unnest($2::uuid[], $3::timestamptz[], $4::numeric[]) AS new (budget_id, window_start, granted);
+SELECT made.lease_id, new.budget_id, new.window_start, new.granted
+FROM made, unnest($6::uuid[], $7::timestamptz[], $8::numeric[]) AS new (budget_id, window_start, granted)
+RETURNING lease_id;
 
 -- name: shares_of
 SELECT s.*, l.suspended_at IS NOT NULL AS is_suspended

@@ -11,7 +11,7 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from budget.accounts import in_force
-from budget.budgets import Budget, Window, percent
+from budget.budgets import Budget, Window, fresh_window, percent
 from budget.marks import all_reached, announce_reached, announce_resolved, balances
 from budget.routes.accounts import Zone
 from budget.routes.office import AccountId, Body, Label, Office, administers, amount_text, identified, may_see, readable
@@ -148,9 +148,11 @@ def budget_routes(office: Office) -> Sequence[BaseRoute]:
             path = await _visible_path(unit, request)
             by_account = await unit.registry.budgets_of(path)
             found = [budget for account in path for budget in by_account.get(account, ())]
-            spans = {budget.window_key(now): (budget, budget.calendar.span(now)) for budget in found}
-            windows = await unit.books.read(spans)
-        items = [_balance(budget, windows[budget.window_key(now)]) for budget in found]
+            used = await unit.books.read({budget.window_key(now) for budget in found})
+        items = [
+            _balance(budget, used.get(budget.window_key(now)) or fresh_window(budget, budget.calendar.span(now)))
+            for budget in found
+        ]
         return JSON({"items": items, "next_cursor": None})
 
     return [

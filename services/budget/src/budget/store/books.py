@@ -7,7 +7,7 @@ from uuid import UUID
 
 import asyncpg
 
-from budget.budgets import Budget, Window
+from budget.budgets import Window
 from budget.escrow import Room, ShareState, WindowKey
 from budget.posting import Reached
 from budget.windows import Span
@@ -50,6 +50,8 @@ class Books:
 
     async def open(self, spans: Mapping[WindowKey, Span]) -> None:
         """Make the rows of windows that are new, under their budget's present limit."""
+        if not spans:
+            return
         keys = sorted(spans)
         await self._connection.execute(self._sql["windows_open"], *_columns(keys), [spans[key].end for key in keys])
 
@@ -58,11 +60,10 @@ class Books:
         rows = await self._connection.fetch(self._sql["windows_for_update"], *_columns(sorted(keys)))
         return {(row["budget_id"], row["window_start"]): _window(row) for row in rows}
 
-    async def read(self, asked: Mapping[WindowKey, tuple[Budget, Span]]) -> dict[WindowKey, Window]:
-        """The windows as they are, without a lock; one that was never used reads as fresh."""
-        fresh = {key: _fresh(budget, key, span) for key, (budget, span) in asked.items()}
-        rows = await self._connection.fetch(self._sql["windows"], *_columns(list(asked)))
-        return fresh | {(row["budget_id"], row["window_start"]): _window(row) for row in rows}
+    async def read(self, keys: Collection[WindowKey]) -> dict[WindowKey, Window]:
+        """Windows that exist, without a lock."""
+        rows = await self._connection.fetch(self._sql["windows"], *_columns(list(keys)))
+        return {(row["budget_id"], row["window_start"]): _window(row) for row in rows}
 
     async def current(self, budget_id: UUID, now: datetime) -> list[WindowKey]:
         """Windows of a budget that have not ended."""
@@ -95,31 +96,26 @@ class Books:
         epoch: int = await self._connection.fetchval(self._sql["gateway_start"], gateway_id, now)
         return epoch
 
-    async def epoch(self, gateway_id: str) -> int | None:
-        """The gateway's newest epoch, held until the transaction ends; None for one that never started."""
-        epoch: int | None = await self._connection.fetchval(self._sql["gateway_epoch"], gateway_id)
-        return epoch
+    async def epoch(self, gateway_id: str, now: datetime) -> tuple[int | None, int]:
+        """The gateway's newest epoch, held until the transaction ends, None for one that never started; and how many
+        gateways live."""
+        row = await self._connection.fetchrow(self._sql["gateway_epoch"], gateway_id, now - LIVE_WITHIN)
+        return (row["epoch"], row["live"]) if row else (None, 0)
 
     async def seen(self, gateway_id: str, now: datetime) -> int | None:
         """As `epoch`, and notes that the gateway lives."""
         epoch: int | None = await self._connection.fetchval(self._sql["gateway_seen"], gateway_id, now)
         return epoch
 
-    async def live_gateways(self, now: datetime) -> int:
-        count: int = await self._connection.fetchval(self._sql["gateways_live"], now - LIVE_WITHIN)
-        return count
-
     async def add_lease(
         self, lease_id: UUID, gateway_id: str, epoch: int, key_id: str, amounts: Mapping[WindowKey, int], now: datetime
     ) -> bool:
         """False if there is a lease of that id: the request was repeated."""
-        made = await self._connection.fetchval(self._sql["lease_insert"], lease_id, gateway_id, epoch, key_id, now)
-        if made is None:
-            return False
-        await self._connection.execute(
-            self._sql["shares_insert"], lease_id, *_columns(list(amounts)), list(amounts.values())
+        held = (*_columns(list(amounts)), list(amounts.values()))
+        made = await self._connection.fetchval(
+            self._sql["lease_insert"], lease_id, gateway_id, epoch, key_id, now, *held
         )
-        return True
+        return made is not None
 
     async def shares(self, lease_ids: Collection[UUID]) -> dict[UUID, dict[UUID, ShareState]]:
         """By lease id and budget id."""
@@ -232,8 +228,3 @@ def _window(row: asyncpg.Record) -> Window:
         is_over=row["is_over"],
     )
     return Window(room, row["window_end"], row["limit_revision"], row["revision"])
-
-
-def _fresh(budget: Budget, key: WindowKey, span: Span) -> Window:
-    room = Room(key, budget.measure, budget.limit, 0, 0, 0, is_hard=budget.holds)
-    return Window(room, span.end, budget.limit_revision, 1)

@@ -11,7 +11,7 @@ import asyncpg
 
 from budget.accounts import Account, Terms
 from budget.budgets import Budget, BudgetsByAccount
-from budget.errors import Exists
+from budget.errors import Exists, UnknownKey
 from budget.windows import Calendar
 from farebox.errors import NotFound
 from farebox.events import AccountRef, ThresholdMark
@@ -46,6 +46,13 @@ class Registry:
         rows = await self._connection.fetch(self._sql["accounts_on_path"], account_id)
         if not rows:
             raise NotFound(f"there is no account {account_id!r}")
+        return [_account(row) for row in rows]
+
+    async def path_of_key(self, key_hash: str) -> list[Account]:
+        """As `path`, from the platform down to the account of a key in force. Raises UnknownKey."""
+        rows = await self._connection.fetch(self._sql["accounts_on_path_of_key"], key_hash)
+        if not rows:
+            raise UnknownKey("the API key is not known, or has been revoked")
         return [_account(row) for row in rows]
 
     async def children(self, parent: str | None) -> list[Account]:
@@ -94,11 +101,6 @@ class Registry:
         if revoked is None:
             raise NotFound(f"there is no key {key_id!r}")
         return revoked
-
-    async def key_account(self, key_hash: str) -> str | None:
-        """The account of a key in force."""
-        account: str | None = await self._connection.fetchval(self._sql["key_account"], key_hash)
-        return account
 
     async def keys_below(self, account_id: str) -> list[KeyRow]:
         rows = await self._connection.fetch(self._sql["keys_below"], account_id, LIST_MAX)
