@@ -233,3 +233,17 @@ async def test_the_newest_balance_is_published_under_the_budgets_key(office: Bud
     states = [event["budget"] for _, event in await office.told("budget.balances")]
     assert [state["spent"] for state in states] == [won("1"), won("3")]
     assert states[0]["revision"] < states[1]["revision"]
+
+
+async def test_a_late_posting_does_not_take_the_place_of_the_present_balance(office: BudgetOffice) -> None:
+    await office.org()
+    await office.budget("100", window={"kind": "day", "zone": "Asia/Seoul"})
+    key = await office.key()
+    await office.start()
+    lease = (await office.grant(key, COST)).lease
+    assert lease is not None
+    office.clock.move(timedelta(days=1))
+    await office.post(office.priced(key, won("1")))
+    await office.post(office.priced(key, won("7.8"), lease.lease_id))
+    states = [event["budget"] for _, event in await office.told("budget.balances")]
+    assert states[-1]["spent"] == won("1")

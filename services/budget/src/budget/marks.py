@@ -81,10 +81,14 @@ def refused(budget: Budget, window: Window) -> Reached:
 
 
 def balances(pairs: Iterable[tuple[Budget, Window]], now: datetime) -> list[Message]:
-    """The newest state of windows, for the compacted topic."""
+    """The newest state of windows, for the compacted topic.
+
+    It keeps one record a budget, so a late posting to a window that is over must not take the present one's place.
+    """
     return [
         _message(topics.BUDGET_BALANCES, BalanceChanged(budget=state(budget, window)), budget, new_id(), now)
         for budget, window in pairs
+        if window.end is None or now < window.end
     ]
 
 

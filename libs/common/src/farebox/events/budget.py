@@ -131,7 +131,10 @@ class BudgetOverLimit(BudgetEvent):
 
 
 class BalanceChanged(CloudEvent):
-    """The newest state of a budget's window; `budget.balances` is compacted by budget id."""
+    """The newest state of a budget's present window; `budget.balances` is compacted by budget id.
+
+    What is posted late to a window that is over is not told here; that window's alerts are, on `budget.events`.
+    """
 
     type: ClassVar[str] = "farebox.budget.balance_changed.v1"
 
