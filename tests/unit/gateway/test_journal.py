@@ -7,6 +7,7 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+from structlog.testing import capture_logs
 
 from farebox.ids import new_id
 from gateway.admission import Amount
@@ -14,6 +15,7 @@ from gateway.errors import JournalFull, JournalLocked
 from gateway.journal import Journal
 from gateway.leases import Share, Total
 from gateway.record import Entry
+from gateway.replay import Place
 
 LEASE = UUID(int=7)
 BUDGET = UUID(int=8)
@@ -42,6 +44,27 @@ def open_journal(tmp_path: Path) -> Iterator[Opener]:
 
 def entry(money: int, id_: UUID | None = None, lease: UUID | None = LEASE) -> Entry:
     return Entry(id_ or new_id(), lease, Amount(money, 1, money), "ann", NOW, b'{"x":1}')
+
+
+def ended(journal: Journal, *entries: Entry) -> list[Place]:
+    """Attempts that were begun and have ended."""
+    return [journal.completed(each, journal.intent(each)) for each in entries]
+
+
+def full(patch: pytest.MonkeyPatch, *, room: int = 0) -> None:
+    """The disk takes no record that is longer."""
+    write = os.write
+
+    def bounded(file: int, data: bytes) -> int:
+        if len(data) > room:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return write(file, data)
+
+    patch.setattr(os, "write", bounded)
+
+
+def files_open() -> int:
+    return len(list(Path("/proc/self/fd").iterdir()))
 
 
 def segments(folder: Path) -> list[str]:
@@ -130,9 +153,7 @@ def test_leases_not_yet_reported_survive_another_crash(open_journal: Opener) -> 
 
 
 def test_a_torn_last_line_is_no_damage(open_journal: Opener, tmp_path: Path) -> None:
-    journal = open_journal()
-    done = entry(40)
-    journal.completed(done, None)
+    ended(open_journal(), entry(40))
     with (tmp_path / segments(tmp_path)[-1]).open("ab") as file:
         file.write(b"0123 intent {")
     recovered = open_journal().recovered
@@ -143,8 +164,8 @@ def test_a_torn_last_line_is_no_damage(open_journal: Opener, tmp_path: Path) -> 
 def test_a_damaged_segment_is_set_aside_and_what_can_be_read_is_kept(open_journal: Opener, tmp_path: Path) -> None:
     journal = open_journal()
     kept = entry(40)
-    journal.completed(kept, None)
-    journal.completed(entry(50), None)
+    ended(journal, kept)
+    ended(journal, entry(50))
     path = tmp_path / segments(tmp_path)[0]
     path.write_bytes(path.read_bytes().replace(b'"amount":[50', b'"amount":[51'))
     again = open_journal()
@@ -157,7 +178,7 @@ def test_a_damaged_segment_is_set_aside_and_what_can_be_read_is_kept(open_journa
 def test_segments_are_deleted_when_all_of_them_is_published(open_journal: Opener, tmp_path: Path) -> None:
     journal = open_journal(segment_bytes=300, totals=list)
     done = [entry(10) for _ in range(4)]
-    places = [journal.completed(each, journal.intent(each)) for each in done]
+    places = ended(journal, *done)
     before = len(segments(tmp_path))
     journal.published([(each.id, place) for each, place in zip(done[1:], places[1:], strict=True)])
     assert len(segments(tmp_path)) >= before, "the oldest still holds an event"
@@ -168,12 +189,11 @@ def test_segments_are_deleted_when_all_of_them_is_published(open_journal: Opener
 
 def test_a_full_journal_refuses_and_is_as_before(open_journal: Opener) -> None:
     journal = open_journal(limit_bytes=2048)
-    fitting = [place for place in (journal.completed(entry(1), None) for _ in range(100)) if place]
-    assert 0 < len(fitting) < 100
+    ended(journal, entry(1))
     with pytest.raises(JournalFull):
-        journal.intent(entry(1))
+        ended(journal, *(entry(1) for _ in range(100)))
     assert journal.problems()
-    assert open_journal().recovered.is_whole
+    assert open_journal(limit_bytes=1024).recovered.is_whole
 
 
 def test_a_disk_that_takes_half_a_record_leaves_none(open_journal: Opener, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -183,22 +203,85 @@ def test_a_disk_that_takes_half_a_record_leaves_none(open_journal: Opener, monke
     with pytest.raises(JournalFull):
         journal.intent(entry(1))
     monkeypatch.undo()
-    journal.completed(entry(1), None)
+    ended(journal, entry(1))
     assert open_journal().recovered.is_whole
 
 
 def test_a_disk_without_room_is_told_and_tried_again(open_journal: Opener, monkeypatch: pytest.MonkeyPatch) -> None:
     journal = open_journal()
-
-    def no_room(*_: object) -> int:
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    monkeypatch.setattr(os, "write", no_room)
+    full(monkeypatch)
     with pytest.raises(JournalFull):
         journal.intent(entry(1))
     assert "No space left on device" in journal.problems()[0]
     monkeypatch.undo()
     assert journal.problems() == []
+    journal.intent(entry(1))
+    assert open_journal().recovered.is_whole
+
+
+def test_a_disk_is_no_better_for_taking_short_records(open_journal: Opener, monkeypatch: pytest.MonkeyPatch) -> None:
+    journal = open_journal()
+    done = entry(40)
+    place = journal.intent(done)
+    full(monkeypatch, room=120)
+    with capture_logs() as lines:
+        for _ in range(3):
+            with pytest.raises(JournalFull):
+                journal.intent(entry(1))
+            journal.published([(done.id, place)])
+            assert journal.problems()
+        monkeypatch.undo()
+        assert journal.problems() == []
+    assert [line["event"] for line in lines] == ["journal_not_writable", "journal_writable_again"]
+
+
+def test_a_segment_that_cannot_begin_leaves_nothing_open(
+    open_journal: Opener, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    journal = open_journal(segment_bytes=1)
+    ended(journal, entry(1))
+    before, names = files_open(), segments(tmp_path)
+    full(monkeypatch)
+    for _ in range(10):
+        with pytest.raises(JournalFull):
+            journal.intent(entry(1))
+    assert files_open() <= before
+    assert set(segments(tmp_path)) <= set(names)
+
+
+def test_what_a_refused_completion_spent_is_known_to_the_next_process(
+    open_journal: Opener, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    totals = [IN_HAND]
+    journal = open_journal(totals=lambda: totals)
+    journal.epoch(3)
+    journal.lease(IN_HAND)
+    done = entry(40)
+    intent = journal.intent(entry(100, done.id))
+    full(monkeypatch)
+    assert journal.completed(done, intent) == intent
+    totals[0] = IN_HAND._replace(spent=Amount(40))
+    monkeypatch.undo()
+    journal.published([(done.id, intent)])
+    journal.published([])
+    assert len(segments(tmp_path)) <= 2, "one checkpoint is enough"
+    again = open_journal()
+    assert (spent(again), again.recovered.unpublished) == ([40], ())
+
+
+def test_the_intent_of_a_refused_completion_stays_while_nothing_else_tells_of_it(
+    open_journal: Opener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    journal = open_journal(segment_bytes=600)
+    done = entry(40)
+    intent = journal.intent(entry(100, done.id))
+    others = [entry(1) for _ in range(4)]
+    journal.published(zip((other.id for other in others), ended(journal, *others), strict=True))
+    full(monkeypatch)
+    journal.completed(done, intent)
+    journal.published([(done.id, intent)])
+    monkeypatch.undo()
+    assert open_journal().recovered.charged_at_worst == 1
 
 
 def test_two_processes_never_write_one_journal(open_journal: Opener, tmp_path: Path) -> None:

@@ -1,9 +1,12 @@
 import asyncio
+import errno
+import os
 from pathlib import Path
 from typing import Any
 from uuid import UUID
 
 import pytest
+from structlog.testing import capture_logs
 
 from farebox.clock import SystemClock
 from farebox.leasing import (
@@ -18,10 +21,10 @@ from farebox.leasing import (
     StartRequest,
 )
 from gateway.admission import Amount
-from gateway.errors import BudgetAway, UnknownKey
+from gateway.errors import BudgetAway, JournalFull, UnknownKey
 from gateway.journal import Journal
 from gateway.lease_client import Answer, Ask, LeaseClient
-from gateway.leases import Leases, PoolKey
+from gateway.leases import Leases, PoolKey, Total
 from gateway.policy import Policies
 from support.eventually import eventually
 from support.reservations import BUDGET, policy, reservation
@@ -172,6 +175,33 @@ async def test_before_a_refusal_stands_idle_rights_of_other_pools_are_given_back
     assert answer.refusal is None
     (report,) = desk.service.asked[1].reports
     assert (report.lease_id, report.returned) == (UUID(int=99), {BUDGET: 70})
+
+
+def fill(patch: pytest.MonkeyPatch) -> None:
+    def no_room(*_: object) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    patch.setattr(os, "write", no_room)
+
+
+async def test_who_could_not_write_a_lease_down_asks_for_none(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    fill(monkeypatch)
+    with pytest.raises(JournalFull):
+        desk.journal.lease(Total(UUID(int=1), (), Amount()))
+    with pytest.raises(JournalFull):
+        await desk.ask()
+    assert desk.service.asked == []
+
+
+async def test_a_lease_that_could_not_be_written_down_goes_back(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    fill(monkeypatch)
+    desk.service.answers.put_nowait(granted())
+    with capture_logs() as lines:
+        desk.client.renew(Ask(ONE, ANY, None, POOL, None, WORST))
+        await eventually(lambda: "renewal_failed" in [line["event"] for line in lines])
+    assert desk.leases.reserve(POOL, Amount(1), 0) is None
+    (report,) = desk.leases.reports(9)
+    assert report.wire.returned == {BUDGET: WORST.amount.money}
 
 
 async def test_a_lease_is_in_the_journal_before_it_is_used(desk: Desk, tmp_path: Path) -> None:

@@ -141,10 +141,10 @@ async def run(settings: GatewaySettings) -> None:
 
         def live() -> list[str]:
             ended = [f"{task.get_name()}: its task has ended" for task in (publishing, beating) if task.done()]
-            return ended + alive(gateway.producer, listening, gateway.client) + gateway.journal.problems()
+            return ended + alive(gateway.producer, listening, gateway.client)
 
         async def ready() -> list[str]:
-            return unready(listening, gateway.client)
+            return unready(listening, gateway.client) + gateway.journal.problems()
 
         health = health_routes(live=live, ready=ready)
         inner = api([*health, *_routes(gateway, forwarding)], secret=gateway.secret)

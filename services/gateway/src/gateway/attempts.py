@@ -16,7 +16,6 @@ from farebox.pricing import UsageSource
 from gateway import metrics
 from gateway.admission import Amount, actual
 from gateway.completion import Outcome, OutcomeName, event_fields, event_json, settle
-from gateway.errors import JournalFull
 from gateway.journal import Journal
 from gateway.leases import Leases
 from gateway.prices import Prices
@@ -37,7 +36,7 @@ class Attempt:
     reservation: Reservation
     fields: dict[str, Any]
     started: float
-    intent: Place | None
+    intent: Place
     is_over: bool = False
     has_answer: bool = False
     """Whether the caller has the beginning of one."""
@@ -61,7 +60,7 @@ class Attempts:
         self._clock = clock
 
     def begin(self, reservation: Reservation) -> Attempt:
-        """Write the intent. Raises JournalFull where a hard budget needs it written; the reserve is released then."""
+        """Write the intent. Raises JournalFull; then the reserve is released, and nothing may be sent."""
         id_, request_id = new_id(), new_id()
         fields = event_fields(id_, request_id, reservation)
         try:
@@ -73,16 +72,11 @@ class Attempts:
         faults.point("gateway.after_intent")
         return Attempt(id_, request_id, reservation, fields, self._clock.monotonic(), intent)
 
-    def _intent(self, id_: UUID, fields: dict[str, Any], reservation: Reservation) -> Place | None:
+    def _intent(self, id_: UUID, fields: dict[str, Any], reservation: Reservation) -> Place:
         worst = reservation.estimate
         lost = Outcome(worst.usage, reservation.call.model, 0, "recovered")
         event = event_json(fields, lost, completed_at=reservation.at, latency_ms=0, usage_json=worst.usage_json)
-        try:
-            return self._journal.intent(self._entry(id_, reservation, worst.amount, reservation.at, event))
-        except JournalFull:
-            if reservation.hold is not None:
-                raise
-            return None
+        return self._journal.intent(self._entry(id_, reservation, worst.amount, reservation.at, event))
 
     def end(self, attempt: Attempt, outcome: Outcome) -> Settled:
         """Journal, settle, publish. A second time changes nothing."""
@@ -103,7 +97,7 @@ class Attempts:
         if reservation.hold is not None and not self._leases.settle(reservation.hold, amount):
             metrics.RESERVE_EXCEEDED.labels(reservation.upstream.name).inc()
             log.error("reserve_exceeded", attempt=str(attempt.id), reserve=reservation.hold.amount, actual=amount)
-        self._publisher.add(entry, place)
+        self._publisher.add(entry, place, is_written=place != attempt.intent)
         _count(reservation.upstream.name, outcome, elapsed_s)
         return settled
 

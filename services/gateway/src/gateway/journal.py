@@ -82,6 +82,10 @@ class Journal:
         self._size = 0
         self._epoch = 0
         self._problem: str | None = None
+        self._refused_bytes = 0
+        # A completion was refused: what it spent is in no record, but in the leases in hand. So a checkpoint must come
+        # before the next record; until then nothing is deleted, for its intent is all that tells of it.
+        self._is_behind = False
         self._before: Mapping[UUID, Total] | None = None
         # Giving the pages of a long file back takes the kernel tens of milliseconds.
         self._remover = ThreadPoolExecutor(1, "journal-remover")
@@ -104,24 +108,24 @@ class Journal:
         self._segments[place.segment].unfinished += 1
         return place
 
-    def completed(self, entry: Entry, intent: Place | None) -> Place | None:
+    def completed(self, entry: Entry, intent: Place) -> Place:
         """How it ended. Where the disk takes no more, the intent stands; a crash would then charge the worst case."""
         try:
             place = self._append(entry_line(Kind.COMPLETED, entry))
         except JournalFull:
+            self._is_behind = True
             return intent
         self._segments[place.segment].unfinished += 1
-        if intent is not None:
-            self._segments[intent.segment].unfinished -= 1
+        self._segments[intent.segment].unfinished -= 1
         return place
 
-    def published(self, attempts: Iterable[tuple[UUID, Place | None]]) -> None:
+    def published(self, attempts: Iterable[tuple[UUID, Place]]) -> None:
         """Kafka has these. Segments that hold nothing unpublished are deleted, the oldest first."""
         listed = list(attempts)
         with contextlib.suppress(JournalFull):  # then they are published once more after a crash
             self._append(published_line(id_ for id_, _ in listed))
         for _, place in listed:
-            if place is not None and place.segment in self._segments:
+            if place.segment in self._segments:
                 self._segments[place.segment].unfinished -= 1
         self._sweep()
 
@@ -131,10 +135,10 @@ class Journal:
         return entry_of(payload)
 
     def problems(self) -> list[str]:
-        """Why nothing can be written at the moment; tries again before it says so."""
+        """Why records are not taken at the moment; tries again before it says so."""
         if self._problem:
             with contextlib.suppress(JournalFull):
-                self._append(published_line(()))
+                self._try()
         return [f"journal: {self._problem}"] if self._problem else []
 
     def close(self) -> None:
@@ -148,28 +152,42 @@ class Journal:
             self._lock = -1
 
     def _append(self, line: bytes) -> Place:
-        segment = self._current()
-        if self._size + len(line) > self._limit_bytes:
-            raise self._full(f"it has reached its limit of {self._limit_bytes} bytes")
         try:
-            written = os.write(segment.file, line)
-            if written != len(line):
-                os.ftruncate(segment.file, segment.size)
-                raise self._full("the disk took only part of a record")
-        except OSError as error:
-            raise self._full(f"{error.strerror}") from error
-        if self._problem:
-            log.info("journal_writable_again")
-            self._problem = None
-        place = Place(segment.number, segment.size, written)
-        segment.size += written
-        self._size += written
+            segment = self._current()
+            self._write(segment, line)
+        except JournalFull:
+            metrics.JOURNAL_REFUSED.inc()
+            raise
+        if self._problem and len(line) >= self._refused_bytes:
+            self._mended()
+        place = Place(segment.number, segment.size, len(line))
+        segment.size += len(line)
+        self._size += len(line)
         return place
 
+    def _write(self, segment: _Segment, data: bytes) -> None:
+        """All of it at the segment's end, or nothing. A segment's beginning may pass the limit: recovery needs one."""
+        if segment.size and self._size + len(data) > self._limit_bytes:
+            raise self._full(f"it has reached its limit of {self._limit_bytes} bytes", len(data))
+        try:
+            written = os.write(segment.file, data)
+            if written != len(data):
+                os.ftruncate(segment.file, segment.size)
+                raise self._full("the disk took only part of a record", len(data))
+        except OSError as error:
+            raise self._full(f"{error.strerror}", len(data)) from error
+
+    def _try(self) -> None:
+        """Whether a record as long as the longest that was refused has room now: a shorter one may always find some."""
+        segment = self._current()
+        self._write(segment, bytes(self._refused_bytes))
+        os.ftruncate(segment.file, segment.size)
+        self._mended()
+
     def _current(self) -> _Segment:
-        """The segment to write to; a new one where the last is long enough."""
+        """The segment to write to; a new one where the last is long enough, or lacks what was spent."""
         newest = self._newest
-        if newest is not None and newest.size < self._segment_bytes:
+        if newest is not None and newest.size < self._segment_bytes and not self._is_behind:
             return newest
         return self._begin(newest.number + 1 if newest else 1)
 
@@ -179,26 +197,36 @@ class Journal:
         line = checkpoint_line(self._epoch, totals)
         try:
             file = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-            if os.write(file, line) != len(line):
-                os.close(file)
-                path.unlink(missing_ok=True)
-                raise self._full("the disk took only part of a checkpoint")
         except OSError as error:
-            raise self._full(f"{error.strerror}") from error
-        segment = _Segment(number, path, file, size=len(line))
+            raise self._full(f"{error.strerror}", 0) from error
+        segment = _Segment(number, path, file)
+        try:
+            self._write(segment, line)
+        except JournalFull:
+            _remove(segment)
+            raise
+        segment.size = len(line)
         self._segments[number] = self._newest = segment
         self._size += len(line)
+        self._is_behind = False
         self._sweep()
         return segment
 
-    def _full(self, why: str) -> JournalFull:
+    def _full(self, why: str, length: int) -> JournalFull:
         if self._problem is None:
             log.error("journal_not_writable", folder=str(self._folder), why=why)
         self._problem = why
-        metrics.JOURNAL_REFUSED.inc()
+        self._refused_bytes = max(self._refused_bytes, length)
         return JournalFull(f"the journal takes no more: {why}")
 
+    def _mended(self) -> None:
+        log.info("journal_writable_again", folder=str(self._folder))
+        self._problem = None
+        self._refused_bytes = 0
+
     def _sweep(self) -> None:
+        if self._is_behind:
+            return
         for segment in tuple(self._segments.values()):
             if segment.unfinished or segment is self._newest:
                 break
@@ -236,7 +264,7 @@ class Journal:
         entry = self.entry(intent)
         place = self.completed(entry, intent)
         replay.spend(entry.lease_id, entry.amount)
-        return id_, place or intent
+        return id_, place
 
     def _moved(self, id_: UUID, place: Place, damaged: dict[int, str]) -> tuple[UUID, Place]:
         """Out of a damaged segment, which is about to leave the journal."""

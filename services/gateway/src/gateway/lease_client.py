@@ -136,7 +136,7 @@ class LeaseClient:
     async def obtain(self, ask: Ask) -> Answer | None:
         """Policy and, if the ask has a need, a lease that may cover it; None if somebody else's answer is worth a try.
 
-        Raises UnknownKey, BudgetAway, Fenced.
+        Raises UnknownKey, BudgetAway, Fenced, JournalFull.
         """
         key: Hashable = ask.pool if ask.pool and ask.pool[1] else ask.key_hash
         least = ask.least.amount if ask.least else NOTHING
@@ -172,7 +172,7 @@ class LeaseClient:
     async def _quietly(self, ask: Ask) -> None:
         try:
             await self.obtain(ask)
-        except (UnknownKey, BudgetAway, Fenced) as error:
+        except (UnknownKey, BudgetAway, Fenced, JournalFull) as error:
             log.debug("renewal_failed", error=str(error))
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
@@ -186,6 +186,8 @@ class LeaseClient:
             raise Fenced("a newer process has claimed this gateway's name")
         if not self._epoch or now < self._away_until:
             raise BudgetAway("the budget service is away")
+        if ask.need and (problems := self._journal.problems()):
+            raise JournalFull(problems[0])  # a lease that cannot be written down is of no use
         if ask.pool and ask.need and ask.least:
             self._leases.close_small(ask.pool, ask.need.amount)
         answer = await self._once(ask, key)

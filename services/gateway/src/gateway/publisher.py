@@ -32,7 +32,7 @@ RETRY: Final = Backoff(base_s=0.1, cap_s=5.0)
 
 class _Waiting(NamedTuple):
     id: UUID
-    place: Place | None
+    place: Place
     entry: Entry | None
 
 
@@ -51,9 +51,9 @@ class Publisher:
             self._added.set()
             self._idle.clear()
 
-    def add(self, entry: Entry, place: Place | None) -> None:
-        """An attempt has ended; `place` is where the journal has it, None if it has not."""
-        keep = place is None or len(self._queue) < IN_MEMORY_MAX
+    def add(self, entry: Entry, place: Place, *, is_written: bool) -> None:
+        """An attempt has ended; `place` is where the journal has it, or its intent where it could not be written."""
+        keep = not is_written or len(self._queue) < IN_MEMORY_MAX
         self._queue.append(_Waiting(entry.id, place, entry if keep else None))
         if not self._added.is_set():
             self._added.set()
@@ -102,7 +102,7 @@ class Publisher:
         for waiting in batch:
             if waiting.entry is not None:
                 yield waiting.entry
-            elif waiting.place is not None:
+            else:
                 try:
                     yield self._journal.entry(waiting.place)
                 except (OSError, Damaged, KeyError) as error:

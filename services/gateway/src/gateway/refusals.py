@@ -58,7 +58,10 @@ BUDGET_AWAY: Final = Refusal(
     headers={"retry-after": "1"},
 )
 JOURNAL_FULL: Final = Refusal(
-    503, "journal_unavailable", "The request cannot be recorded at the moment.", headers={"retry-after": "5"}
+    503,
+    "journal_unavailable",
+    "The request cannot be recorded at the moment, so it was not sent. Send it again.",
+    headers={"retry-after": "5"},
 )
 NOT_POST: Final = Refusal(405, "method_not_allowed", "Use POST.", headers={"allow": "POST"})
 UNEXPECTED: Final = Refusal(500, "internal_error", "An unexpected error; the log has it.")
