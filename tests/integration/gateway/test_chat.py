@@ -11,6 +11,7 @@ from support.fake_budget import FakeAccount
 from support.gateway import GatewayProcess, chat, published
 from support.provider import DemoProvider
 
+JSON = {"content-type": "application/json"}
 MESSAGES: list[ChatCompletionMessageParam] = [{"role": "user", "content": "Xin chào, bạn khỏe không?"}]
 
 
@@ -90,6 +91,17 @@ async def test_an_empty_budget_refuses_until_it_is_raised(
     assert refused.json()["error"]["code"] == "budget_exceeded"
     account.raise_to(10**9)
     assert (await chat(gateway, api_key, max_tokens=1000)).status_code == 200
+
+
+@pytest.mark.parametrize("account", [{"limit": 2_500_000}], indirect=True)
+async def test_a_small_balance_is_not_refused_for_the_white_space_of_the_json(
+    gateway: GatewayProcess, api_key: str, account: FakeAccount
+) -> None:
+    wordy = '{"model": "gpt-4o", "max_tokens": 50, "messages": [{"role": "user", "content": "ch\\u00e0o"}]}'
+    body = wordy.replace(" ", 900 * " ")
+    async with gateway.client(api_key) as client:
+        answers = [await client.post("/v1/chat/completions", content=body, headers=JSON) for _ in range(2)]
+    assert [answer.status_code for answer in answers] == [200, 200]
 
 
 @pytest.mark.parametrize("account", [{"limit": 2_500_000, "clamp": True}], indirect=True)

@@ -1,3 +1,4 @@
+import json
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
@@ -6,7 +7,18 @@ import orjson
 import pytest
 
 from farebox.pricing import Catalogue, PriceRow, Rates, Unpriced, Usage
-from gateway.admission import PRIMING_TOKENS, Amount, Bounds, Estimate, actual, bounds, clamped, estimate, is_allowed
+from gateway.admission import (
+    PRIMING_TOKENS,
+    Amount,
+    Bounds,
+    Estimate,
+    actual,
+    bounds,
+    clamped,
+    estimate,
+    is_allowed,
+    tightened,
+)
 from gateway.call import Call, read
 
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
@@ -41,6 +53,16 @@ def call(**fields: Any) -> Call:
 def test_no_tokeniser_makes_more_tokens_than_there_are_bytes() -> None:
     made = call()
     assert bounds(made, max_tokens_default=64, media_tokens=0).input == len(made.raw) + PRIMING_TOKENS
+
+
+def test_the_tighter_count_is_of_the_text_and_not_of_how_its_json_was_written() -> None:
+    body = {"model": "m", "messages": [{"role": "user", "content": "xin chào các bạn ơi"}]}
+    loose, plain = (
+        read("openai", raw, {}, max_tokens_limit=9) for raw in (json.dumps(body, indent=8).encode(), orjson.dumps(body))
+    )
+    found = [bounds(made, max_tokens_default=64, media_tokens=0) for made in (loose, plain)]
+    assert found[0].input > found[1].input
+    assert tightened(found[0], loose) == tightened(found[1], plain) == found[1]
 
 
 def test_a_picture_counts_for_what_a_picture_may_cost() -> None:

@@ -9,7 +9,7 @@ from typing import Final, NamedTuple
 from farebox.clock import Clock
 from farebox.leasing import Refusal
 from farebox.pricing import Rates, Unpriced
-from gateway.admission import Bounds, Estimate, Reason, bounds, clamped, estimate, is_allowed
+from gateway.admission import Bounds, Estimate, Reason, bounds, clamped, estimate, is_allowed, tightened
 from gateway.call import Call
 from gateway.errors import BudgetAway
 from gateway.lease_client import Ask, LeaseClient
@@ -92,20 +92,34 @@ class Reservations:
         limits = bounds(call, max_tokens_default=self._max_tokens_default, media_tokens=self._media_tokens)
         attributes = _attributes(call, upstream)
         known = self._policies.fresh(key_hash, self._clock.monotonic())
+        if known is not None:
+            verdict = self._decide(call, upstream, known, limits, attributes, may_clamp=False)
+            if not isinstance(verdict, _Short):
+                self._look_ahead(key_hash, known, attributes, verdict)
+                return verdict
+        return await self._asked(key_hash, known, call, upstream, tightened(limits, call), attributes)
+
+    async def _asked(
+        self,
+        key_hash: str,
+        known: Known | None,
+        call: Call,
+        upstream: Upstream,
+        limits: Bounds,
+        attributes: Narrowing,
+    ) -> Reservation | Refused:
+        """Ask the budget service until the call can be decided."""
         is_away, has_asked = False, False
         began = now = self._clock.monotonic()
         while now < began + WAIT_S:
-            at = self._clock.now()
-            rates = self._prices.rates(upstream.provider, call.model, at, known.who.org if known else None)
             if known is not None:
                 may_clamp = has_asked or is_away
-                verdict = self._decide(call, upstream, known, rates, limits, attributes, at, may_clamp=may_clamp)
+                verdict = self._decide(call, upstream, known, limits, attributes, may_clamp=may_clamp)
                 if not isinstance(verdict, _Short):
-                    self._look_ahead(key_hash, known, attributes, verdict, is_away)
                     return verdict
                 if is_away:
                     return Refused(Reason.BUDGET_UNAVAILABLE, known)
-            ask = self._ask(key_hash, known, rates, limits, attributes)
+            ask = self._ask(key_hash, known, self._rates(call, upstream, known), limits, attributes)
             try:
                 answer = await self._client.obtain(ask)
             except BudgetAway as error:
@@ -125,15 +139,18 @@ class Reservations:
             now = self._clock.monotonic()
         return Refused(Reason.BUDGET_UNAVAILABLE, known, detail="too many others ask for the same budgets")
 
+    def _rates(self, call: Call, upstream: Upstream, known: Known | None) -> Rates | None:
+        """What the call is priced at now; for an account whose prices are its own, once it is known."""
+        org = known.who.org if known else None
+        return self._prices.rates(upstream.provider, call.model, self._clock.now(), org)
+
     def _decide(
         self,
         call: Call,
         upstream: Upstream,
         known: Known,
-        rates: Rates | None,
         limits: Bounds,
         attributes: Narrowing,
-        at: datetime,
         *,
         may_clamp: bool,
     ) -> "Reservation | Refused | _Short":
@@ -141,6 +158,8 @@ class Reservations:
         terms = known.terms
         if not is_allowed(call.model, terms.allowed_models, terms.blocked_models):
             return Refused(Reason.MODEL_NOT_ALLOWED, known)
+        at = self._clock.now()
+        rates = self._prices.rates(upstream.provider, call.model, at, known.who.org)
         worst = estimate(rates, terms.fx_rate, limits) if rates is not None else None
         if rates is None or worst is None or isinstance(worst, Unpriced):
             return Refused(Reason.MODEL_NOT_PRICED, known, detail=worst.detail if isinstance(worst, Unpriced) else "")
@@ -179,13 +198,9 @@ class Reservations:
         budget = next((each for each in known.budgets if each.id == refusal.budget_id), None)
         return Refused(Reason(refusal.code), known, budget)
 
-    def _look_ahead(
-        self, key_hash: str, known: Known, attributes: Narrowing, verdict: "Reservation | Refused", is_away: bool
-    ) -> None:
+    def _look_ahead(self, key_hash: str, known: Known, attributes: Narrowing, verdict: "Reservation | Refused") -> None:
         """Ask for a fresh policy before it is stale, and for the next lease before this one is empty."""
         now = self._clock.monotonic()
-        if is_away:
-            return
         if isinstance(verdict, Reservation) and verdict.hold is not None:
             pool = verdict.hold.lease.pool.key
             if self._leases.is_low(pool, now):
