@@ -54,9 +54,11 @@ chaos: install ## faults under load, then the books held against the world's own
 
 bench: install ## the figures of the README, measured here
 	$(PYTHON) bench/price.py
+	$(PYTHON) bench/admission.py
 	$(PYTHON) bench/gateway_load.py
 	$(PYTHON) bench/metering_drain.py
 	$(PYTHON) bench/budget_posting.py
+	$(PYTHON) bench/visibility.py
 
 contract: install ## write the schemas and the page for subscribers anew; refuses an incompatible change
 	$(PYTHON) -m farebox.events.schemas export

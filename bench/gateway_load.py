@@ -36,14 +36,16 @@ from support.fake_budget import FakeBudget  # noqa: E402 - the tests' budget ser
 from support.gateway import SECRET, GatewayProcess  # noqa: E402
 
 PATH = "/v1/chat/completions"
-KEY = f"fbx_{uuid.uuid4().hex}"
+HARD, SOFT = f"fbx_{uuid.uuid4().hex}", f"fbx_{uuid.uuid4().hex}"
+"""API keys: one under a hard budget, whose every call is reserved in a lease; one under a budget that only counts."""
 
 
 class Target(NamedTuple):
-    """What is measured: where it listens, and the process that answers."""
+    """What is measured: where it listens, the process that answers, and the API key it is shown."""
 
     url: str
     process: psutil.Process
+    key: str = HARD
 
 
 @contextmanager
@@ -58,7 +60,7 @@ def program(script: str, *arguments: str) -> Iterator[int]:
 
 def load(target: Target, *, connections: int, seconds: float, stream: bool = False) -> dict[str, Any]:
     """One run of the load generator, with the seconds of processor the target took. Fails if any request did."""
-    command = [sys.executable, str(BENCH / "load.py"), "--url", f"{target.url}{PATH}", "--key", KEY]
+    command = [sys.executable, str(BENCH / "load.py"), "--url", f"{target.url}{PATH}", "--key", target.key]
     command += ["--connections", str(connections), "--seconds", str(seconds), *(["--stream"] if stream else [])]
     before = target.process.cpu_times()
     done = subprocess.run(command, check=True, capture_output=True, text=True)  # noqa: S603 - our own
@@ -77,12 +79,13 @@ def compare(
     figure: Callable[[dict[str, Any]], float],
     show: str,
     runs: int,
+    beside: str = "relay",
     **how: Any,
 ) -> tuple[float, float]:
     """Median figures of both, measured in turns, and a printed line with their ratio."""
     pairs = [(figure(load(gateway, **how)), figure(load(relay, **how))) for _ in range(runs)]
     ours, theirs = (statistics.median(side) for side in zip(*pairs, strict=True))
-    print(f"{name:<44} gateway {ours:{show}}   relay {theirs:{show}}   ratio {ours / theirs:.2f}", flush=True)
+    print(f"{name:<44} gateway {ours:{show}}   {beside} {theirs:{show}}   ratio {ours / theirs:.2f}", flush=True)
     return ours, theirs
 
 
@@ -108,6 +111,11 @@ def measure(gateway: Target, relay: Target, seconds: float, runs: int) -> None:
     for quantile in ("p50", "p99"):
         title = f"JSON, 1 connection, latency {quantile}, ms"
         added(title, gateway, relay, "latency", quantile, runs, connections=1, seconds=seconds)
+    soft = gateway._replace(key=SOFT)
+    for quantile in ("p50", "p99"):
+        title = f"enforcement on and off, latency {quantile}, ms"
+        how = {"connections": 1, "seconds": seconds, "beside": "off"}
+        added(title, gateway, soft, "latency", quantile, runs, **how)
     title = "stream, 1 connection, first byte p50, ms"
     added(title, gateway, relay, "first_byte", "p50", runs, connections=1, seconds=seconds, stream=True)
     for streams in (100, 300):
@@ -125,7 +133,8 @@ def everything() -> Iterator[tuple[Target, Target, GatewayProcess]]:
         stack.callback(broker.stop)
         uvloop.run(topics.create(broker.bootstrap, replication=1))
         budget = FakeBudget(secret=SECRET)
-        budget.open(KEY, limit=1_000_000 * NANO)
+        budget.open(HARD, limit=1_000_000 * NANO)
+        budget.open(SOFT, mode="soft")
         budget.start()
         stack.callback(budget.stop)
         provider, relay = free_port(), free_port()

@@ -1,0 +1,93 @@
+"""What admission costs a call, all of it in memory: microseconds, best of several runs. No network, no servers.
+
+    uv run python bench/admission.py
+
+A chat call under a hard budget whose lease has room: read and checked, priced at its worst, reserved; then its intent
+in the journal, and at its end the settlement, the journal again and the event.
+"""
+
+import sys
+import tempfile
+import timeit
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Final, cast
+
+import orjson
+
+from farebox.clock import SystemClock
+from farebox.ids import new_id
+from farebox.leasing import Lease, Share
+from farebox.pricing import Catalogue
+from gateway.admission import bounds, estimate
+from gateway.attempts import Attempts
+from gateway.call import read
+from gateway.completion import Outcome
+from gateway.journal import Journal
+from gateway.leases import Leases
+from gateway.prices import Prices
+from gateway.publisher import Publisher
+from gateway.usage import from_openai
+
+sys.path[0] = str(Path(__file__).resolve().parent.parent / "tests")
+
+from support.reservations import BUDGET, known, reservation  # noqa: E402 - the tests' admitted call, found one line up
+
+ROUNDS, RUNS = 5_000, 7
+BODY: Final = orjson.dumps(
+    {"model": "gpt-4o", "max_tokens": 50, "messages": [{"role": "user", "content": "How many people live in Hanoi?"}]}
+)
+USAGE: Final[Mapping[str, int]] = {"prompt_tokens": 20, "completion_tokens": 30, "total_tokens": 50}
+
+
+class Nowhere:
+    """A publisher that keeps nothing: publishing is not part of an answer's time."""
+
+    def add(self, *_: object, **__: object) -> None:
+        pass
+
+
+def microseconds(call: Callable[[], object]) -> float:
+    """Best of RUNS, a call."""
+    return min(timeit.repeat(call, number=ROUNDS, repeat=RUNS)) / ROUNDS * 1e6
+
+
+def main() -> None:
+    admitted, terms = reservation(), known().terms
+    leases, pool, amount = Leases(), ("VND", (BUDGET,)), admitted.estimate.amount
+    share = Share(budget_id=BUDGET, measure="money", granted=1 << 60)
+    leases.add(pool, Lease(lease_id=new_id(), shares=(share,), valid_for_ms=None), 0)
+    call = read("openai", BODY, {}, max_tokens_limit=10_000)
+    limits = bounds(call, max_tokens_default=50, media_tokens=0)
+    usage = from_openai(USAGE)
+    assert usage is not None
+    outcome = Outcome(usage, "gpt-4o", 200)
+
+    def reserved() -> None:
+        hold = leases.reserve(pool, amount, 0)
+        assert hold is not None
+        leases.void(hold)
+
+    with tempfile.TemporaryDirectory(prefix="farebox-bench-") as folder:
+        journal = Journal(Path(folder), segment_bytes=1 << 26, limit_bytes=1 << 34, totals=leases.totals)
+        publisher, prices = cast("Publisher", Nowhere()), Prices(Catalogue())
+        attempts = Attempts(leases=leases, journal=journal, publisher=publisher, prices=prices, clock=SystemClock())
+
+        def whole() -> None:
+            hold = leases.reserve(pool, amount, 0)
+            assert hold is not None
+            attempts.end(attempts.begin(admitted._replace(hold=hold)), outcome)
+
+        rows = {
+            "read: parse the body, check its fields": lambda: read("openai", BODY, {}, max_tokens_limit=10_000),
+            "estimate: worst case at the rates in force": lambda: estimate(admitted.rates, terms.fx_rate, limits),
+            "reserve in the lease, and give back": reserved,
+            "reserve, intent, settle, completed, event": whole,
+        }
+        for name, work in rows.items():
+            print(f"{name:44} {microseconds(work):6.2f} µs")
+        journal.close()
+
+
+if __name__ == "__main__":
+    main()
