@@ -62,13 +62,13 @@ class Kafka:
 
     async def _produce(self, topic: str, records: Sequence[tuple[Any, Any, Any]]) -> None:
         producer = AIOKafkaProducer(bootstrap_servers=self._bootstrap, acks="all", request_timeout_ms=5_000)
-        async with asyncio.timeout(15):
-            await producer.start()
-            try:
+        try:
+            async with asyncio.timeout(15):
+                await producer.start()
                 for key, value, headers in records:
                     await producer.send_and_wait(topic, value, key=key, headers=list(headers))
-            finally:
-                await producer.stop()
+        finally:
+            await producer.stop()
 
     async def _some(self, topic: str, count: int) -> list[Any]:
         records: list[Any] = []
