@@ -11,6 +11,7 @@ from uuid import UUID
 import asyncpg
 import httpx
 
+from chaos.schedule import CONSUMED
 from chaos.tenants import Budget, Tenant
 from chaos.topics import Kafka
 from farebox.events import BalanceChanged, BudgetEvent, Undecodable, UsagePriced, decode
@@ -82,7 +83,7 @@ async def gathered(stack: Stack, kafka: Kafka) -> Evidence:
         for _, e in _decoded(await kafka.read("usage.priced"))
         if isinstance(e, UsagePriced) and e.suspense is None
     }
-    dead = {topic: {record.key for record in await kafka.read(f"{topic}.dead")} for topic in kafka.poisoned}
+    dead = {topic: {record.key or b"" for record in await kafka.read(f"{topic}.dead")} for topic in CONSUMED}
     async with httpx.AsyncClient(trust_env=False, timeout=30) as client:
         received = (await client.get(f"{around.url('webhooks')}/")).json()["items"]
     hooks: dict[str, list[tuple[str, bool]]] = {}

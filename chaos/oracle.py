@@ -186,6 +186,9 @@ def _poison_is_buried(run: Run, evidence: Evidence) -> Iterator[Finding]:
         for key in keys:
             if key not in evidence.dead.get(topic, set()):
                 yield Finding("poison not buried", f"{key!r} of {topic} is not among its dead letters")
+    for topic, buried in evidence.dead.items():
+        for key in sorted(buried - set(run.poisoned.get(topic, ()))):
+            yield Finding("buried alive", f"a record of {key!r} is among the dead letters of {topic}")
 
 
 # What a lost node took along

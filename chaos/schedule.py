@@ -77,7 +77,8 @@ _WEIGHTS: Final[dict[str, int]] = {
 }
 
 
-_TOPICS: Final = ("request.completed", "usage.priced", "budget.events")
+CONSUMED: Final = ("request.completed", "usage.priced", "budget.events")
+"""Topics with a consumer group of ours."""
 _TARGETS: Final[dict[str, tuple[str, ...]]] = {
     "kill": (*GATEWAYS, *SERVICES, *SERVERS),
     "pause": (*GATEWAYS, *SERVICES, *SERVERS),
@@ -89,8 +90,8 @@ _TARGETS: Final[dict[str, tuple[str, ...]]] = {
     "node_loss": GATEWAYS,
     "node_gone": GATEWAYS,
     "journal_damage": GATEWAYS,
-    "poison": _TOPICS,
-    "duplicates": _TOPICS,
+    "poison": CONSUMED,
+    "duplicates": CONSUMED,
     "replay": ("metering", "budget"),
 }
 

@@ -141,6 +141,11 @@ def test_poison_that_is_no_dead_letter_is_found(world: World) -> None:
     assert world.found() == set()
 
 
+def test_a_dead_letter_that_is_no_poison_is_found(world: World) -> None:
+    world.see(dead={"usage.priced": {b"acme-a1"}})
+    assert world.found() == {"buried alive"}
+
+
 def test_a_charge_on_no_bill_is_invented_unless_it_is_a_worst_case(world: World) -> None:
     world.see(bill=world.evidence.bill[:1])
     world.know(calls=world.run.calls[:1])
