@@ -14,6 +14,7 @@ from budget.handlers import UsageHandler
 from budget.leases import Leases
 from budget.routes import routes
 from budget.routes.office import Office
+from budget.silence import LOOK_EVERY_S
 from budget.store import Store
 from farebox import outbox
 from farebox.auth import Caller, Role, key_hash, sign
@@ -24,25 +25,11 @@ from farebox.kafka import Message, Record, Rejected
 from farebox.leasing import Attributes, GrantAnswer, GrantRequest, Heartbeat, LeaseReport, Need, StartRequest
 from farebox.money import NANO
 from farebox.postgres import Pool, open_pool, session
+from support.clock import HandClock
 
 SECRET = "s" * 32
 ANY_CALL = Attributes()
-
-
-class HandClock:
-    """A clock that moves when told."""
-
-    def __init__(self, now: datetime) -> None:
-        self._now = now
-
-    def now(self) -> datetime:
-        return self._now
-
-    def monotonic(self) -> float:
-        return self._now.timestamp()
-
-    def move(self, by: timedelta) -> None:
-        self._now += by
+LOST_AFTER = timedelta(minutes=10)
 
 
 def nothing() -> None:
@@ -125,6 +112,14 @@ class BudgetOffice:
         """One heartbeat; the leases that are asked back."""
         answer = await self.leases.heartbeat(Heartbeat(gateway_id=gateway, epoch=1, reports=reports))
         return answer.recalled
+
+    async def wait(self, lasts: timedelta) -> int:
+        """Time passes while the service looks for lost gateways; how many leases it put in suspense."""
+        suspended = await self.leases.suspend_lost(LOST_AFTER)
+        for _ in range(int(lasts.total_seconds() / LOOK_EVERY_S)):
+            self.clock.move(timedelta(seconds=LOOK_EVERY_S))
+            suspended += await self.leases.suspend_lost(LOST_AFTER)
+        return suspended
 
     def priced(self, key: dict[str, Any], billed: int, lease_id: UUID | None = None, **fields: Any) -> UsagePriced:
         """A ledger entry of one call with this key."""

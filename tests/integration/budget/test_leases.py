@@ -195,9 +195,8 @@ async def test_a_silent_gateways_leases_count_as_spent_and_an_operator_may_relea
     key = await office.key()
     await office.start()
     await office.grant(key, COST)
-    office.clock.move(timedelta(minutes=11))
-    assert await office.leases.suspend_lost(timedelta(minutes=10)) == 1
-    assert await office.leases.suspend_lost(timedelta(minutes=10)) == 0
+    assert await office.wait(timedelta(minutes=9)) == 0
+    assert await office.wait(timedelta(minutes=9)) == 1
     assert ((await office.balance())["spent"], (await office.balance())["held"]) == ("7.8", "0")
     (lost,) = (await office.admin.get("/api/suspended-leases")).json()["items"]
     assert (lost["gateway"], lost["held"], lost["currency"]) == ("gw", "7.8", "KRW")
@@ -217,8 +216,7 @@ async def test_a_lost_gateway_that_comes_back_with_its_journal_settles_its_lease
     await office.start()
     lease = (await office.grant(key, COST)).lease
     assert lease is not None
-    office.clock.move(timedelta(minutes=11))
-    await office.leases.suspend_lost(timedelta(minutes=10))
+    await office.wait(timedelta(minutes=10))
     report = LeaseReport(lease_id=lease.lease_id, spent=Amounts(money=won("3")), returned={budget: won("4.8")})
     await office.start(last_epoch=1, reports=(report,))
     assert (await office.balance())["spent"] == "3"

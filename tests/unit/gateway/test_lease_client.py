@@ -1,6 +1,7 @@
 import asyncio
 import errno
 import os
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -8,7 +9,6 @@ from uuid import UUID
 import pytest
 from structlog.testing import capture_logs
 
-from farebox.clock import SystemClock
 from farebox.leasing import (
     GrantAnswer,
     GrantRequest,
@@ -24,8 +24,9 @@ from gateway.admission import Amount
 from gateway.errors import BudgetAway, JournalFull, UnknownKey
 from gateway.journal import Journal
 from gateway.lease_client import Answer, Ask, LeaseClient
-from gateway.leases import Leases, PoolKey, Total
+from gateway.leases import Held, Leases, PoolKey, Total
 from gateway.policy import Policies
+from support.clock import JumpingClock
 from support.eventually import eventually
 from support.reservations import BUDGET, policy, reservation
 
@@ -40,12 +41,14 @@ class FakeService:
 
     def __init__(self) -> None:
         self.asked: list[GrantRequest] = []
+        self.beats: list[Heartbeat] = []
         self.answers: asyncio.Queue[GrantAnswer | Exception] = asyncio.Queue()
 
     async def start(self, request: StartRequest) -> StartAnswer:  # noqa: ARG002 - the protocol’s
         return StartAnswer(epoch=1)
 
-    async def heartbeat(self, beat: Heartbeat) -> HeartbeatAnswer:  # noqa: ARG002 - the protocol’s
+    async def heartbeat(self, beat: Heartbeat) -> HeartbeatAnswer:
+        self.beats.append(beat)
         return HeartbeatAnswer()
 
     async def grant(self, request: GrantRequest) -> GrantAnswer:
@@ -62,6 +65,7 @@ class Desk:
     def __init__(self, folder: Path) -> None:
         self.service = FakeService()
         self.leases = Leases()
+        self.clock = JumpingClock()
         self.journal = Journal(folder, segment_bytes=1 << 20, limit_bytes=1 << 30, totals=self.leases.totals)
         self.client = LeaseClient(
             self.service,
@@ -69,11 +73,15 @@ class Desk:
             leases=self.leases,
             policies=Policies(fresh_s=30, stale_s=60),
             journal=self.journal,
-            clock=SystemClock(),
+            clock=self.clock,
         )
 
     def ask(self, key_hash: str = ONE) -> "asyncio.Task[Answer | None]":
         return asyncio.create_task(self.client.obtain(Ask(key_hash, ANY, None, POOL, WORST, WORST)))
+
+    async def is_heard(self) -> None:
+        heard = len(self.service.beats)
+        await eventually(lambda: len(self.service.beats) > heard)
 
     async def has_asked(self, times: int) -> None:
         await eventually(lambda: len(self.service.asked) == times)
@@ -89,9 +97,14 @@ async def desk(tmp_path: Path) -> Any:
     desk.journal.close()
 
 
-def granted(*, number: int = 1) -> GrantAnswer:
+def granted(*, number: int = 1, valid_for_ms: int | None = None) -> GrantAnswer:
     share = Share(budget_id=BUDGET, measure="money", granted=WORST.amount.money)
-    return GrantAnswer(policy=policy(), lease=Lease(lease_id=UUID(int=number), shares=(share,), valid_for_ms=None))
+    lease = Lease(lease_id=UUID(int=number), shares=(share,), valid_for_ms=valid_for_ms)
+    return GrantAnswer(policy=policy(), lease=lease)
+
+
+def state(lease: Held) -> tuple[object, ...]:
+    return lease.expires_at, lease.room, lease.spent, lease.returned, lease.is_closing, lease.revision
 
 
 def refused() -> GrantAnswer:
@@ -209,3 +222,16 @@ async def test_a_lease_is_in_the_journal_before_it_is_used(desk: Desk, tmp_path:
     await desk.ask()
     assert desk.leases.reserve(POOL, Amount(1), 0)
     assert str(UUID(int=1)) in written(tmp_path)
+
+
+async def test_a_wall_clock_that_jumps_changes_no_lease_and_skips_no_heartbeat(desk: Desk) -> None:
+    desk.service.answers.put_nowait(granted(valid_for_ms=60_000))
+    await desk.ask()
+    hold = desk.leases.reserve(POOL, Amount(1), desk.clock.monotonic())
+    assert hold
+    before = state(hold.lease)
+    for by in (timedelta(days=1), timedelta(days=-2), timedelta(days=1)):
+        desk.clock.jump(by)
+        await desk.is_heard()
+    assert state(hold.lease) == before
+    assert {(beat.epoch, beat.reports, beat.given_up) for beat in desk.service.beats} == {(1, (), ())}

@@ -2,7 +2,6 @@
 
 from contextlib import AsyncExitStack
 from datetime import timedelta
-from typing import Final
 
 from budget import metrics
 from budget.handlers import UsageHandler
@@ -10,6 +9,7 @@ from budget.leases import Leases
 from budget.routes import routes
 from budget.routes.office import Office
 from budget.settings import BudgetSettings
+from budget.silence import LOOK_EVERY_S
 from budget.store import QUERIES, Store
 from farebox import topics
 from farebox.clock import SystemClock
@@ -24,7 +24,6 @@ from farebox.recurring import Recurring
 
 SCHEMA = "budget"
 GROUP = "budget"
-LOST_EVERY_S: Final = 30.0
 
 
 async def migrate(settings: BudgetSettings) -> list[str]:
@@ -41,7 +40,7 @@ async def run(settings: BudgetSettings) -> None:
     store = Store(pool)
     leases = Leases(store, clock, relay.wake)
     lost_after = timedelta(seconds=settings.gateway_lost_after_s)
-    lost = Recurring("lost_gateways", lambda: leases.suspend_lost(lost_after), every_s=LOST_EVERY_S)
+    lost = Recurring("lost_gateways", lambda: leases.suspend_lost(lost_after), every_s=LOOK_EVERY_S)
     invariants = watched(pool, QUERIES, metrics.INVARIANT_VIOLATIONS, clock)
     handler = UsageHandler(store, clock, relay.wake)
     subscribe(broker, topics.USAGE_PRICED.name, group_id=GROUP, handle=handler, producer=producer)

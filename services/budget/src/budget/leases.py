@@ -12,6 +12,7 @@ from budget.budgets import Budget, Window, fresh_window
 from budget.errors import Fenced
 from budget.escrow import Ask, Desk, Granted, Room, Short, WindowKey, grant
 from budget.marks import all_reached, announce_reached, announce_resolved, balances, refused
+from budget.silence import Silence
 from budget.store import Store, Unit
 from budget.store.books import SuspendedShare
 from budget.windows import Span
@@ -48,12 +49,13 @@ class Leases:
         self._store = store
         self._clock = clock
         self._wake = wake
+        self._silence = Silence()
 
     async def start(self, request: StartRequest) -> StartAnswer:
         """Begin the gateway's next epoch and close the leases of those before."""
         now = self._clock.now()
         async with self._store.transaction() as unit:
-            epoch = await unit.books.start_gateway(request.gateway_id, now)
+            epoch = await unit.books.start_gateway(request.gateway_id)
             is_whole_story = request.last_epoch == epoch - 1
             old = set(await unit.books.shares_before(request.gateway_id, epoch))
             desk, windows = await _desk(unit, old | {report.lease_id for report in request.reports})
@@ -74,7 +76,7 @@ class Leases:
     async def heartbeat(self, beat: Heartbeat) -> HeartbeatAnswer:
         """Take the gateway's reports; which leases others need back."""
         async with self._store.transaction() as unit:
-            _fence(await unit.books.seen(beat.gateway_id, self._clock.now()), beat.epoch)
+            _fence(await unit.books.seen(beat.gateway_id), beat.epoch)
             given_up = await _holding(unit, beat.given_up)
             desk, windows = await _desk(unit, given_up | {report.lease_id for report in beat.reports})
             for report in beat.reports:
@@ -88,16 +90,18 @@ class Leases:
     async def suspend_lost(self, unheard_for: timedelta) -> int:
         """Count as spent what gateways hold that have been silent for so long; how many leases that were.
 
-        Nothing becomes free by it: until somebody releases it, what a lost node may have spent stays spent.
+        Looks at their signs of life; to be called every `LOOK_EVERY_S`. Nothing becomes free by it: until somebody
+        releases it, what a lost node may have spent stays spent.
         """
-        now = self._clock.now()
         async with self._store.transaction() as unit:
-            lost = await unit.books.lost(now - unheard_for)
+            self._silence.look(await unit.books.signs_of_life(), self._clock.monotonic())
+            silent = self._silence.of_those_silent_for(unheard_for.total_seconds())
+            lost = await unit.books.lost(silent)
             if lost:
                 desk, windows = await _desk(unit, lost)
                 for lease_id in lost:
                     desk.suspend(lease_id)
-                await unit.books.suspend(lost, now)
+                await unit.books.suspend(lost, self._clock.now())
                 await self._settle(unit, desk, windows)
         metrics.LEASES_SUSPENDED.inc(len(lost))
         self._wake()
@@ -154,7 +158,7 @@ class Leases:
 
     async def _grant(self, unit: Unit, request: GrantRequest) -> GrantAnswer:
         now = self._clock.now()
-        epoch, live = await unit.books.epoch(request.gateway_id, now)
+        epoch, live = await unit.books.epoch(request.gateway_id)
         _fence(epoch, request.epoch)
         spot = await _spot(unit, request.key_hash, now)
         hard = [budget for budget in spot.budgets if budget.holds and budget.applies_to(request.attributes)]

@@ -179,17 +179,24 @@ WHERE w.budget_id = new.budget_id AND w.window_start = new.window_start;
 -- name: gateway_start
 -- Locks the gateway's row; gives the epoch known before, 0 for a gateway never seen.
 INSERT INTO gateway (gateway_id, epoch, seen_at)
-VALUES ($1, 1, $2)
+VALUES ($1, 1, clock_timestamp())
 ON CONFLICT (gateway_id) DO UPDATE SET epoch = gateway.epoch + 1, seen_at = excluded.seen_at
 RETURNING epoch;
 
 -- name: gateway_epoch
 -- Shared, so that calls of one gateway run side by side while a start of a newer epoch waits for them. And how many
--- gateways there are that were heard of since $2.
-SELECT epoch, (SELECT count(*) FROM gateway WHERE seen_at > $2) AS live FROM gateway WHERE gateway_id = $1 FOR SHARE;
+-- gateways there are that were heard of within $2, on the one clock that replicas share.
+SELECT epoch, (SELECT count(*) FROM gateway WHERE seen_at > clock_timestamp() - $2::interval) AS live
+FROM gateway
+WHERE gateway_id = $1
+FOR SHARE;
 
 -- name: gateway_seen
-UPDATE gateway SET seen_at = greatest(seen_at, $2) WHERE gateway_id = $1 RETURNING epoch;
+-- Also where the clock has gone back: every heartbeat is to leave another sign of life than the last.
+UPDATE gateway SET seen_at = clock_timestamp() WHERE gateway_id = $1 RETURNING epoch;
+
+-- name: gateways
+SELECT gateway_id, epoch, seen_at FROM gateway;
 
 -- name: lease_insert
 -- With its shares. A repeated request meets the lease it made before, and makes none.
@@ -237,7 +244,7 @@ WHERE s.budget_id = $1 AND s.window_start = $2
   AND g.gateway_id = l.gateway_id
   AND g.epoch = l.epoch
   AND g.gateway_id <> $3
-  AND g.seen_at > $5;
+  AND g.seen_at > clock_timestamp() - $5::interval;
 
 -- name: leases_recalled
 -- What a gateway is asked to give back. It is told once; who is refused again asks again.
@@ -250,14 +257,17 @@ RETURNING lease_id;
 UPDATE lease SET suspended_at = $2 WHERE lease_id = ANY ($1::uuid[]) AND suspended_at IS NULL;
 
 -- name: leases_of_the_lost
--- What gateways hold that have not been heard of since $1.
+-- What gateways hold that have given no sign of life since those of $2 and $3. Locked, so that a heartbeat that comes
+-- now waits.
 SELECT l.lease_id
 FROM lease l
 JOIN gateway g USING (gateway_id)
-WHERE g.seen_at < $1
-  AND l.suspended_at IS NULL
+JOIN unnest($1::text[], $2::bigint[], $3::timestamptz[]) AS silent (gateway_id, epoch, seen_at)
+  ON g.gateway_id = silent.gateway_id AND g.epoch = silent.epoch AND g.seen_at = silent.seen_at
+WHERE l.suspended_at IS NULL
   AND EXISTS (SELECT FROM lease_share s WHERE s.lease_id = l.lease_id AND s.granted > s.returned + s.posted)
-LIMIT $2;
+LIMIT $4
+FOR SHARE OF g;
 
 -- name: leases_suspended
 -- Leases in suspense, the oldest first, with what each budget counts as spent because of them.

@@ -10,12 +10,14 @@ import asyncpg
 from budget.budgets import Window
 from budget.escrow import Room, ShareState, WindowKey
 from budget.posting import Reached
+from budget.silence import Sign
 from budget.windows import Span
 from farebox.errors import NotFound
 from farebox.postgres import Connection
 
 LIVE_WITHIN = timedelta(seconds=10)
-"""A gateway whose last heartbeat is older does not count when a remainder is shared out."""
+"""A gateway whose last heartbeat is older, by PostgreSQL's clock, does not count when a remainder is shared out, and is
+not asked to give back."""
 
 
 LOST_BATCH = 500
@@ -91,21 +93,26 @@ class Books:
 
     # Gateways and leases
 
-    async def start_gateway(self, gateway_id: str, now: datetime) -> int:
+    async def start_gateway(self, gateway_id: str) -> int:
         """Begin the gateway's next epoch, from 1."""
-        epoch: int = await self._connection.fetchval(self._sql["gateway_start"], gateway_id, now)
+        epoch: int = await self._connection.fetchval(self._sql["gateway_start"], gateway_id)
         return epoch
 
-    async def epoch(self, gateway_id: str, now: datetime) -> tuple[int | None, int]:
+    async def epoch(self, gateway_id: str) -> tuple[int | None, int]:
         """The gateway's newest epoch, held until the transaction ends, None for one that never started; and how many
         gateways live."""
-        row = await self._connection.fetchrow(self._sql["gateway_epoch"], gateway_id, now - LIVE_WITHIN)
+        row = await self._connection.fetchrow(self._sql["gateway_epoch"], gateway_id, LIVE_WITHIN)
         return (row["epoch"], row["live"]) if row else (None, 0)
 
-    async def seen(self, gateway_id: str, now: datetime) -> int | None:
+    async def seen(self, gateway_id: str) -> int | None:
         """As `epoch`, and notes that the gateway lives."""
-        epoch: int | None = await self._connection.fetchval(self._sql["gateway_seen"], gateway_id, now)
+        epoch: int | None = await self._connection.fetchval(self._sql["gateway_seen"], gateway_id)
         return epoch
+
+    async def signs_of_life(self) -> dict[str, Sign]:
+        """The newest of every gateway."""
+        rows = await self._connection.fetch(self._sql["gateways"])
+        return {row["gateway_id"]: (row["epoch"], row["seen_at"]) for row in rows}
 
     async def add_lease(
         self, lease_id: UUID, gateway_id: str, epoch: int, key_id: str, amounts: Mapping[WindowKey, int], now: datetime
@@ -141,7 +148,7 @@ class Books:
 
     async def recall(self, key: WindowKey, gateway_id: str, now: datetime) -> bool:
         """Ask the other live gateways for what they hold of a window; whether any holds something."""
-        status = await self._connection.execute(self._sql["leases_recall"], *key, gateway_id, now, now - LIVE_WITHIN)
+        status = await self._connection.execute(self._sql["leases_recall"], *key, gateway_id, now, LIVE_WITHIN)
         return not status.endswith(" 0")
 
     async def recalled(self, gateway_id: str, epoch: int) -> tuple[UUID, ...]:
@@ -152,9 +159,12 @@ class Books:
     async def suspend(self, lease_ids: Collection[UUID], now: datetime) -> None:
         await self._connection.execute(self._sql["leases_suspend"], list(lease_ids), now)
 
-    async def lost(self, since: datetime) -> set[UUID]:
-        """Leases of gateways that have not been heard of since, not in suspense yet; a batch of them."""
-        rows = await self._connection.fetch(self._sql["leases_of_the_lost"], since, LOST_BATCH)
+    async def lost(self, silent: Mapping[str, Sign]) -> set[UUID]:
+        """Leases, not in suspense yet, of gateways of which these are still the last signs of life; a batch of them."""
+        if not silent:
+            return set()
+        epochs, seen_at = [epoch for epoch, _ in silent.values()], [at for _, at in silent.values()]
+        rows = await self._connection.fetch(self._sql["leases_of_the_lost"], list(silent), epochs, seen_at, LOST_BATCH)
         return {row["lease_id"] for row in rows}
 
     async def suspended(self, limit: int) -> list[SuspendedShare]:

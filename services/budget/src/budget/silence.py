@@ -1,0 +1,38 @@
+"""How long gateways have been silent, as this process has witnessed it. Pure; instants are on its monotonic clock.
+
+No wall clock decides that a gateway is lost, this machine's no more than another's. What the books say of its last sign
+of life is compared with what they said before, for being the same.
+"""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Final, TypeAlias
+
+LOOK_EVERY_S: Final = 30.0
+
+Sign: TypeAlias = tuple[int, datetime]
+"""A gateway's epoch, and when it was last heard of by PostgreSQL's clock. Any other is a new sign, earlier or later."""
+
+
+class Silence:
+    """By gateway. Begins anew with the process: what nobody witnessed does not count."""
+
+    def __init__(self) -> None:
+        self._silent: dict[str, tuple[Sign, float]] = {}
+        self._looked_at: float | None = None
+
+    def look(self, signs: Mapping[str, Sign], now: float) -> None:
+        """Take what the books say now. While this process stood still, or could not read them, nobody could be heard:
+        between two looks LOOK_EVERY_S counts at most.
+        """
+        passed_s = 0.0 if self._looked_at is None else min(now - self._looked_at, LOOK_EVERY_S)
+        self._looked_at = now
+        before = self._silent
+        self._silent = {
+            gateway: (sign, before[gateway][1] + passed_s if gateway in before and before[gateway][0] == sign else 0.0)
+            for gateway, sign in signs.items()
+        }
+
+    def of_those_silent_for(self, seconds: float) -> dict[str, Sign]:
+        """The last sign of life of those that gave no other for so long."""
+        return {gateway: sign for gateway, (sign, silent_s) in self._silent.items() if silent_s >= seconds}

@@ -1,0 +1,44 @@
+from datetime import UTC, datetime, timedelta
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from budget.silence import LOOK_EVERY_S, Silence
+
+NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
+LONG = 20 * LOOK_EVERY_S
+
+
+def looked(*seen_at: datetime, every_s: float = LOOK_EVERY_S) -> Silence:
+    """What is known of a gateway after one look for each of these."""
+    silence = Silence()
+    for number, at in enumerate(seen_at):
+        silence.look({"gw": (1, at)}, number * every_s)
+    return silence
+
+
+def test_who_gives_no_sign_of_life_for_so_long_is_silent() -> None:
+    assert looked(*[NOON] * 20).of_those_silent_for(LONG) == {}
+    assert looked(*[NOON] * 21).of_those_silent_for(LONG) == {"gw": (1, NOON)}
+
+
+@given(st.lists(st.integers(-(10**6), 10**6), min_size=2, max_size=60).filter(lambda s: all(map(int.__ne__, s, s[1:]))))
+def test_who_is_heard_is_never_silent_wherever_the_wall_clock_jumps(seconds: list[int]) -> None:
+    silence = looked(*(NOON + timedelta(seconds=offset) for offset in seconds))
+    assert silence.of_those_silent_for(1) == {}
+
+
+def test_a_new_epoch_is_a_sign_of_life() -> None:
+    silence = looked(*[NOON] * 21)
+    silence.look({"gw": (2, NOON)}, 21 * LOOK_EVERY_S)
+    assert silence.of_those_silent_for(1) == {}
+
+
+def test_nobody_is_silent_while_nobody_listens() -> None:
+    assert looked(NOON, NOON, every_s=86_400).of_those_silent_for(LONG) == {}
+
+
+def test_a_gateway_seen_for_the_first_time_has_not_been_silent_before() -> None:
+    silence = looked(*[NOON] * 21)
+    silence.look({"gw": (1, NOON), "new": (1, NOON - timedelta(days=9))}, 21 * LOOK_EVERY_S)
+    assert "new" not in silence.of_those_silent_for(1)
