@@ -39,14 +39,26 @@ async def test_a_provider_that_is_away_costs_nothing(start_gateway: Any, api_key
     assert (event.outcome, event.usage.requests, event.usage.total) == ("unreachable", 0, 0)
 
 
+@pytest.mark.parametrize("account", [{"mode": "soft"}], indirect=True)
 @pytest.mark.parametrize("fault", ["no_usage", "malformed"])
-async def test_an_answer_without_usage_is_estimated(
+async def test_an_answer_without_usage_is_estimated_where_nothing_is_held(
     gateway: GatewayProcess, api_key: str, user: str, kafka: str, fault: str, account: FakeAccount
 ) -> None:
     assert (await chat(gateway, api_key, orders={"fault": fault})).status_code == 200
     event = await the_event(kafka, user)
     assert event.usage.source is UsageSource.ESTIMATED
     assert event.usage.output > 0
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_under_a_hard_budget_what_is_not_reported_is_the_worst_case(
+    gateway: GatewayProcess, api_key: str, user: str, kafka: str, stream: bool, account: FakeAccount
+) -> None:
+    await chat(gateway, api_key, max_tokens=500, stream=stream, orders={"fault": "no_usage"})
+    event = await the_event(kafka, user)
+    assert (event.usage.source, event.usage.output) == (UsageSource.WORST_CASE, 500)
+    assert event.lease
+    assert event.lease.settled_nano == event.lease.reserve_nano
 
 
 async def test_an_answer_cut_off_is_charged_at_its_worst_case(
@@ -59,14 +71,24 @@ async def test_an_answer_cut_off_is_charged_at_its_worst_case(
     assert event.usage.output == 77
 
 
-async def test_a_stream_cut_off_is_estimated_and_told(
-    gateway: GatewayProcess, api_key: str, user: str, kafka: str, provider: DemoProvider, account: FakeAccount
+@pytest.mark.parametrize(
+    ("account", "source"),
+    [({"mode": "soft"}, UsageSource.ESTIMATED), ({"mode": "hard"}, UsageSource.WORST_CASE)],
+    indirect=["account"],
+)
+async def test_a_stream_cut_off_is_told_and_never_charged_below_the_bill(
+    gateway: GatewayProcess,
+    api_key: str,
+    user: str,
+    kafka: str,
+    provider: DemoProvider,
+    account: FakeAccount,
+    source: UsageSource,
 ) -> None:
     answer = await chat(gateway, api_key, stream=True, orders={"fault": "cut_before_usage"})
     assert '"upstream_unavailable"' in answer.text
     event = await the_event(kafka, user)
-    assert event.outcome == "provider_error"
-    assert event.usage.source is UsageSource.ESTIMATED
+    assert (event.outcome, event.usage.source) == ("provider_error", source)
     assert event.usage.output >= provider.bill()[0]["completion_tokens"]
 
 
@@ -102,8 +124,7 @@ async def test_it_is_not_read_for_ever(start_gateway: Any, api_key: str, user: s
         async with client.stream("POST", "/v1/chat/completions", json=body, headers=headers) as answer:
             await anext(answer.aiter_bytes())
     event = await the_event(kafka, user)
-    assert event.outcome == "client_disconnected"
-    assert event.usage.source is UsageSource.ESTIMATED
+    assert (event.outcome, event.usage.source) == ("client_disconnected", UsageSource.WORST_CASE)
 
 
 async def test_a_provider_that_locks_us_out_is_not_the_callers_401(

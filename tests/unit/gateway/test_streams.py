@@ -46,6 +46,21 @@ def test_usage_beside_content_loses_the_field_and_keeps_the_event() -> None:
     assert relay.usage == USAGE
 
 
+def test_a_running_usage_is_the_whole_one_only_once_the_answer_has_ended() -> None:
+    relay = Relay("openai", strips_usage=False)
+    relay.feed(event(choices=delta("a"), usage=USAGE))
+    assert not relay.is_final
+    relay.feed(event(choices=[{"index": 0, "delta": {}, "finish_reason": "stop"}], usage=USAGE))
+    assert relay.is_final
+
+
+def test_a_stream_that_came_to_its_own_end_has_said_all_it_will() -> None:
+    relay = Relay("openai", strips_usage=False)
+    relay.feed(event(choices=delta("a"), usage=USAGE))
+    relay.is_whole = True
+    assert relay.is_final
+
+
 def test_the_word_usage_in_a_text_changes_nothing() -> None:
     relay = Relay("openai", strips_usage=True)
     said = event(choices=delta('see "usage":null in the docs'))

@@ -108,8 +108,8 @@ class Dispatch:
         data = _parsed(body)
         usage = _NORMALISE[call.dialect](data.get("usage"), data.get("service_tier"))
         if usage is None:
-            usage = self._guess(attempt, tokens_of(len(body)))
-        settled = self._attempts.end(attempt, Outcome(usage, _served(data.get("model"), call), answer.status))
+            usage = _unreported(attempt, None, tokens_of(len(body)))
+        settled = self._attempts.end(attempt, Outcome(usage, _served(data.get("model"), call, usage), answer.status))
         attempt.has_answer = True
         await _send(send, answer.status, self._headers(attempt, answer, settled, len(body)), body)
 
@@ -139,12 +139,9 @@ class Dispatch:
     ) -> Outcome:
         call = attempt.reservation.call
         usage = _NORMALISE[call.dialect](relay.usage, relay.tier)
-        if usage is None:
-            usage = self._guess(attempt, relay.guessed_output())
-        elif not relay.is_final:
-            output = min(max(usage.output, relay.guessed_output()), attempt.reservation.estimate.usage.output_total)
-            usage = usage.model_copy(update={"output": output, "source": UsageSource.ESTIMATED})
-        outcome = Outcome(usage, _served(relay.model, call), status)
+        if usage is None or not relay.is_final:
+            usage = _unreported(attempt, usage, relay.guessed_output())
+        outcome = Outcome(usage, _served(relay.model, call, usage), status)
         if passage.first_byte_at is not None:
             outcome = outcome._replace(ttft_ms=int((passage.first_byte_at - attempt.started) * 1000))
         if passage.caller_is_gone:
@@ -183,14 +180,6 @@ class Dispatch:
     def _lost(self, attempt: Attempt, error_class: str) -> Outcome:
         reservation = attempt.reservation
         return Outcome(reservation.estimate.usage, reservation.call.model, 0, "provider_error", error_class)
-
-    def _guess(self, attempt: Attempt, output_tokens: int) -> Usage:
-        reservation = attempt.reservation
-        return estimated(
-            input_tokens=tokens_of(len(reservation.call.raw)),
-            output_tokens=output_tokens,
-            worst=reservation.estimate.usage,
-        )
 
     async def _answer(self, attempt: Attempt, refusal: Refusal, send: Send) -> None:
         headers = [(b"x-farebox-request-id", str(attempt.request_id).encode())]
@@ -245,6 +234,8 @@ class _Passage:
                     await self._pass(relay.feed(chunk), send)
                     if self.caller_is_gone and not self._goes_on(len(chunk)):
                         break
+                else:
+                    relay.is_whole = True
                 await self._pass(relay.finish(), send)
         except UpstreamFailed as error:
             return error
@@ -300,9 +291,25 @@ def _forwarded(upstream: Upstream, headers: Headers, attempt: Attempt) -> dict[s
     return passed_on
 
 
-def _served(model: object, call: Call) -> str:
-    """The model an answer names, or the one that was asked for."""
-    return model if is_name(model) else call.model
+def _unreported(attempt: Attempt, partial: Usage | None, output_tokens: int) -> Usage:
+    """What an answer used that does not say so, or not to its end.
+
+    Where a hard budget holds the call that is its worst case: a guess below the bill would give rights back that the
+    provider has used (docs/decisions/0012). Elsewhere it is a guess, from what was seen.
+    """
+    reservation = attempt.reservation
+    worst = reservation.estimate.usage
+    if reservation.hold is not None:
+        return worst
+    if partial is None:
+        return estimated(input_tokens=tokens_of(len(reservation.call.raw)), output_tokens=output_tokens, worst=worst)
+    output = min(max(partial.output, output_tokens), worst.output_total)
+    return partial.model_copy(update={"output": output, "source": UsageSource.ESTIMATED})
+
+
+def _served(model: object, call: Call, usage: Usage) -> str:
+    """The model an answer names; the one that was asked for, where it names none or what it used was reserved at."""
+    return model if is_name(model) and usage.source is not UsageSource.WORST_CASE else call.model
 
 
 def _parsed(body: bytes) -> Mapping[str, Any]:

@@ -23,18 +23,20 @@ _NULL_AT_END: Final = b',"usage":null}'
 class Relay:
     """One stream. `feed` and `finish` return what goes to the caller, in order.
 
-    `usage` is the newest object seen, `is_final` whether it is the whole answer's. `strips_usage`
-    takes out what the gateway alone had asked for: the closing usage event and the null fields before it.
+    `usage` is the newest object seen, `is_final` whether it is the whole answer's: some providers send a running one.
+    `is_whole` is for the caller to set when the stream has come to its own end. `strips_usage` takes out what the
+    gateway alone had asked for: the closing usage event and the null fields before it.
     """
 
     __slots__ = (
+        "_closes",
         "_dropping",
         "_kept",
         "_kept_bytes",
         "_rest",
         "bytes_seen",
         "dialect",
-        "is_final",
+        "is_whole",
         "model",
         "strips_usage",
         "tier",
@@ -47,12 +49,17 @@ class Relay:
         self.model: str | None = None
         self.tier: str | None = None
         self.usage: dict[str, Any] | None = None
-        self.is_final = False
+        self.is_whole = False
+        self._closes = False
         self.bytes_seen = 0
         self._rest = b""
         self._dropping = False
         self._kept: list[bytes] = []
         self._kept_bytes = 0
+
+    @property
+    def is_final(self) -> bool:
+        return self._closes or (self.is_whole and self.dialect == "openai")
 
     def feed(self, chunk: bytes) -> bytes:
         """Takes any piece of the stream; a line's beginning waits for its end."""
@@ -104,7 +111,7 @@ class Relay:
         self._learn(data)
         if "usage" in data:
             if isinstance(data["usage"], dict):
-                self.usage, self.is_final = data["usage"], True
+                self.usage, self._closes = data["usage"], _is_last(data.get("choices"))
             if self.strips_usage:
                 return self._stripped(data, line)
         return line
@@ -131,8 +138,15 @@ class Relay:
             self._learn(message)
         usage = message.get("usage") if isinstance(message, dict) else data.get("usage")
         if isinstance(usage, dict):
-            self.is_final = data.get("type") == "message_delta"
+            self._closes = data.get("type") == "message_delta"
             self.usage = {**(self.usage or {}), **{k: v for k, v in usage.items() if v is not None}}
+
+
+def _is_last(choices: object) -> bool:
+    """Whether a chunk with usage ends the answer: it has no choices, or says why they ended."""
+    if not isinstance(choices, list) or not choices:
+        return True
+    return all(isinstance(choice, dict) and choice.get("finish_reason") is not None for choice in choices)
 
 
 def _data(line: bytes) -> dict[str, Any] | None:
