@@ -80,7 +80,7 @@ def _every_line_is_charged(run: Run, evidence: Evidence, verdict: Verdict) -> It
     for line in evidence.bill:
         row = charges.get(line["request_id"])
         if row is not None:
-            yield from _is_charged_right(run.tariff, line, row, evidence.source(row), calls.get(line["user"]))
+            yield from _is_charged_right(run, line, row, evidence.source(row), calls.get(line["user"]))
         elif UUID(line["request_id"]) not in evidence.suspense:
             lost.append((calls[line["user"]], line))
     room = _room_of_the_lost(run, evidence)
@@ -94,19 +94,23 @@ def _every_line_is_charged(run: Run, evidence: Evidence, verdict: Verdict) -> It
             verdict.covered += 1
 
 
-def _is_charged_right(
-    tariff: Tariff, line: dict[str, Any], row: Any, source: str, call: Call | None
-) -> Iterator[Finding]:
-    costs = tariff.costs_of(line) if line["status"] == 200 else {0}
+def _is_charged_right(run: Run, line: dict[str, Any], row: Any, source: str, call: Call | None) -> Iterator[Finding]:
+    """To the nano where the usage was reported; else not below it, if a hard budget counts what was used."""
+    costs = run.tariff.costs_of(line) if line["status"] == 200 else {0}
     charged = row["cost_nano_usd"]
     if source == "reported" and charged not in costs:
         yield Finding("charged wrong", f"{_named(line, call)}: {charged} charged, {sorted(costs)} billed", call=call)
-    elif charged < min(costs):
+    elif charged < min(costs) and not (source == "estimated" and call is not None and not _is_bounded(run, call)):
         why = f"{_named(line, call)}: {charged} charged ({source}), {min(costs)} billed"
         yield Finding("charged below the bill", why, min(costs) - charged, call)
     if call is not None and call.billed is not None and call.billed != row["amount_nano"] and len(costs) == 1:
         why = f"{_named(line, call)}: {call.billed} told, {row['amount_nano']} charged"
         yield Finding("told another price", why, call=call)
+
+
+def _is_bounded(run: Run, call: Call) -> bool:
+    budgets = call.tenant.budgets_of(call.key, list(run.everybodys))
+    return any(budget.is_hard and budget.measure != "requests" for budget in budgets)
 
 
 def _nothing_is_charged_twice(evidence: Evidence) -> Iterator[Finding]:

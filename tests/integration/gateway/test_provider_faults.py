@@ -39,9 +39,9 @@ async def test_a_provider_that_is_away_costs_nothing(start_gateway: Any, api_key
     assert (event.outcome, event.usage.requests, event.usage.total) == ("unreachable", 0, 0)
 
 
-@pytest.mark.parametrize("account", [{"mode": "soft"}], indirect=True)
+@pytest.mark.parametrize("account", [{"mode": "soft"}, {"measure": "requests"}], indirect=True)
 @pytest.mark.parametrize("fault", ["no_usage", "malformed"])
-async def test_an_answer_without_usage_is_estimated_where_nothing_is_held(
+async def test_an_answer_without_usage_is_estimated_where_no_usage_is_held(
     gateway: GatewayProcess, api_key: str, user: str, kafka: str, fault: str, account: FakeAccount
 ) -> None:
     assert (await chat(gateway, api_key, orders={"fault": fault})).status_code == 200

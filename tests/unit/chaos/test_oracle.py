@@ -84,6 +84,8 @@ def test_an_estimate_may_be_above_the_bill_and_not_below(world: World) -> None:
     assert world.found() == set()
     world.see(ledger=changed(world.evidence.ledger, cost_nano_usd=COST - 1))
     assert world.found() == {"charged below the bill"}
+    world.budget.mode = "soft"
+    assert "charged below the bill" not in world.found()
 
 
 def test_a_bill_above_the_highest_limit_is_overspent(world: World) -> None:

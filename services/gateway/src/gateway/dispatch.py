@@ -294,12 +294,12 @@ def _forwarded(upstream: Upstream, headers: Headers, attempt: Attempt) -> dict[s
 def _unreported(attempt: Attempt, partial: Usage | None, output_tokens: int) -> Usage:
     """What an answer used that does not say so, or not to its end.
 
-    Where a hard budget holds the call that is its worst case: a guess below the bill would give rights back that the
-    provider has used (docs/decisions/0012). Elsewhere it is a guess, from what was seen.
+    Where a hard budget of money or tokens holds the call that is its worst case: a guess below the bill would give
+    rights back that the provider has used (docs/decisions/0012). Elsewhere it is a guess, from what was seen.
     """
     reservation = attempt.reservation
     worst = reservation.estimate.usage
-    if reservation.hold is not None:
+    if reservation.hold is not None and reservation.hold.holds_usage:
         return worst
     if partial is None:
         return estimated(input_tokens=tokens_of(len(reservation.call.raw)), output_tokens=output_tokens, worst=worst)

@@ -93,6 +93,11 @@ class Hold:
     amount: Amount
     is_open: bool = True
 
+    @property
+    def holds_usage(self) -> bool:
+        """Whether money or tokens are held; a call is one request, whatever it uses."""
+        return any(share.measure != _INDEX["requests"] for share in self.lease.shares)
+
 
 class Report(NamedTuple):
     """What to tell the service, and which revision of the lease that is."""
