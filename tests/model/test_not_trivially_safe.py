@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from budget.budgets import Budget
-from budget.escrow import Short
+from budget.escrow import Obstacle, Short
 from farebox.events import Measure
 from farebox.ids import new_id
 from gateway.admission import Amount
@@ -190,7 +190,7 @@ def other_pools_keep_what_they_have(patch: pytest.MonkeyPatch) -> None:
 
 
 def every_grant_is_short(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr("model.world.grant", lambda rooms, *_, **__: Short(rooms[0].key))
+    patch.setattr("model.world.grant", lambda rooms, *_, **__: Short(rooms[0].key, Obstacle.HELD))
 
 
 @pytest.mark.parametrize(

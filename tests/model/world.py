@@ -11,7 +11,7 @@ from typing import Final
 from uuid import UUID
 
 from budget.budgets import Budget, Window
-from budget.escrow import Ask, Desk, Granted, Room, ShareState, Short, WindowKey, grant
+from budget.escrow import Ask, Desk, Granted, Obstacle, Room, ShareState, Short, WindowKey, grant
 from budget.posting import apply, tally
 from budget.windows import Calendar
 from farebox.events import AccountRef, LeaseUse, Measure, Principal, UsagePriced
@@ -98,7 +98,7 @@ class Service:
     def grant(
         self, gateway: str, epoch: int, lease_id: UUID, user: str, need: int, want: int, reports: Iterable[LeaseReport]
     ) -> Lease | None:
-        """None is a refusal; then the other gateways are asked for what they hold of the window that is short."""
+        """None is a refusal; where only leases are in the way, the other gateways are asked for what they hold."""
         self._fence(gateway, epoch)
         path = self.path(user)
         for budget in path:
@@ -115,7 +115,8 @@ class Service:
                 desk.shares[lease_id, key[0]] = ShareState(lease_id, key, amount)
         self._save(desk)
         if isinstance(verdict, Short):
-            self._recall(verdict.key, gateway)
+            if verdict.obstacle is Obstacle.HELD:
+                self._recall(verdict.key, gateway)
             return None
         return self._lease(lease_id, verdict.amounts, path)
 

@@ -62,6 +62,8 @@ class FakeAccount:
     is_revoked: bool = False
     comes_back: int = 0
     """What lies idle elsewhere: recalled by the first refusal, there for the next request."""
+    is_held_elsewhere: bool = False
+    """Others hold what is short, are asked for it, and go on needing it."""
     budget_id: UUID = field(default_factory=new_id)
     shares: dict[UUID, ShareState] = field(default_factory=dict)
     grants: list[GrantRequest] = field(default_factory=list)
@@ -87,7 +89,8 @@ class FakeAccount:
             verdict = grant([self.room], self._asks(asked), live_gateways=1)
             if isinstance(verdict, Short):
                 coming, self.comes_back = self.comes_back, 0
-                refusal = Refusal(code="budget_exceeded", budget_id=self.budget_id, is_recalling=coming > 0)
+                recalling = coming > 0 or self.is_held_elsewhere
+                refusal = Refusal(code="budget_exceeded", budget_id=self.budget_id, is_recalling=recalling)
                 self.raise_to(self.room.limit + coming)
                 return GrantAnswer(policy=self._policy(asked.key_hash), refusal=refusal)
             amount = verdict.amounts.get(self.room.key, 0)

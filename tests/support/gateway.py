@@ -9,6 +9,7 @@ from uuid import UUID
 
 import httpx
 from aiokafka import AIOKafkaConsumer
+from prometheus_client.parser import text_string_to_metric_families
 
 from farebox.events import RequestCompleted, decode
 from farebox.topics import REQUEST_COMPLETED
@@ -64,6 +65,12 @@ class GatewayProcess(ServedPart):
     def health(self, which: str) -> httpx.Response:
         """`live` or `ready`."""
         return httpx.get(f"{self.ops_url}/healthz/{which}", trust_env=False)
+
+    def metric(self, name: str, **labels: str) -> float:
+        """A sample of `/metrics`; 0 if there is none yet."""
+        text = httpx.get(f"{self.ops_url}/metrics", trust_env=False).text
+        samples = (sample for family in text_string_to_metric_families(text) for sample in family.samples)
+        return next((each.value for each in samples if (each.name, each.labels) == (name, labels)), 0.0)
 
     def client(self, api_key: str) -> httpx.AsyncClient:
         return httpx.AsyncClient(

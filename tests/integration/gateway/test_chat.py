@@ -131,6 +131,25 @@ async def test_a_call_waits_for_what_lies_idle_elsewhere_instead_of_being_refuse
     assert len(account.grants) >= 2
 
 
+@pytest.mark.parametrize(
+    ("account", "rights_elsewhere"),
+    [({"limit": 1_000}, "none"), ({"limit": 1_000, "is_held_elsewhere": True}, "recalled")],
+    indirect=["account"],
+    ids=["spent", "held"],
+)
+async def test_a_final_refusal_is_counted_by_whether_others_had_rights_to_give_back(
+    gateway: GatewayProcess, api_key: str, account: FakeAccount, rights_elsewhere: str
+) -> None:
+    def counted() -> list[float]:
+        name = "farebox_gateway_budget_refusals_total"
+        return [gateway.metric(name, rights_elsewhere=each) for each in ("none", "recalled")]
+
+    none, recalled = counted()
+    answers = await asyncio.gather(*(chat(gateway, api_key) for _ in range(3)))
+    assert {answer.status_code for answer in answers} == {402}
+    assert counted() == ([none + 3, recalled] if rights_elsewhere == "none" else [none, recalled + 3])
+
+
 @pytest.mark.parametrize("account", [{"limit": 10, "mode": "soft"}], indirect=True)
 async def test_a_soft_budget_never_refuses(gateway: GatewayProcess, api_key: str, account: FakeAccount) -> None:
     assert (await chat(gateway, api_key)).status_code == 200

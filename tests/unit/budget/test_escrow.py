@@ -3,18 +3,19 @@
 from datetime import UTC, datetime
 from uuid import UUID
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from budget.escrow import Ask, Granted, Room, ShareState, Short, grant, release, suspend
+from budget.escrow import Ask, Granted, Obstacle, Room, ShareState, Short, grant, release, suspend
 
 START = datetime(2026, 3, 1, tzinfo=UTC)
 KEY = (UUID(int=1), START)
 LEASE = UUID(int=9)
 
 
-def room(limit: int, *, posted: int = 0, escrowed: int = 0, key: int = 1) -> Room:
-    return Room((UUID(int=key), START), "money", limit, posted, escrowed, 0)
+def room(limit: int, *, posted: int = 0, escrowed: int = 0, suspended: int = 0, key: int = 1) -> Room:
+    return Room((UUID(int=key), START), "money", limit, posted, escrowed, suspended)
 
 
 def ask(least: int, need: int | None = None, want: int | None = None) -> dict[str, Ask]:
@@ -24,7 +25,29 @@ def ask(least: int, need: int | None = None, want: int | None = None) -> dict[st
 
 def test_the_first_budget_that_is_short_is_named() -> None:
     rooms = [room(100), room(5, key=2), room(1, key=3)]
-    assert grant(rooms, ask(10), live_gateways=1) == Short((UUID(int=2), START))  # type: ignore[arg-type]  # a literal key
+    short = Short((UUID(int=2), START), Obstacle.SPENT)
+    assert grant(rooms, ask(10), live_gateways=1) == short  # type: ignore[arg-type]  # a literal key
+
+
+@pytest.mark.parametrize(
+    ("posted", "suspended", "escrowed", "obstacle"),
+    [
+        (90, 0, 0, None),
+        (91, 0, 9, Obstacle.SPENT),
+        (90, 1, 9, Obstacle.SUSPENDED),
+        (80, 10, 1, Obstacle.HELD),
+        (0, 0, 100, Obstacle.HELD),
+    ],
+)
+def test_what_stands_in_the_way_of_ten_more(
+    posted: int, suspended: int, escrowed: int, obstacle: Obstacle | None
+) -> None:
+    assert room(100, posted=posted, suspended=suspended, escrowed=escrowed).obstacle(10) is obstacle
+
+
+def test_a_refusal_is_as_final_as_the_most_final_of_the_path() -> None:
+    rooms = [room(100, escrowed=95), room(100, posted=95, key=2)]
+    assert grant(rooms, ask(10), live_gateways=1) == Short(KEY, Obstacle.SPENT)  # type: ignore[arg-type]
 
 
 def test_far_from_the_limit_a_lease_is_what_is_wanted() -> None:
@@ -69,6 +92,8 @@ def test_a_grant_fits_every_window_and_is_refused_only_for_want_of_room(
     verdict = grant(rooms, asks, live_gateways=live)  # type: ignore[arg-type]
     if isinstance(verdict, Short):
         assert next(each for each in rooms if each.key == verdict.key).free < least
+        would_fit_without_leases = all(each.spent + least <= each.limit for each in rooms)
+        assert (verdict.obstacle is Obstacle.HELD) == would_fit_without_leases
     elif verdict.amounts:
         assert all(least <= verdict.amounts[each.key] <= each.free for each in rooms)
 

@@ -7,6 +7,7 @@ path or in none; a return moves it back; a posting turns it into spending (see `
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from enum import StrEnum
 from typing import Final
 from uuid import UUID
 
@@ -17,6 +18,17 @@ SHARE_OF_REMAINING: Final = 8
 """Ahead of need, one lease takes at most 1/8 of what a live gateway's equal part of the remainder is."""
 
 WindowKey = tuple[UUID, datetime]
+
+
+class Obstacle(StrEnum):
+    """What stands in the way of a promise; the more final comes first."""
+
+    SPENT = "spent"
+    """Charges posted leave too little: only another window or limit helps."""
+    SUSPENDED = "suspended"
+    """So does what a lost gateway may have spent: somebody must say that it did not."""
+    HELD = "held"
+    """Nothing but leases: idle, under way, or spent and not posted yet. What they return may be promised."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +53,14 @@ class Room:
     def spent(self) -> int:
         """Charges posted, and what a lost gateway may have spent."""
         return self.posted + self.suspended
+
+    def obstacle(self, amount: int) -> Obstacle | None:
+        """What keeps so much from being promised; None if it fits."""
+        if amount <= self.free:
+            return None
+        if self.posted + amount > self.limit:
+            return Obstacle.SPENT
+        return Obstacle.SUSPENDED if self.spent + amount > self.limit else Obstacle.HELD
 
     def moved(self, *, posted: int = 0, escrowed: int = 0, suspended: int = 0) -> "Room":
         """The window after the moves. `is_over` says whether more is out than the limit allows."""
@@ -79,9 +99,10 @@ class Granted:
 
 @dataclass(frozen=True, slots=True)
 class Short:
-    """The first window, in the order given, that has less than the least."""
+    """`key` is the first window, in the order given, that has less than the least; `obstacle` the most final of all."""
 
     key: WindowKey
+    obstacle: Obstacle
 
 
 def grant(rooms: Sequence[Room], asks: Mapping[Measure, Ask], *, live_gateways: int) -> Granted | Short:
@@ -90,9 +111,9 @@ def grant(rooms: Sequence[Room], asks: Mapping[Measure, Ask], *, live_gateways: 
     Every measure takes the smallest amount any of its windows would give, so that all levels hold the same. Where
     nothing is asked for, nothing is held.
     """
-    for room in rooms:
-        if room.free < asks[room.measure].least:
-            return Short(room.key)
+    found = {room.key: obstacle for room in rooms if (obstacle := room.obstacle(asks[room.measure].least))}
+    if found:
+        return Short(next(iter(found)), min(found.values(), key=list(Obstacle).index))
     sizes: dict[Measure, int] = {}
     for room in rooms:
         size = _size(room.free, asks[room.measure], live_gateways)

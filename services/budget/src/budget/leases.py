@@ -10,7 +10,7 @@ from budget import metrics
 from budget.accounts import Account, InForce, in_force, principal
 from budget.budgets import Budget, Window, fresh_window
 from budget.errors import Fenced
-from budget.escrow import Ask, Desk, Granted, Room, Short, WindowKey, grant
+from budget.escrow import Ask, Desk, Granted, Obstacle, Room, Short, WindowKey, grant
 from budget.marks import all_reached, announce_reached, announce_resolved, balances, refused
 from budget.silence import Silence
 from budget.store import Store, Unit
@@ -172,10 +172,12 @@ class Leases:
         seen = {**spot.windows(), **await self._settle(unit, desk, windows)}
         policy = _policy(spot, seen)
         match verdict:
-            case Short(key):
+            case Short(key, obstacle):
+                metrics.REFUSALS.labels(obstacle.value).inc()
                 budget = next(each for each in hard if spot.key(each) == key)
                 await announce_reached(unit, [refused(budget, seen[key])], seen, now)
-                recalling = await unit.books.recall(key, request.gateway_id, now)
+                # Where more is gone than leases hold, nothing that they return would help.
+                recalling = obstacle is Obstacle.HELD and await unit.books.recall(key, request.gateway_id, now)
                 refusal = Refusal(code=_code(budget), budget_id=budget.budget_id, is_recalling=recalling)
                 return GrantAnswer(policy=policy, refusal=refusal)
             case Granted(amounts):

@@ -23,6 +23,11 @@ INVARIANT_VIOLATIONS: Final = Gauge(
 )
 MARKS: Final = Counter("farebox_budget_marks", "Thresholds, exhaustions and overruns announced.")
 GRANTS: Final = Counter("farebox_budget_grants", "Lease requests by answer.", ["answer"])
+REFUSALS: Final = Counter(
+    "farebox_budget_refusals",
+    "Lease requests refused, by what stood in the way: what is spent, what is suspended, or only what leases hold.",
+    ["standing_in_the_way"],
+)
 POSTING_LAG: Final = Gauge("farebox_budget_posting_lag_seconds", "From pricing to posting, of the newest entry posted.")
 GRANT_SECONDS: Final = Histogram(
     "farebox_budget_grant_seconds",

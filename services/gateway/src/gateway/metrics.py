@@ -8,6 +8,11 @@ _SECONDS: Final = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 1
 
 ATTEMPTS: Final = Counter("farebox_gateway_attempts", "Attempts that ended.", ["upstream", "outcome"])
 REFUSED: Final = Counter("farebox_gateway_refused", "Calls refused before they were sent.", ["reason"])
+BUDGET_REFUSALS: Final = Counter(
+    "farebox_gateway_budget_refusals",
+    "Calls refused for a budget, by whether other gateways had rights in it that they had not given back yet.",
+    ["rights_elsewhere"],
+)
 ATTEMPT_SECONDS: Final = Histogram(
     "farebox_gateway_attempt_seconds", "From dispatch to the end of the answer.", ["upstream"], buckets=_SECONDS
 )

@@ -9,6 +9,7 @@ from typing import Final, NamedTuple
 from farebox.clock import Clock
 from farebox.leasing import Refusal
 from farebox.pricing import Rates, Unpriced
+from gateway import metrics
 from gateway.admission import Bounds, Estimate, Reason, bounds, clamped, estimate, is_allowed, tightened
 from gateway.call import Call
 from gateway.errors import BudgetAway
@@ -133,6 +134,7 @@ class Reservations:
                 known = answer.known
                 await asyncio.sleep(RECALL_PAUSE_S)
             elif answer.refusal is not None and (refused := self._refused(answer.known, answer.refusal, ask)):
+                metrics.BUDGET_REFUSALS.labels("recalled" if answer.refusal.is_recalling else "none").inc()
                 return refused
             else:
                 known, has_asked = answer.known, ask.need is not None
