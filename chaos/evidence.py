@@ -1,5 +1,6 @@
 """Everything that is left behind by a run, read once all is quiet: the world's own notes, and the system's books."""
 
+import asyncio
 import json
 import re
 from collections.abc import Mapping, Sequence
@@ -50,6 +51,8 @@ class Evidence:
     balances: Sequence[BalanceChanged]
     deliveries: Sequence[Row]
     dead: Mapping[str, set[bytes]]
+    audit: str
+    """What the system's own programs find wrong with its books."""
 
     def source(self, row: Row) -> str:
         """Where a ledger entry's usage comes from, as its announcement says."""
@@ -105,6 +108,7 @@ async def gathered(stack: Stack, kafka: Kafka) -> Evidence:
             balances=balances,
             deliveries=await _rows(connection, _DELIVERIES),
             dead=dead,
+            audit=await asyncio.to_thread(stack.audit),
         )
     finally:
         await connection.close()

@@ -61,6 +61,8 @@ def judge(run: Run, evidence: Evidence) -> Verdict:
     verdict.findings += _nothing_is_stranded(run, evidence)
     verdict.findings += alert_findings(run.tenants, budgets_of(run.tenants, run.everybodys), evidence)
     verdict.findings += _poison_is_buried(run, evidence)
+    if evidence.audit:
+        verdict.findings.append(Finding("broken invariant", evidence.audit))
     verdict.suspended = sum(row["suspended_at"] is not None for row in evidence.held)
     return verdict
 

@@ -137,3 +137,11 @@ async def _passes(farebox: Farebox, tenant: Tenant, ask: dict[str, Any]) -> bool
 
 def _spent(farebox: Farebox, tenant: Tenant, amount: int) -> bool:
     return nano(farebox.balance(tenant.org)["spent"]) == amount
+
+
+async def test_the_books_at_rest_break_no_sentence(farebox: Farebox) -> None:
+    tenant = farebox.tenant()
+    farebox.budget(tenant.org, "1", thresholds=[{"severity": "info", "percent": "0.01"}])
+    await farebox.openai(tenant).chat.completions.create(**ASK)
+    await eventually(lambda: _spent(farebox, tenant, PRICE_NANO))
+    assert farebox.stack.audit() == ""

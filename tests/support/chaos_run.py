@@ -57,6 +57,7 @@ class World:
                 | {"kind": "email", "url": None}
             ],
             dead={},
+            audit="",
         )
 
     def verdict(self) -> Verdict:

@@ -2,8 +2,13 @@
 
 import pytest
 
+from budget.invariants import postings_are_the_ledger
 from budget.store import QUERIES
+from farebox import topics
+from farebox.events import Envelope
+from farebox.ids import new_id
 from farebox.invariants import look
+from farebox.kafka import Message, Producer
 from support.office import BudgetOffice, won
 
 COST = 6_000_000  # 7.80 won
@@ -45,3 +50,37 @@ async def test_wrong_books_are_found(office: BudgetOffice, name: str) -> None:
     await at_work(office)
     await office.pool.execute(BREAKING[name])
     assert name in await broken(office)
+
+
+async def announced(office: BudgetOffice, kafka: str) -> None:
+    """Two entries posted; on the topic, one of them twice, and one that was not posted yet."""
+    await topics.create(kafka, replication=1)
+    await office.org()
+    await office.budget("20")
+    await office.pool.execute("UPDATE budget SET created_at = '2020-01-01'")
+    key = await office.key()
+    first, second, late = (office.priced(key, won(amount)) for amount in ("1", "2", "3"))
+    await office.post(first, second)
+    envelopes = [Envelope(new_id(), "farebox/metering", e.priced_at, "k", e) for e in (first, second, second, late)]
+    async with Producer(kafka, client_id="test") as producer:
+        await producer.send([Message.carrying(each, topic="usage.priced", key="k") for each in envelopes], 30)
+
+
+async def test_postings_are_the_sum_of_what_the_ledger_announced(office: BudgetOffice, kafka: str) -> None:
+    await announced(office, kafka)
+    assert not (await postings_are_the_ledger(kafka, office.pool)).rows
+
+
+@pytest.mark.parametrize("change", [-1, 1])
+async def test_a_posting_that_is_a_nano_off_the_ledger_is_found(office: BudgetOffice, kafka: str, change: int) -> None:
+    await announced(office, kafka)
+    await office.pool.execute("UPDATE budget_window SET posted = posted + $1::int", change)
+    (row,) = (await postings_are_the_ledger(kafka, office.pool)).rows
+    assert (row["posted"] - row["ledger"], row["ledger_of_before"]) == (change, 0)
+
+
+async def test_what_was_spent_before_there_was_the_budget_may_be_in_it_or_not(office: BudgetOffice, kafka: str) -> None:
+    await announced(office, kafka)
+    await office.pool.execute("UPDATE budget SET created_at = '2100-01-01'")
+    await office.pool.execute("UPDATE budget_window SET posted = 0")
+    assert not (await postings_are_the_ledger(kafka, office.pool)).rows

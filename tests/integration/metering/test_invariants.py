@@ -2,8 +2,9 @@
 
 import pytest
 
+from farebox import topics
 from farebox.invariants import look
-from metering.invariants import QUERIES
+from metering.invariants import QUERIES, entries_are_announced
 from support.attempts import VND, attempt
 from support.desk import Desk
 
@@ -32,3 +33,11 @@ async def test_wrong_books_are_found(desk: Desk, name: str) -> None:
     await at_work(desk)
     await desk.pool.execute(BREAKING[name])
     assert name in {each.name for each in await look(desk.pool, QUERIES) if each.rows}
+
+
+async def test_an_entry_that_is_in_no_outbox_and_on_no_topic_is_found(desk: Desk, kafka: str) -> None:
+    await topics.create(kafka, replication=1)
+    await at_work(desk)
+    assert not (await entries_are_announced(kafka, desk.pool)).rows
+    await desk.pool.execute("DELETE FROM outbox")
+    assert len((await entries_are_announced(kafka, desk.pool)).rows) == 1

@@ -148,6 +148,11 @@ def test_a_dead_letter_that_is_no_poison_is_found(world: World) -> None:
     assert world.found() == {"buried alive"}
 
 
+def test_what_the_systems_own_audit_finds_is_shown(world: World) -> None:
+    world.see(audit="BROKEN  escrow_is_held")
+    assert world.found() == {"broken invariant"}
+
+
 def test_a_charge_on_no_bill_is_invented_unless_it_is_a_worst_case(world: World) -> None:
     world.see(bill=world.evidence.bill[:1])
     world.know(calls=world.run.calls[:1])

@@ -4,6 +4,8 @@ import asyncio
 import fcntl
 import json
 import os
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -20,10 +22,12 @@ from farebox_local.parts import Part, mail_part, provider_part, webhooks_part
 from farebox_local.ports import KeptPorts
 from farebox_local.postgres import GivenPostgres, Postgres
 from farebox_local.process import end_leftover, end_noted, note_of, noted
-from farebox_local.services import DATABASE, SERVICES, Surroundings, door, service_part, write_routes
+from farebox_local.services import DATABASE, SERVICES, Surroundings, door, service_part, settings, write_routes
 
 _SERVERS = ("postgres", "kafka")
 _SINKS = ("provider", "mail", "webhooks")
+AUDITED = ("metering", "budget")
+"""Services that hold their books against themselves and against the topics: `python -m <service>.invariants`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +146,21 @@ class Stack:
         for part in self._parts.values():
             if not part.process.alive:
                 raise part.process.failure(f"died (exit code {part.process.exit_code})")
+
+    def audit(self) -> str:
+        """What the services' own programs find wrong in their books, while all of it is up; empty if nothing is."""
+        found = []
+        for service in AUDITED:
+            done = subprocess.run(
+                [sys.executable, "-m", f"{service}.invariants"],
+                env=settings(self.around, service, service),
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+            if done.returncode:
+                found.append(f"{service}.invariants ended with {done.returncode}:\n{done.stdout}{done.stderr}")
+        return "\n".join(found)
 
     def describe(self, api_key: str) -> dict[str, Any]:
         """Where everything is; also written to `stack.json`, readable for the owner only, until `down`."""

@@ -20,7 +20,8 @@ import structlog
 from prometheus_client import Gauge
 
 from farebox.clock import Clock
-from farebox.errors import FareboxError, Invalid
+from farebox.errors import FareboxError, Invalid, Transient
+from farebox.kafka import Broadcast, Record
 from farebox.postgres import Pool, open_pool, session
 from farebox.recurring import Recurring
 from farebox.settings import StoreSettings
@@ -29,6 +30,7 @@ log = structlog.get_logger()
 
 PREFIX: Final = "invariant_"
 EVERY_S: Final = 60.0
+READ_WITHIN_S: Final = 3_600.0
 RECENT: Final = timedelta(hours=2)
 SHOWN_MAX: Final = 20
 _BEGINNING: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -92,6 +94,50 @@ def main(
         print("\n".join(_report(broken)))  # noqa: T201 - a command's answer
     if any(broken.rows for broken in found):
         raise SystemExit(1)
+
+
+class Reach:
+    """Since when a topic still has every record. Kafka deletes the oldest of each partition when their time is over."""
+
+    def __init__(self) -> None:
+        self.since = _BEGINNING
+        self._partitions: set[int] = set()
+
+    def note(self, records: Sequence[Record]) -> None:
+        for record in records:
+            if record.partition not in self._partitions:
+                self._partitions.add(record.partition)
+                if record.offset > 0:
+                    self.since = max(self.since, datetime.fromtimestamp(record.timestamp_ms / 1000, UTC))
+
+
+async def read_through(
+    bootstrap: str, topic: str, *, client_id: str, handle: Callable[[Sequence[Record]], Awaitable[None]]
+) -> Reach:
+    """Hand over every record a topic has now, some perhaps twice. Raises what `handle` raises, and Transient if Kafka
+    does not give them within READ_WITHIN_S."""
+    reach = Reach()
+    failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    async def taken(records: Sequence[Record]) -> None:
+        try:
+            reach.note(records)
+            if not failed.done():
+                await handle(records)
+        except Exception as error:  # noqa: BLE001 - a reader of broadcasts goes on whatever happens; this one must not
+            failed.set_exception(error)
+
+    async with Broadcast(bootstrap, topic, client_id=client_id, handle=taken) as reading:
+        done = asyncio.create_task(reading.caught_up.wait())
+        try:
+            await asyncio.wait((done, failed), timeout=READ_WITHIN_S, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            done.cancel()
+    if failed.done():
+        failed.result()
+    if not reading.caught_up.is_set():
+        raise Transient(f"{topic} could not be read within {READ_WITHIN_S:.0f} s")
+    return reach
 
 
 def _refuse(why: str) -> None:

@@ -374,3 +374,18 @@ LIMIT 1000;
 
 -- name: crossings_since
 SELECT event_id, budget_id, window_start, limit_revision, mark, crossed_at FROM crossing WHERE crossed_at >= $1;
+
+-- Audits -----------------------------------------------------------------------------------------------------------
+
+-- name: audit_begin
+CREATE TEMPORARY TABLE audited (entry_id uuid PRIMARY KEY) ON COMMIT DROP;
+
+-- name: audit_posted
+-- Of these entries those that were posted, each the first time it is asked for.
+INSERT INTO audited (entry_id)
+SELECT entry_id FROM posting WHERE entry_id = ANY ($1::uuid[])
+ON CONFLICT DO NOTHING
+RETURNING entry_id;
+
+-- name: audit_windows
+SELECT w.budget_id, w.window_start, w.posted, b.created_at, b.name FROM budget_window w JOIN budget b USING (budget_id);

@@ -337,3 +337,23 @@ WHERE e.made_at >= $1::timestamptz
       OR (e.corrects IS NULL AND abs(e.amount_nano - e.cost_nano_usd * t.fx_rate) > 0.5)
   )
 LIMIT 1000;
+
+-- Audits -----------------------------------------------------------------------------------------------------------
+
+-- name: audit_begin
+CREATE TEMPORARY TABLE audited (entry_id uuid PRIMARY KEY) ON COMMIT DROP;
+
+-- name: audit_announced
+-- Entries that were announced with their amount.
+INSERT INTO audited (entry_id)
+SELECT told.entry_id
+FROM unnest($1::uuid[], $2::bigint[]) AS told (entry_id, billed_nano)
+JOIN entry e ON e.entry_id = told.entry_id AND e.made_at = uuid_extract_timestamp(told.entry_id)
+WHERE e.amount_nano = told.billed_nano
+ON CONFLICT DO NOTHING;
+
+-- name: audit_unannounced
+SELECT e.entry_id, e.attempt_id, e.amount_nano, e.priced_at
+FROM entry e
+WHERE e.priced_at >= $1 AND NOT EXISTS (SELECT FROM audited a WHERE a.entry_id = e.entry_id)
+LIMIT 1000;

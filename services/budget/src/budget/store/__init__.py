@@ -15,7 +15,7 @@ from budget.store.books import Books
 from budget.store.registry import Registry
 from farebox import outbox
 from farebox.kafka import Message
-from farebox.postgres import Connection, Pool, Queries, transaction
+from farebox.postgres import Connection, Pool, Queries, session, transaction
 
 QUERIES: Final = Queries.load("budget")
 
@@ -44,4 +44,15 @@ class Store:
     async def transaction(self) -> AsyncIterator[Unit]:
         """Raises farebox.errors.Transient when PostgreSQL is away."""
         async with transaction(self._pool) as connection:
-            yield Unit(Registry(connection, QUERIES), Books(connection, QUERIES), connection)
+            yield _unit(connection)
+
+    @asynccontextmanager
+    async def audit(self) -> AsyncIterator[Unit]:
+        """One instant of the books for as long as it takes; nothing of it stays. Raises Transient."""
+        async with session(self._pool) as connection, connection.transaction(isolation="repeatable_read"):
+            await connection.execute(QUERIES["audit_begin"])
+            yield _unit(connection)
+
+
+def _unit(connection: Connection) -> Unit:
+    return Unit(Registry(connection, QUERIES), Books(connection, QUERIES), connection)

@@ -3,6 +3,7 @@
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import NamedTuple
 from uuid import UUID
 
 import asyncpg
@@ -39,6 +40,14 @@ class SuspendedShare:
     currency: str | None
     window_start: datetime
     held: int
+
+
+class Posted(NamedTuple):
+    """What is posted in a window of a budget, and since when there is that budget."""
+
+    name: str
+    amount: int
+    created_at: datetime
 
 
 class Books:
@@ -205,6 +214,21 @@ class Books:
 
     async def resolve(self, key: WindowKey, mark: str, now: datetime) -> None:
         await self._connection.execute(self._sql["crossings_resolve"], *key, mark, now)
+
+    # Audits
+
+    async def audit_windows(self) -> dict[WindowKey, Posted]:
+        """Every window there is."""
+        rows = await self._connection.fetch(self._sql["audit_windows"])
+        return {
+            (row["budget_id"], row["window_start"]): Posted(row["name"], int(row["posted"]), row["created_at"])
+            for row in rows
+        }
+
+    async def audit_posted(self, entry_ids: Collection[UUID]) -> set[UUID]:
+        """Those of the entries that were posted, each the first time it is asked for."""
+        rows = await self._connection.fetch(self._sql["audit_posted"], list(entry_ids))
+        return {row["entry_id"] for row in rows}
 
 
 def _columns(keys: Sequence[WindowKey]) -> tuple[list[UUID], list[datetime]]:
