@@ -13,13 +13,13 @@ from typing import Final
 from chaos.absence import Absence
 from chaos.links import Links
 from chaos.market import Market
-from chaos.schedule import BUDGET, GATEWAYS, LINKS, METERING, SERVICES, Fault
+from chaos.schedule import AWAY_S, BUDGET, GATEWAYS, LINKS, METERING, SERVICES, Fault
 from chaos.topics import Kafka
 from farebox.faults import VARIABLE
 from farebox_local.errors import PartFailed
 from farebox_local.stack import Stack
 
-READY_WITHIN_S: Final = 60.0
+READY_WITHIN_S: Final = 60.0 + max(AWAY_S.values())
 POINT_WITHIN_S: Final = 12.0
 _HOLDS_RIGHTS: Final = frozenset((*GATEWAYS, *BUDGET, "postgres", "link budget", "link postgres"))
 _GROUPS: Final[Mapping[str, tuple[tuple[str, ...], str]]] = {
@@ -74,6 +74,8 @@ class Injector:
         self.record = record
         self._ways: dict[str, Callable[[Fault], Awaitable[None]]] = {
             "kill": self._killed,
+            "kafka_away": self._away,
+            "postgres_away": self._away,
             "pause": self._paused,
             "restart": self._restarted,
             "point": self._died_at,
@@ -145,6 +147,13 @@ class Injector:
             await self._up(part)
             recovery.ready_at = time.monotonic()
             self.record.recoveries.append(recovery)
+
+    async def _away(self, fault: Fault) -> None:
+        """Killed, and back after a long time."""
+        with self._being_away(fault.target):
+            await asyncio.to_thread(self._stack.kill, fault.target)
+            await asyncio.sleep(fault.for_s)
+            await self._up(fault.target)
 
     async def _restarted(self, fault: Fault) -> None:
         with self._being_away(fault.target):

@@ -55,7 +55,8 @@ class Fault:
 
 
 LONG: Final = 100
-"""Faults in a schedule that also loses a node for good."""
+"""Faults in a schedule that also loses a node for good, and has Kafka and PostgreSQL away for long."""
+AWAY_S: Final = {"kafka": 75.0, "postgres": 25.0}
 
 _WEIGHTS: Final[dict[str, int]] = {
     "kill": 26,
@@ -99,7 +100,8 @@ _TARGETS: Final[dict[str, tuple[str, ...]]] = {
 def schedule(seed: int, faults: int, *, spacing_s: float = SPACING_S) -> list[Fault]:
     """So many faults in the order of their time. Every kind comes at least once where there are enough of them.
 
-    The last of a long schedule is a node that goes for good: what it held is in suspense some time later.
+    A long schedule has Kafka away in its middle, PostgreSQL before that, and at its end a node that goes for good: what
+    it held is in suspense some time later.
     """
     chance = random.Random(seed)  # noqa: S311 - a schedule, not a secret
     kinds = list(_WEIGHTS)
@@ -108,7 +110,7 @@ def schedule(seed: int, faults: int, *, spacing_s: float = SPACING_S) -> list[Fa
     kinds += chance.choices(list(_WEIGHTS), list(_WEIGHTS.values()), k=faults - len(kinds))
     chance.shuffle(kinds)
     if faults >= LONG:
-        kinds[-1] = "node_gone"
+        kinds[faults // 4], kinds[faults // 2], kinds[-1] = "postgres_away", "kafka_away", "node_gone"
     drawn: list[Fault] = []
     at_s = 2.0
     for kind in kinds:
@@ -120,6 +122,9 @@ def schedule(seed: int, faults: int, *, spacing_s: float = SPACING_S) -> list[Fa
 def _drawn(chance: random.Random, at_s: float, kind: str) -> Fault:
     target = chance.choice(_TARGETS.get(kind, ("",)))
     match kind:
+        case "kafka_away" | "postgres_away":
+            server = kind.removesuffix("_away")
+            return Fault(at_s, kind, server, AWAY_S[server])
         case "kill":
             return Fault(at_s, kind, target, chance.uniform(0.0, 1.0))
         case "pause":

@@ -20,6 +20,11 @@ def test_a_lost_node_that_never_comes_back_is_the_last_fault_of_a_long_schedule(
     assert "node_gone" not in {fault.kind for fault in schedule(1, 50)}
 
 
+def test_a_long_schedule_has_each_server_away_for_long_once() -> None:
+    away = [(fault.target, fault.for_s > 20) for fault in schedule(1, 200) if fault.kind.endswith("_away")]
+    assert away == [("postgres", True), ("kafka", True)]
+
+
 def test_faults_come_one_after_the_other() -> None:
     instants = [fault.at_s for fault in schedule(3, 100)]
     assert instants == sorted(instants)
