@@ -9,7 +9,7 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from hypothesis import HealthCheck, Phase, settings
+from hypothesis import settings
 from hypothesis.stateful import run_state_machine_as_test
 
 import budget.posting
@@ -18,6 +18,7 @@ from gateway.admission import Amount
 from gateway.leases import Held, Hold, Leases
 from gateway.record import Kind
 from gateway.replay import Replay
+from model.hunt import HUNT
 from model.test_lease_protocol import LeaseProtocol
 from model.world import TOKENS, Call, Completed, Gateway, Service
 
@@ -213,16 +214,6 @@ def a_repeated_grant_is_granted_twice(patch: Patch) -> None:
 @pytest.mark.parametrize("name", MUTANTS)
 def test_the_state_machine_finds_a_protocol_that_is_wrong(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     MUTANTS[name](monkeypatch)
-    found = settings(
-        max_examples=20_000,  # most need a hundred
-        stateful_step_count=40,
-        deadline=None,
-        database=None,
-        derandomize=True,
-        print_blob=False,
-        phases=[Phase.generate],
-        suppress_health_check=list(HealthCheck),
-        report_multiple_bugs=False,
-    )
+    found = settings(HUNT, max_examples=20_000, stateful_step_count=40)  # most need a hundred
     with pytest.raises(AssertionError):  # whichever invariant it is that breaks
         run_state_machine_as_test(LeaseProtocol, settings=found)

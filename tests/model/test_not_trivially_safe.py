@@ -10,7 +10,7 @@ from typing import Any, Final, NamedTuple
 from uuid import UUID
 
 import pytest
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from budget.budgets import Budget
@@ -21,6 +21,7 @@ from gateway.admission import Amount
 from gateway.lease_client import BEAT_S
 from gateway.leases import Leases, PoolKey
 from gateway.reservation import RECALL_WAIT_S
+from model.hunt import HUNT
 from model.world import BEGINNING, TOKENS, Call, Gateway, Service, a_budget, priced
 
 USERS: Final = ("an", "binh")
@@ -206,15 +207,6 @@ def test_a_protocol_that_strands_rights_is_found(
     mutant: Callable[[pytest.MonkeyPatch], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     mutant(monkeypatch)
-    found = settings(
-        max_examples=2_000,
-        deadline=None,
-        database=None,
-        derandomize=True,
-        print_blob=False,
-        phases=[Phase.generate],
-        suppress_health_check=list(HealthCheck),
-        report_multiple_bugs=False,
-    )
+    found = settings(HUNT, max_examples=2_000)
     with pytest.raises(AssertionError):
         found(given(**DEMAND)(spends_what_it_may))()
