@@ -47,7 +47,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Under pytest-xdist a file stays on one worker, and so does everything that wants the run's whole stack."""
     for item in items:
         folder = item.path.parent.name
-        item.add_marker(pytest.mark.xdist_group("e2e" if folder == "e2e" else f"{folder}/{item.path.stem}"))
+        shares_the_stack = folder == "e2e" and "stack" in getattr(item, "fixturenames", ())
+        item.add_marker(pytest.mark.xdist_group("e2e" if shares_the_stack else f"{folder}/{item.path.stem}"))
 
 
 @contextlib.contextmanager
