@@ -19,7 +19,7 @@ from farebox.faults import VARIABLE
 from farebox_local.errors import PartFailed
 from farebox_local.stack import Stack
 
-READY_WITHIN_S: Final = 60.0 + max(AWAY_S.values())
+READY_WITHIN_S: Final = 60.0 + sum(AWAY_S.values())
 POINT_WITHIN_S: Final = 12.0
 _HOLDS_RIGHTS: Final = frozenset((*GATEWAYS, *BUDGET, "postgres", "link budget", "link postgres"))
 _GROUPS: Final[Mapping[str, tuple[tuple[str, ...], str]]] = {

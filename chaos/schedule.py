@@ -57,6 +57,8 @@ class Fault:
 LONG: Final = 100
 """Faults in a schedule that also loses a node for good, and has Kafka and PostgreSQL away for long."""
 AWAY_S: Final = {"kafka": 75.0, "postgres": 25.0}
+THINNED: Final = 6
+"""While a server is away so many times fewer faults come: what is killed cannot be ready before it is back."""
 
 _WEIGHTS: Final[dict[str, int]] = {
     "kill": 26,
@@ -112,10 +114,12 @@ def schedule(seed: int, faults: int, *, spacing_s: float = SPACING_S) -> list[Fa
     if faults >= LONG:
         kinds[faults // 4], kinds[faults // 2], kinds[-1] = "postgres_away", "kafka_away", "node_gone"
     drawn: list[Fault] = []
-    at_s = 2.0
+    at_s, back_s = 2.0, 0.0
     for kind in kinds:
         drawn.append(_drawn(chance, at_s, kind))
-        at_s += chance.uniform(0.4, 1.6) * spacing_s
+        if kind.endswith("_away"):
+            back_s = at_s + drawn[-1].for_s
+        at_s += chance.uniform(0.4, 1.6) * spacing_s * (THINNED if at_s < back_s else 1)
     return drawn
 
 

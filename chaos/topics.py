@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final, TypeVar
 
@@ -9,6 +10,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 
+from chaos.schedule import AWAY_S
 from farebox.topics import ALL
 
 T = TypeVar("T")
@@ -22,7 +24,7 @@ _POISONS: Final[tuple[tuple[bytes | None, tuple[tuple[str, bytes], ...]], ...]] 
     (b'{"half": ', (("ce_type", b"\xff\xfe"), ("ce_id", b"\x00"))),
     (b"[1, 2, 3]", ()),
 )
-OFTEN: Final = 40
+WITHIN_S: Final = 60.0 + sum(AWAY_S.values())
 _PARTITIONS: Final = {topic.name: topic.partitions for topic in ALL}
 
 
@@ -146,11 +148,11 @@ class Kafka:
         return sum(end - max(0, committed[place].offset if place in committed else 0) for place, end in ends.items())
 
     async def _insist(self, work: Callable[[], Awaitable[T]]) -> T:
-        for attempt in range(OFTEN):
+        until = time.monotonic() + WITHIN_S
+        while True:
             try:
                 return await work()
             except (KafkaError, TimeoutError, OSError):
-                if attempt == OFTEN - 1:
+                if time.monotonic() > until:
                     raise
                 await asyncio.sleep(0.5)
-        raise AssertionError("unreachable")
