@@ -1,5 +1,6 @@
 import asyncio
 from collections.abc import AsyncIterator
+from decimal import Decimal
 
 import pytest
 from anthropic import AsyncAnthropic
@@ -80,6 +81,16 @@ async def test_the_remaining_balance_is_told(gateway: GatewayProcess, api_key: s
     answer = await chat(gateway, api_key)
     cost, remaining = (float(answer.headers[f"x-farebox-{name}"]) for name in ("cost", "balance-remaining"))
     assert remaining == pytest.approx(account.limit / 1e9 - cost)
+
+
+@pytest.mark.parametrize("account", [{"mode": "soft"}], indirect=True)
+async def test_the_balance_of_a_soft_budget_falls_with_every_call(
+    gateway: GatewayProcess, api_key: str, account: FakeAccount
+) -> None:
+    answers = [await chat(gateway, api_key) for _ in range(3)]
+    left = [Decimal(answer.headers["x-farebox-balance-remaining"]) for answer in answers]
+    costs = [Decimal(answer.headers["x-farebox-cost"]) for answer in answers]
+    assert [account.limit / Decimal(10**9) - sum(costs[: n + 1]) for n in range(3)] == left
 
 
 @pytest.mark.parametrize("account", [{"limit": 2_500_000}], indirect=True)

@@ -97,6 +97,7 @@ class Attempts:
         if reservation.hold is not None and not self._leases.settle(reservation.hold, amount):
             metrics.RESERVE_EXCEEDED.labels(reservation.upstream.name).inc()
             log.error("reserve_exceeded", attempt=str(attempt.id), reserve=reservation.hold.amount, actual=amount)
+        reservation.known.settle(amount.money)
         self._publisher.add(entry, place, is_written=place != attempt.intent)
         _count(reservation.upstream.name, outcome, elapsed_s)
         return settled

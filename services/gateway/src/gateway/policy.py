@@ -89,6 +89,8 @@ class Budget:
     spent: int = 0
     held: int = 0
     resets_at: datetime | None = None
+    settled_here: int = 0
+    """What this gateway settled since the figures came, where no lease tells."""
 
     @property
     def is_hard(self) -> bool:
@@ -96,8 +98,8 @@ class Budget:
 
     @property
     def left(self) -> int:
-        """What the budget service last said can still be promised; negative where more is out than the limit."""
-        return self.limit - self.spent - self.held
+        """What can still be promised, as far as is known here; negative where more is out than the limit."""
+        return self.limit - self.spent - self.held - self.settled_here
 
     @property
     def is_shown(self) -> bool:
@@ -127,6 +129,12 @@ class Known:
             return self.pool
         ids = sorted(b.id for b in self.budgets if b.is_hard and b.applies(attributes))
         return self.terms.currency, tuple(ids)
+
+    def settle(self, money: int) -> None:
+        """Count a call in the budgets that need no lease, until their next figures come."""
+        for budget in self.budgets:
+            if budget.mode == "soft" and budget.is_shown and budget.narrowed_to == _ANY:
+                budget.settled_here += money
 
 
 class Policies:
@@ -235,6 +243,7 @@ class Policies:
                 narrowed_to=narrowed_to,
             )
         budget.limit, budget.spent, budget.held = figures.limit, figures.spent, figures.held
+        budget.settled_here = 0
         budget.resets_at = self._instants.setdefault(figures.resets_at, figures.resets_at)
         return budget
 
