@@ -21,7 +21,7 @@ FAULTS = [
 ]
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 async def test_nothing_is_lost_doubled_or_overspent_under_a_few_faults(server_folder: Path) -> None:
     result = await run(Order(server_folder / "chaos", SEED, FAULTS, per_s=30.0, calm_s=1.0), print)
     assert result.is_clean, f"{stories(result)}\n{table(result)}"
