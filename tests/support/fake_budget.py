@@ -1,5 +1,6 @@
 """A budget service without a database: real HTTP on loopback, the real escrow rule, one budget a key."""
 
+import asyncio
 import socket
 import threading
 from collections import Counter
@@ -156,6 +157,9 @@ class FakeBudget:
         self.accounts: dict[str, FakeAccount] = {}
         self.epochs: Counter[str] = Counter()
         self.recalled: set[UUID] = set()
+        self.is_slow = False
+        """Grants wait until this is over; `waiting` is how many do."""
+        self.waiting = 0
         self._app = api(self._routes(), secret=secret)
         self._socket = socket.create_server(("127.0.0.1", 0))
         self._port = self._socket.getsockname()[1]
@@ -209,6 +213,10 @@ class FakeBudget:
     async def _grant(self, request: Request) -> Response:
         caller(request).require(Role.SERVICE)
         asked = await body(request, GrantRequest)
+        self.waiting += 1
+        while self.is_slow:  # noqa: ASYNC110 - set by another thread
+            await asyncio.sleep(0.01)
+        self.waiting -= 1
         self._fence(asked.gateway_id, asked.epoch)
         account = self.accounts.get(asked.key_hash)
         if account is None or account.is_revoked:

@@ -1,5 +1,10 @@
 """Books that are wrong are found: each sentence is broken by hand once, and holds before."""
 
+import asyncio
+import os
+import sys
+from collections.abc import Callable
+
 import pytest
 
 from budget.invariants import postings_are_the_ledger
@@ -9,7 +14,7 @@ from farebox.events import Envelope
 from farebox.ids import new_id
 from farebox.invariants import look
 from farebox.kafka import Message, Producer
-from support.office import BudgetOffice, won
+from support.office import BudgetOffice, open_office, won
 
 COST = 6_000_000  # 7.80 won
 BREAKING = {
@@ -84,3 +89,25 @@ async def test_what_was_spent_before_there_was_the_budget_may_be_in_it_or_not(of
     await office.pool.execute("UPDATE budget SET created_at = '2100-01-01'")
     await office.pool.execute("UPDATE budget_window SET posted = 0")
     assert not (await postings_are_the_ledger(kafka, office.pool)).rows
+
+
+async def audited(dsn: str, kafka: str) -> tuple[int | None, str]:
+    """How the command ends, run as an operator runs it, and what it says."""
+    given = {"postgres_dsn": dsn, "kafka_bootstrap": kafka, "service_secret": "s" * 32, "port": "1", "ops_port": "2"}
+    env = os.environ | {f"FAREBOX_{name.upper()}": value for name, value in given.items()}
+    command = (sys.executable, "-m", "budget.invariants")
+    process = await asyncio.create_subprocess_exec(*command, env=env, stdout=asyncio.subprocess.PIPE)
+    said, _ = await process.communicate()
+    return process.returncode, said.decode()
+
+
+async def test_the_command_names_the_rows_and_ends_with_one(database: Callable[[str], str], kafka: str) -> None:
+    dsn = database("budget")
+    async with open_office(dsn) as office:
+        await announced(office, kafka)
+        assert (await audited(dsn, kafka))[0] == 0
+        await office.pool.execute("UPDATE budget_window SET posted = posted + 1")
+        status, said = await audited(dsn, kafka)
+    assert status == 1
+    assert "BROKEN  postings_are_the_ledger" in said
+    assert "posted=3000000001, ledger=3000000000" in said

@@ -130,3 +130,16 @@ async def test_a_recalled_lease_goes_back(
     await chat(own_gateway, api_key)
     own_service.recalled = set(own_account.shares)
     await eventually(lambda: own_account.held == own_account.spent)
+
+
+async def test_the_next_lease_is_asked_for_ahead_and_no_call_waits_for_it(
+    own_gateway: GatewayProcess, own_service: FakeBudget, own_account: FakeAccount, api_key: str
+) -> None:
+    call: dict[str, Any] = {"max_tokens": 500, "orders": {"completion-tokens": "20"}}
+    await chat(own_gateway, api_key, **call)
+    own_service.is_slow = True
+    told = []
+    while not own_service.waiting:
+        told.append((await chat(own_gateway, api_key, **call)).status_code)
+    own_service.is_slow = False
+    assert set(told) == {200}, "a call that waited for a lease that does not come is refused"
