@@ -19,15 +19,15 @@ from farebox.clock import SystemClock
 from farebox.ids import new_id
 from farebox.leasing import Lease, Share
 from farebox.pricing import Catalogue
-from gateway.admission import bounds, estimate
-from gateway.attempts import Attempts
-from gateway.call import read
-from gateway.completion import Outcome
-from gateway.journal import Journal
-from gateway.leases import Leases
-from gateway.prices import Prices
-from gateway.publisher import Publisher
-from gateway.usage import from_openai
+from gateway.admission.estimate import bounds, estimate
+from gateway.attempts.attempts import Attempts
+from gateway.attempts.event import Outcome
+from gateway.attempts.publisher import Publisher
+from gateway.dialects.call import read
+from gateway.dialects.usage import from_openai
+from gateway.journal.journal import Journal
+from gateway.policy.prices import Prices
+from gateway.shares.leases import Leases
 
 sys.path[0] = str(Path(__file__).resolve().parent.parent / "tests")
 

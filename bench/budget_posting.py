@@ -23,11 +23,11 @@ import uvloop
 from aiokafka import AIOKafkaConsumer
 from servers import servers
 
+from budget.administration import Office
 from budget.app import SCHEMA
-from budget.handlers import UsageHandler
-from budget.leases import Leases
+from budget.posting.handlers import UsageHandler
 from budget.routes import routes
-from budget.routes.office import Office
+from budget.shares.operations import Leases
 from budget.store import Store
 from farebox import topics
 from farebox.auth import Caller, Role, key_hash, sign

@@ -10,12 +10,12 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from budget.escrow import WindowKey
+from budget.shares.rules import WindowKey
 from farebox.events import UsagePriced
 from farebox.ids import new_id
 from farebox.leasing import LeaseReport
-from gateway.admission import Amount
-from gateway.leases import PoolKey
+from gateway.admission.estimate import Amount
+from gateway.shares.leases import PoolKey
 from model.world import BEGINNING, Call, Completed, Fenced, Gateway, Service, a_budget, priced
 
 USERS = ("an", "binh")

@@ -12,12 +12,12 @@ import pytest
 from hypothesis import settings
 from hypothesis.stateful import run_state_machine_as_test
 
-import budget.posting
-from budget.escrow import Desk, Granted, Room, ShareState, Short, grant
-from gateway.admission import Amount
-from gateway.leases import Held, Hold, Leases
-from gateway.record import Kind
-from gateway.replay import Replay
+import budget.posting.rules
+from budget.shares.rules import Desk, Granted, Room, ShareState, Short, grant
+from gateway.admission.estimate import Amount
+from gateway.journal.record import Kind
+from gateway.journal.replay import Replay
+from gateway.shares.leases import Held, Hold, Leases
 from model.hunt import HUNT
 from model.test_lease_protocol import LeaseProtocol
 from model.world import TOKENS, Call, Completed, Gateway, Service
@@ -169,7 +169,7 @@ def release_on_a_cut(patch: Patch) -> None:
 @mutant
 def post_without_the_lease(patch: Patch) -> None:
     """A posting does not release what was held for it."""
-    patch.setattr(budget.posting, "release", lambda _before, _after, room: room)
+    patch.setattr(budget.posting.rules, "release", lambda _before, _after, room: room)
 
 
 @mutant

@@ -13,14 +13,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from budget.budgets import Budget
-from budget.escrow import Obstacle, Short
+from budget.budgets.rules import Budget
+from budget.shares.rules import Obstacle, Short
 from farebox.events import Measure
 from farebox.ids import new_id
-from gateway.admission import Amount
-from gateway.lease_client import BEAT_S
-from gateway.leases import Leases, PoolKey
-from gateway.reservation import RECALL_WAIT_S
+from gateway.admission.estimate import Amount
+from gateway.admission.reservations import RECALL_WAIT_S
+from gateway.budget_link.client import BEAT_S
+from gateway.shares.leases import Leases, PoolKey
 from model.hunt import HUNT
 from model.world import BEGINNING, TOKENS, Call, Gateway, Service, a_budget, priced
 

@@ -10,19 +10,19 @@ from datetime import UTC, datetime
 from typing import Final
 from uuid import UUID
 
-from budget.budgets import Budget, Window
-from budget.escrow import Ask, Desk, Granted, Obstacle, Room, ShareState, Short, WindowKey, grant
-from budget.posting import apply, tally
-from budget.windows import Calendar
+from budget.budgets.rules import Budget, Window
+from budget.budgets.windows import Calendar
+from budget.posting.rules import apply, tally
+from budget.shares.rules import Ask, Desk, Granted, Obstacle, Room, ShareState, Short, WindowKey, grant
 from farebox.events import AccountRef, LeaseUse, Measure, Principal, UsagePriced
 from farebox.events.budget import AccountKind
 from farebox.ids import new_id
 from farebox.leasing import Attributes, Lease, LeaseReport, Share
-from gateway.admission import Amount
-from gateway.lease_client import closing
-from gateway.leases import Hold, Leases, PoolKey, Total
-from gateway.record import Entry, Kind, checkpoint_line, entry_line, epoch_line, lease_line, published_line
-from gateway.replay import Replay
+from gateway.admission.estimate import Amount
+from gateway.budget_link.client import closing
+from gateway.journal.record import Entry, Kind, checkpoint_line, entry_line, epoch_line, lease_line, published_line
+from gateway.journal.replay import Replay
+from gateway.shares.leases import Hold, Leases, PoolKey, Total
 
 BEGINNING: Final = datetime(2026, 3, 1, tzinfo=UTC)
 TOKENS: Final = 10

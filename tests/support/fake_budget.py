@@ -17,7 +17,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from budget.errors import Fenced, UnknownKey
-from budget.escrow import Ask, Room, ShareState, Short, grant, release
+from budget.shares.rules import Ask, Room, ShareState, Short, grant, release
 from farebox.auth import Role, key_hash
 from farebox.events import AccountRef, BillingTerms, Principal
 from farebox.http import JSON, api, body, caller

@@ -10,11 +10,11 @@ from uuid import UUID
 import httpx
 import orjson
 
-from budget.handlers import UsageHandler
-from budget.leases import Leases
+from budget.administration import Office
+from budget.posting.handlers import UsageHandler
 from budget.routes import routes
-from budget.routes.office import Office
-from budget.silence import LOOK_EVERY_S
+from budget.shares.operations import Leases
+from budget.shares.silence import LOOK_EVERY_S
 from budget.store import Store
 from farebox import outbox
 from farebox.auth import Caller, Role, key_hash, sign

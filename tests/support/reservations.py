@@ -11,12 +11,12 @@ from pydantic import HttpUrl
 from farebox.events import AccountRef, BillingTerms, Principal
 from farebox.leasing import Attributes, Lease, PathBudget, Policy, Share
 from farebox.pricing import Catalogue
-from gateway.admission import Estimate, bounds, estimate
-from gateway.call import read
-from gateway.leases import Leases
-from gateway.policy import Known, Policies
-from gateway.reservation import Reservation
-from gateway.upstreams import Upstream, UpstreamConfig
+from gateway.admission.estimate import Estimate, bounds, estimate
+from gateway.admission.reservations import Reservation
+from gateway.dialects.call import read
+from gateway.policy.policies import Known, Policies
+from gateway.shares.leases import Leases
+from gateway.upstreams.directory import Upstream, UpstreamConfig
 
 NOW = datetime(2026, 6, 1, 12, 30, tzinfo=UTC)
 BUDGET = UUID(int=5)

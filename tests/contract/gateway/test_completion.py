@@ -9,10 +9,10 @@ import pytest
 from farebox.events import Envelope, RequestCompleted, decode, headers_of
 from farebox.ids import new_id
 from farebox.pricing import Usage
-from gateway.admission import NOTHING
-from gateway.completion import SOURCE, Outcome, event_fields, event_json, message
-from gateway.record import Entry
-from gateway.reservation import Reservation
+from gateway.admission.estimate import NOTHING
+from gateway.admission.reservations import Reservation
+from gateway.attempts.event import SOURCE, Outcome, event_fields, event_json, message
+from gateway.journal.record import Entry
 from support.reservations import NOW, reservation
 
 ATTRIBUTED = {

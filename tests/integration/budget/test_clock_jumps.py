@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from budget.leases import Leases
+from budget.shares.operations import Leases
 from budget.store import Store
 from farebox.leasing import Amounts, LeaseReport
 from support.clock import HandClock

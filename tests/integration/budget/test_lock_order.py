@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 
 import asyncpg
 
-from budget.leases import Leases
+from budget.shares.operations import Leases
 from budget.store import QUERIES, Store, Unit
 from budget.store.books import Books
 from budget.store.registry import Registry

@@ -4,7 +4,7 @@ from uuid import UUID
 
 from prometheus_client import REGISTRY
 
-from budget.escrow import Obstacle
+from budget.shares.rules import Obstacle
 from farebox.leasing import GrantAnswer
 from support.office import BudgetOffice, won
 

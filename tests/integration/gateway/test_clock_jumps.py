@@ -10,7 +10,7 @@ from structlog.testing import capture_logs
 from farebox.auth import key_hash
 from farebox.ids import new_id
 from farebox.leasing import Attributes, GrantRequest, Heartbeat, Need, StartRequest
-from gateway.budget_service import BudgetService
+from gateway.budget_link.service import BudgetService
 from gateway.errors import UnknownKey
 from support.clock import HandClock
 from support.fake_budget import FakeBudget

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from budget.escrow import Ask, Granted, Obstacle, Room, ShareState, Short, grant, release, suspend
+from budget.shares.rules import Ask, Granted, Obstacle, Room, ShareState, Short, grant, release, suspend
 
 START = datetime(2026, 3, 1, tzinfo=UTC)
 KEY = (UUID(int=1), START)

@@ -3,7 +3,7 @@ from datetime import UTC, datetime, timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
-from budget.silence import LOOK_EVERY_S, Silence
+from budget.shares.silence import LOOK_EVERY_S, Silence
 
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
 LONG = 20 * LOOK_EVERY_S

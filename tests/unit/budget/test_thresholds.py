@@ -5,7 +5,7 @@ from decimal import Decimal
 from hypothesis import given
 from hypothesis import strategies as st
 
-from budget.thresholds import reached, thresholds
+from budget.alerts.rules import reached, thresholds
 from farebox.events import ThresholdMark
 
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from budget.windows import Calendar, Kind
+from budget.budgets.windows import Calendar, Kind
 
 ZONES = ["UTC", "Asia/Seoul", "Asia/Ho_Chi_Minh", "America/New_York", "Australia/Lord_Howe", "Asia/Kathmandu"]
 

@@ -7,7 +7,7 @@ import orjson
 import pytest
 
 from farebox.pricing import Catalogue, PriceRow, Rates, Unpriced, Usage
-from gateway.admission import (
+from gateway.admission.estimate import (
     PRIMING_TOKENS,
     Amount,
     Bounds,
@@ -19,7 +19,7 @@ from gateway.admission import (
     is_allowed,
     tightened,
 )
-from gateway.call import Call, read
+from gateway.dialects.call import Call, read
 
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
 DOLLAR = Decimal(1)

@@ -4,7 +4,7 @@ from typing import Any
 import orjson
 import pytest
 
-from gateway.call import Call, read
+from gateway.dialects.call import Call, read
 from gateway.errors import BadCall
 
 MESSAGES = [{"role": "user", "content": "hi"}]

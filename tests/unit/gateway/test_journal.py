@@ -10,12 +10,12 @@ import pytest
 from structlog.testing import capture_logs
 
 from farebox.ids import new_id
-from gateway.admission import Amount
+from gateway.admission.estimate import Amount
 from gateway.errors import JournalFull, JournalLocked
-from gateway.journal import Journal
-from gateway.leases import Share, Total
-from gateway.record import Entry
-from gateway.replay import Place
+from gateway.journal.journal import Journal
+from gateway.journal.record import Entry
+from gateway.journal.replay import Place
+from gateway.shares.leases import Share, Total
 
 LEASE = UUID(int=7)
 BUDGET = UUID(int=8)

@@ -20,12 +20,12 @@ from farebox.leasing import (
     StartAnswer,
     StartRequest,
 )
-from gateway.admission import Amount
+from gateway.admission.estimate import Amount
+from gateway.budget_link.client import Answer, Ask, LeaseClient
 from gateway.errors import BudgetAway, JournalFull, UnknownKey
-from gateway.journal import Journal
-from gateway.lease_client import Answer, Ask, LeaseClient
-from gateway.leases import Held, Leases, PoolKey, Total
-from gateway.policy import Policies
+from gateway.journal.journal import Journal
+from gateway.policy.policies import Policies
+from gateway.shares.leases import Held, Leases, PoolKey, Total
 from support.clock import JumpingClock
 from support.eventually import eventually
 from support.reservations import BUDGET, policy, reservation

@@ -3,8 +3,8 @@ from uuid import UUID
 import pytest
 
 from farebox.leasing import Lease, Share
-from gateway.admission import Amount
-from gateway.leases import IDLE_S, Leases, PoolKey
+from gateway.admission.estimate import Amount
+from gateway.shares.leases import IDLE_S, Leases, PoolKey
 
 ORG, USER, OTHER = (UUID(int=number) for number in (1, 2, 3))
 POOL: PoolKey = ("USD", (ORG, USER))

@@ -7,7 +7,7 @@ import pytest
 
 from farebox.events import AccountRef, BillingTerms, Principal
 from farebox.leasing import Attributes, PathBudget, Policy
-from gateway.policy import UNKNOWN_S, Policies
+from gateway.policy.policies import UNKNOWN_S, Policies
 
 ANY = (None, None, None, None)
 

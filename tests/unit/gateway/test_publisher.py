@@ -8,10 +8,10 @@ import pytest
 
 from farebox.ids import new_id
 from farebox.kafka import Message, Producer
-from gateway.admission import Amount
-from gateway.journal import Journal
-from gateway.publisher import Publisher
-from gateway.record import Entry
+from gateway.admission.estimate import Amount
+from gateway.attempts.publisher import Publisher
+from gateway.journal.journal import Journal
+from gateway.journal.record import Entry
 
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
 WORST, ACTUAL = b'{"of":"its worst case"}', b'{"of":"what it cost"}'
@@ -31,7 +31,7 @@ class FakeProducer:
 async def test_what_is_published_is_how_an_attempt_ended_whether_it_is_in_memory_or_in_the_journal(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_written: bool
 ) -> None:
-    monkeypatch.setattr("gateway.publisher.IN_MEMORY_MAX", 0)
+    monkeypatch.setattr("gateway.attempts.publisher.IN_MEMORY_MAX", 0)
     journal = Journal(tmp_path, segment_bytes=1 << 20, limit_bytes=1 << 30, totals=list)
     producer = FakeProducer()
     publisher = Publisher(cast("Producer", producer), journal)

@@ -4,11 +4,11 @@ from typing import Any
 import orjson
 import pytest
 
-from gateway.admission import Reason
+from gateway.admission.estimate import Reason
+from gateway.admission.reservations import Refused
 from gateway.errors import BadCall, BudgetAway, Fenced, JournalFull, ModelNotFound, NoKey, UnknownKey
-from gateway.policy import Known
-from gateway.refusals import Refusal, of, refused
-from gateway.reservation import Refused
+from gateway.policy.policies import Known
+from gateway.refusals.refusals import Refusal, of, refused
 from support.reservations import known, path_budget
 
 NOW = datetime(2026, 6, 1, tzinfo=UTC)

@@ -6,7 +6,7 @@ import pytest
 
 from farebox.errors import Invalid
 from gateway.settings import GatewaySettings
-from gateway.upstreams import Directory, read
+from gateway.upstreams.directory import Directory, read
 
 UPSTREAM = {
     "name": "openai",

@@ -1,7 +1,7 @@
 import orjson
 import pytest
 
-from gateway.streams import Relay
+from gateway.dialects.streams import Relay
 
 FRAME = {"id": "c", "object": "chat.completion.chunk", "model": "gpt-4o-2024-08-06", "service_tier": "default"}
 USAGE = {"prompt_tokens": 9, "completion_tokens": 2}

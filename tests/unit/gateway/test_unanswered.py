@@ -1,6 +1,6 @@
 from uuid import UUID
 
-from gateway.unanswered import GIVEN_UP_S, RETRY_WITHIN_S, Unanswered
+from gateway.budget_link.unanswered import GIVEN_UP_S, RETRY_WITHIN_S, Unanswered
 
 ONE = UUID(int=1)
 

@@ -3,7 +3,7 @@ from typing import Any
 import pytest
 
 from farebox.pricing import Usage, UsageSource
-from gateway.usage import estimated, from_anthropic, from_openai
+from gateway.dialects.usage import estimated, from_anthropic, from_openai
 
 
 def openai(prompt: int, completion: int, cached: int = 0, reasoning: int = 0, **more: Any) -> dict[str, Any]:

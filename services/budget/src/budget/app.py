@@ -4,12 +4,12 @@ from contextlib import AsyncExitStack
 from datetime import timedelta
 
 from budget import metrics
-from budget.handlers import UsageHandler
-from budget.leases import Leases
+from budget.administration import Office
+from budget.posting.handlers import UsageHandler
 from budget.routes import routes
-from budget.routes.office import Office
 from budget.settings import BudgetSettings
-from budget.silence import LOOK_EVERY_S
+from budget.shares.operations import Leases
+from budget.shares.silence import LOOK_EVERY_S
 from budget.store import QUERIES, Store
 from farebox import topics
 from farebox.clock import SystemClock

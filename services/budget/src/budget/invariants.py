@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import Final
 
-from budget.audit import Audit
+from budget.posting.audit import Audit
 from budget.settings import BudgetSettings
 from budget.store import QUERIES, Store
 from farebox import outbox, topics

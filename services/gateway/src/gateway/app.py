@@ -17,23 +17,25 @@ from farebox.http import api, health_routes, ops
 from farebox.kafka import Broadcast, Producer, Record, alive, unready
 from farebox.pricing import Catalogue
 from farebox.process import serve
-from gateway import metrics, proxy, upstreams
-from gateway.attempts import Attempts
-from gateway.budget_service import BudgetService
-from gateway.dispatch import Dispatch, Limits
-from gateway.door import Door
-from gateway.journal import Journal
-from gateway.lease_client import LeaseClient
-from gateway.leases import Leases
-from gateway.policy import Policies
-from gateway.prices import Prices
-from gateway.proxy import Proxy
-from gateway.publisher import Publisher
-from gateway.reservation import Reservations
-from gateway.routes import Front, routes
+from gateway import metrics
+from gateway.admission.reservations import Reservations
+from gateway.attempts.attempts import Attempts
+from gateway.attempts.publisher import Publisher
+from gateway.budget_link.client import LeaseClient
+from gateway.budget_link.service import BudgetService
+from gateway.http import proxy
+from gateway.http.model_calls import Door
+from gateway.http.proxy import Proxy
+from gateway.http.routes import Front, routes
+from gateway.journal.journal import Journal
+from gateway.policy.policies import Policies
+from gateway.policy.prices import Prices
+from gateway.relay.dispatch import Dispatch, Limits
 from gateway.settings import GatewaySettings
-from gateway.transport import AiohttpTransport, Transport
-from gateway.upstreams import Dialect, Directory
+from gateway.shares.leases import Leases
+from gateway.upstreams import directory
+from gateway.upstreams.directory import Dialect, Directory
+from gateway.upstreams.transport import AiohttpTransport, Transport
 
 log = structlog.get_logger()
 
@@ -49,7 +51,7 @@ class Gateway:
     def __init__(self, settings: GatewaySettings) -> None:
         self.settings = settings
         self.clock = SystemClock()
-        self.directory: Directory = upstreams.read(settings.routes)
+        self.directory: Directory = directory.read(settings.routes)
         self.secret = settings.service_secret.get_secret_value()
         self.leases = Leases()
         self.policies = Policies(fresh_s=settings.policy_fresh_s, stale_s=settings.policy_stale_s)

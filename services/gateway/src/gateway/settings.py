@@ -8,7 +8,7 @@ from pydantic import AfterValidator, Field, HttpUrl, SecretStr
 
 from farebox.errors import Invalid
 from farebox.settings import ServiceSettings
-from gateway import upstreams
+from gateway.upstreams import directory
 
 Seconds = Annotated[float, Field(gt=0, le=3600)]
 Bytes = Annotated[int, Field(ge=1024, le=1 << 40)]
@@ -17,7 +17,7 @@ Bytes = Annotated[int, Field(ge=1024, le=1 << 40)]
 def _readable_routes(path: Path) -> Path:
     """So that `--check` tells what is wrong in the file too."""
     try:
-        upstreams.read(path)
+        directory.read(path)
     except Invalid as error:
         raise ValueError("; ".join(error.problems)) from None
     return path
@@ -34,7 +34,7 @@ class GatewaySettings(ServiceSettings):
     """See the table in `services/gateway/README.md`."""
 
     routes: Annotated[Path, AfterValidator(_readable_routes)] = Field(
-        description="JSON file of the upstreams, see gateway.upstreams."
+        description="JSON file of the upstreams, see gateway.upstreams.directory."
     )
     journal: Annotated[Path, AfterValidator(_writable_folder)] = Field(
         description="Folder of the journal; on a local disk, one gateway process each."

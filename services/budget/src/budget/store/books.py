@@ -8,11 +8,11 @@ from uuid import UUID
 
 import asyncpg
 
-from budget.budgets import Window
-from budget.escrow import Room, ShareState, WindowKey
-from budget.posting import Reached
-from budget.silence import Sign
-from budget.windows import Span
+from budget.budgets.rules import Window
+from budget.budgets.windows import Span
+from budget.posting.rules import Reached
+from budget.shares.rules import Room, ShareState, WindowKey
+from budget.shares.silence import Sign
 from farebox.errors import NotFound
 from farebox.postgres import Connection
 

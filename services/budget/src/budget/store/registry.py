@@ -9,10 +9,10 @@ from uuid import UUID
 
 import asyncpg
 
-from budget.accounts import Account, Terms
-from budget.budgets import Budget, BudgetsByAccount
+from budget.accounts.rules import Account, Terms
+from budget.budgets.rules import Budget, BudgetsByAccount
+from budget.budgets.windows import Calendar
 from budget.errors import Exists, UnknownKey
-from budget.windows import Calendar
 from farebox.errors import NotFound
 from farebox.events import AccountRef, ThresholdMark
 from farebox.events.budget import AccountKind

@@ -1,0 +1,1 @@
+"""The tree platform → org → team → user → key, its settings and its API keys."""

@@ -1,0 +1,1 @@
+"""Thresholds, exhaustion and overruns: judged, noted, told."""

@@ -1,0 +1,1 @@
+"""Limits on accounts, and the windows in which they count."""

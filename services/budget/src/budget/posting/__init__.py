@@ -1,0 +1,1 @@
+"""What priced entries do to windows and shares."""

@@ -1,0 +1,1 @@
+"""Whether a call may be made: its worst case, and the reservation that holds it."""

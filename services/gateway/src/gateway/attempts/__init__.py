@@ -1,0 +1,1 @@
+"""An attempt in the books: intent, settlement, event."""

@@ -1,0 +1,1 @@
+"""The connection to the budget service: starts, raises and beats."""

@@ -1,0 +1,1 @@
+"""The public door: model calls, and `/api` passed on to the other services."""

@@ -1,0 +1,70 @@
+"""The gateway's paths: model calls, the list of models, `/api`."""
+
+from collections.abc import Mapping, Sequence
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Route
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from farebox.auth import key_hash
+from farebox.errors import FareboxError
+from farebox.http import JSON
+from gateway.admission.estimate import is_allowed
+from gateway.admission.reservations import Reservations
+from gateway.errors import NoKey
+from gateway.http.model_calls import key_of
+from gateway.http.proxy import Proxy
+from gateway.policy.prices import Prices
+from gateway.refusals import refusals
+from gateway.refusals.refusals import Refusal
+from gateway.upstreams.directory import Directory
+
+_METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE"]
+
+
+class Front:
+    """Model calls go straight to their door, by exact path; everything else is `inner`'s, a Starlette application.
+
+    Its router and the `send` of its middleware would cost each call, and each chunk of a stream, more than admission
+    does (docs/decisions/0011).
+    """
+
+    def __init__(self, doors: Mapping[str, ASGIApp], inner: ASGIApp) -> None:
+        self._doors = dict(doors)
+        self._inner = inner
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        door = self._doors.get(scope["path"])
+        await (door or self._inner)(scope, receive, send)
+
+
+def routes(*, directory: Directory, reservations: Reservations, prices: Prices, proxy: Proxy) -> Sequence[BaseRoute]:
+    """What is not a model call."""
+
+    async def models(request: Request) -> Response:
+        shown = key_of(dict(request.headers.raw))
+        try:
+            if shown is None:
+                raise NoKey("send your API key as `Authorization: Bearer …`")
+            known = await reservations.known(key_hash(shown))
+        except FareboxError as error:
+            return _refused(refusals.of(error))
+        priced = [(u.provider, prices.models(u.provider, known.who.org)) for u in directory.upstreams]
+        terms = known.terms
+        rows = [
+            {"id": model, "object": "model", "created": 0, "owned_by": owner}
+            for model, owner in directory.models(priced)
+            if is_allowed(model, terms.allowed_models, terms.blocked_models)
+        ]
+        return JSON({"object": "list", "data": rows})
+
+    return [
+        Route("/v1/models", models, methods=["GET"]),
+        Route("/api/{path:path}", proxy.__call__, methods=_METHODS),
+    ]
+
+
+def _refused(refusal: Refusal) -> Response:
+    headers = {**refusal.headers, "content-type": "application/json"}
+    return Response(refusal.body("openai"), refusal.status, headers)

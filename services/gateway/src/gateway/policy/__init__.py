@@ -1,0 +1,1 @@
+"""What the gateway knows of keys, budgets and prices: caches of what other services own."""

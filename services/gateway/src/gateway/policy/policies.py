@@ -1,0 +1,274 @@
+"""What the gateway knows of keys: who pays, what is allowed, which budgets apply. A cache, never the truth.
+
+A policy is fresh for some seconds and is dropped at once when `account.policy` names an account on its path. While the
+budget service is away an older one serves, within a bound, but never that of an account known to be revoked.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from sys import intern
+from typing import Final, Literal, NamedTuple
+from uuid import UUID
+
+import orjson
+
+from farebox.events import Measure, Principal
+from farebox.events.budget import AccountKind, Mode
+from farebox.leasing import Attributes, PathBudget, Policy
+from gateway.shares.leases import PoolKey
+
+KEYS_MAX: Final = 200_000
+"""Policies kept; the one that was asked for longest ago goes first."""
+UNKNOWN_S: Final = 2.0
+"""A key that was just called unknown is not asked for again for so long."""
+UNKNOWN_MAX: Final = 10_000
+BUDGETS_SPARE: Final = 10_000
+"""Budgets that no key refers to any more are forgotten when there are so many."""
+REFRESH_AT: Final = 0.6
+"""Part of its life after which a policy in use is asked for again, ahead of need."""
+
+PLATFORM: Final = "platform"
+
+Narrowing = tuple[str | None, str | None, str | None, str | None]
+"""Provider, model, feature, session; None is any."""
+
+
+_ANYTHING: Final = Attributes()
+_ANY: Final[Narrowing] = (None, None, None, None)
+
+
+class Terms(NamedTuple):
+    """What many keys share: how they are billed and spoken to, what they may ask for."""
+
+    currency: str
+    fx_rate: Decimal
+    billing_json: bytes
+    language: Literal["vi", "ko", "en"]
+    zone: str
+    clamp: bool
+    min_output_tokens: int
+    allowed_models: tuple[str, ...] | None
+    blocked_models: tuple[str, ...]
+
+
+class Who(NamedTuple):
+    """A principal: account ids below the platform."""
+
+    org: str
+    team: str | None
+    user: str | None
+    key: str
+
+    @property
+    def subject(self) -> str:
+        """The Kafka key, as `farebox.events.Principal.subject` has it."""
+        return self.user or self.key
+
+    @property
+    def viewed(self) -> str:
+        """The account whose figures the key's holder may see (ARCHITECTURE, `/api`)."""
+        return self.user or self.team or self.org
+
+
+@dataclass(slots=True, eq=False)
+class Budget:
+    """A budget with its newest figures, one object for all keys below it. Flat, because there may be one a key."""
+
+    id: UUID
+    name: str
+    account: str
+    account_kind: AccountKind
+    account_name: str
+    measure: Measure
+    currency: str | None
+    mode: Mode
+    narrowed_to: Narrowing
+    limit: int = 0
+    spent: int = 0
+    held: int = 0
+    resets_at: datetime | None = None
+    settled_here: int = 0
+    """What this gateway settled since the figures came, where no lease tells."""
+
+    @property
+    def is_hard(self) -> bool:
+        return self.mode == "hard"
+
+    @property
+    def left(self) -> int:
+        """What can still be promised, as far as is known here; negative where more is out than the limit."""
+        return self.limit - self.spent - self.held - self.settled_here
+
+    @property
+    def is_shown(self) -> bool:
+        """Whether it counts for the balance that callers are told."""
+        return self.measure == "money" and self.mode != "shadow"
+
+    def applies(self, attributes: Narrowing) -> bool:
+        return all(want is None or want == has for want, has in zip(self.narrowed_to, attributes, strict=True))
+
+
+@dataclass(slots=True, eq=False)
+class Known:
+    """One key's policy. `pool` holds where every call of the key has the same hard budgets (not `is_narrowed`)."""
+
+    who: Who
+    terms: Terms
+    budgets: tuple[Budget, ...]
+    is_narrowed: bool
+    pool: PoolKey
+    learnt_at: float
+    fresh_until: float
+    refresh_at: float
+
+    def hard_pool(self, attributes: Narrowing) -> PoolKey:
+        """The hard budgets that apply to a call; empty if none does."""
+        if not self.is_narrowed:
+            return self.pool
+        ids = sorted(b.id for b in self.budgets if b.is_hard and b.applies(attributes))
+        return self.terms.currency, tuple(ids)
+
+    def settle(self, money: int) -> None:
+        """Count a call in the budgets that need no lease, until their next figures come."""
+        for budget in self.budgets:
+            if budget.mode == "soft" and budget.is_shown and budget.narrowed_to == _ANY:
+                budget.settled_here += money
+
+
+class Policies:
+    """By key hash. Instants are seconds on a monotonic clock."""
+
+    def __init__(self, *, fresh_s: float, stale_s: float) -> None:
+        self._fresh_s = fresh_s
+        self._stale_s = stale_s
+        self._known: dict[str, Known] = {}
+        self._unknown: dict[str, float] = {}
+        self._changed: dict[str, float] = {}
+        self._revoked: set[str] = set()
+        self._budgets: dict[UUID, Budget] = {}
+        self._terms: dict[Terms, Terms] = {}
+        self._instants: dict[datetime | None, datetime | None] = {}
+
+    def __len__(self) -> int:
+        return len(self._known)
+
+    def fresh(self, key_hash: str, now: float) -> Known | None:
+        """The key's policy, if it may be used without asking."""
+        known = self._known.get(key_hash)
+        if known is None or now >= known.fresh_until or self._is_outdated(known):
+            return None
+        return known
+
+    def stale(self, key_hash: str, now: float) -> Known | None:
+        """The key's policy, if it may be used while nobody can be asked."""
+        known = self._known.get(key_hash)
+        if known is None or now - known.learnt_at > self._stale_s or not self._revoked.isdisjoint(known.who):
+            return None
+        return known
+
+    def is_unknown(self, key_hash: str, now: float) -> bool:
+        """Whether the budget service has just said that there is no such key."""
+        return self._unknown.get(key_hash, now) > now
+
+    def learn(self, key_hash: str, policy: Policy, *, asked_at: float) -> Known:
+        """Take what the budget service answered to a question of `asked_at`."""
+        budgets = tuple(self._budget(figures) for figures in policy.budgets)
+        hard = [budget for budget in budgets if budget.is_hard]
+        terms = _terms(policy)
+        life_s = min(policy.fresh_for_ms / 1000, self._fresh_s)
+        known = Known(
+            who=_who(policy.principal),
+            terms=self._terms.setdefault(terms, terms),
+            budgets=budgets,
+            is_narrowed=any(any(budget.narrowed_to) for budget in hard),
+            pool=(terms.currency, tuple(sorted(budget.id for budget in hard))),
+            learnt_at=asked_at,
+            fresh_until=asked_at + life_s,
+            refresh_at=asked_at + life_s * REFRESH_AT,
+        )
+        self._known.pop(key_hash, None)
+        self._known[key_hash] = known
+        self._unknown.pop(key_hash, None)
+        if len(self._known) > KEYS_MAX:
+            del self._known[next(iter(self._known))]
+        return known
+
+    def forget(self, key_hash: str, now: float) -> None:
+        """The budget service does not know this key, or not any more."""
+        self._known.pop(key_hash, None)
+        if len(self._unknown) >= UNKNOWN_MAX:
+            self._unknown.clear()
+        self._unknown[key_hash] = now + UNKNOWN_S
+
+    def changed(self, account_id: str, *, revoked: bool, now: float) -> None:
+        """`account.policy` said that what is cached about an account and those below it is out of date."""
+        self._changed[account_id] = now
+        if revoked:
+            self._revoked.add(account_id)
+        else:
+            self._revoked.discard(account_id)
+
+    def tick(self, now: float) -> None:
+        """Forget what is too old to matter."""
+        self._instants.clear()
+        if len(self._budgets) > 2 * len(self._known) + BUDGETS_SPARE:
+            self._budgets = {budget.id: budget for known in self._known.values() for budget in known.budgets}
+        too_old = now - self._stale_s
+        for key_hash in [key for key, known in self._known.items() if known.learnt_at < too_old]:
+            del self._known[key_hash]
+        for account_id in [account for account, at in self._changed.items() if at < too_old]:
+            del self._changed[account_id]
+
+    def _is_outdated(self, known: Known) -> bool:
+        changed = self._changed
+        return bool(changed) and any(
+            changed.get(account, -1.0) >= known.learnt_at for account in (PLATFORM, *known.who) if account
+        )
+
+    def _budget(self, figures: PathBudget) -> Budget:
+        budget = self._budgets.get(figures.budget_id)
+        narrowed_to = _narrowing(figures)
+        if budget is None or (budget.mode, budget.narrowed_to) != (figures.mode, narrowed_to):
+            budget = self._budgets[figures.budget_id] = Budget(
+                id=figures.budget_id,
+                name=intern(figures.name),
+                account=intern(figures.account.id),
+                account_kind=figures.account.kind,
+                account_name=intern(figures.account.name),
+                measure=figures.measure,
+                currency=figures.currency and intern(figures.currency),
+                mode=figures.mode,
+                narrowed_to=narrowed_to,
+            )
+        budget.limit, budget.spent, budget.held = figures.limit, figures.spent, figures.held
+        budget.settled_here = 0
+        budget.resets_at = self._instants.setdefault(figures.resets_at, figures.resets_at)
+        return budget
+
+
+def _who(principal: Principal) -> Who:
+    """Names are interned: one object, however many keys have it in their path."""
+    org, team, user, key = principal.org, principal.team, principal.user, principal.key
+    return Who(intern(org), team and intern(team), user and intern(user), intern(key))
+
+
+def _narrowing(figures: PathBudget) -> Narrowing:
+    to = figures.narrowed_to
+    return (to.provider, to.model, to.feature, to.session) if to != _ANYTHING else _ANY
+
+
+def _terms(policy: Policy) -> Terms:
+    billing: Mapping[str, object] = policy.billing.model_dump(mode="json")
+    return Terms(
+        currency=policy.billing.currency,
+        fx_rate=policy.billing.fx_rate,
+        billing_json=orjson.dumps(billing),
+        language=policy.language,
+        zone=policy.zone,
+        clamp=policy.clamp,
+        min_output_tokens=policy.min_output_tokens,
+        allowed_models=policy.allowed_models,
+        blocked_models=policy.blocked_models,
+    )

@@ -1,0 +1,153 @@
+"""Answers that are no model's: errors in the shape of the caller's dialect, for an unchanged SDK to understand."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Final, assert_never
+from zoneinfo import ZoneInfo
+
+import orjson
+
+from farebox.errors import FareboxError, Transient
+from farebox.money import decimal_text, format_amount
+from gateway.admission.estimate import Reason
+from gateway.admission.reservations import Refused
+from gateway.errors import BadCall, Fenced, JournalFull, Stage
+from gateway.policy.policies import Budget, Known
+from gateway.refusals.texts import RAISE, REFUSALS, WAIT
+from gateway.upstreams.directory import Dialect
+
+_TYPES: Final[Mapping[int, str]] = {
+    400: "invalid_request_error",
+    401: "authentication_error",
+    402: "insufficient_quota",
+    403: "permission_error",
+    404: "not_found_error",
+    413: "invalid_request_error",
+    415: "invalid_request_error",
+    429: "rate_limit_error",
+}
+_NO_RETRY: Final = {"x-should-retry": "false"}
+"""OpenAI's and Anthropic's SDKs obey it; else they would send a call again that was refused for money."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """An answer that is an error. `details` go into the error object beside message, type, param and code."""
+
+    status: int
+    code: str
+    message: str
+    param: str | None = None
+    details: Mapping[str, Any] = field(default_factory=dict)
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+    def body(self, dialect: Dialect) -> bytes:
+        kind = _TYPES.get(self.status, "api_error")
+        if dialect == "anthropic":
+            error = {"type": kind, "message": self.message, "code": self.code, **self.details}
+            return orjson.dumps({"type": "error", "error": error})
+        error = {"message": self.message, "type": kind, "param": self.param, "code": self.code, **self.details}
+        return orjson.dumps({"error": error})
+
+
+BUDGET_AWAY: Final = Refusal(
+    503,
+    "budget_unavailable",
+    "The budget cannot be checked at the moment. Send the request again.",
+    headers={"retry-after": "1"},
+)
+JOURNAL_FULL: Final = Refusal(
+    503,
+    "journal_unavailable",
+    "The request cannot be recorded at the moment, so it was not sent. Send it again.",
+    headers={"retry-after": "5"},
+)
+NOT_POST: Final = Refusal(405, "method_not_allowed", "Use POST.", headers={"allow": "POST"})
+UNEXPECTED: Final = Refusal(500, "internal_error", "An unexpected error; the log has it.")
+UPSTREAM_LOCKED_OUT: Final = Refusal(502, "upstream_unauthorized", "The provider refused this gateway's credentials.")
+
+
+def of(error: FareboxError) -> Refusal:
+    """An error of the tree as an answer."""
+    match error:
+        case BadCall():
+            return Refusal(error.http_status, error.reason or error.code, str(error), error.param, headers=_NO_RETRY)
+        case JournalFull():
+            return JOURNAL_FULL
+        case Transient() | Fenced():
+            return BUDGET_AWAY
+        case _:
+            return Refusal(error.status, error.code, str(error), headers=_NO_RETRY)
+
+
+def upstream_failed(stage: Stage) -> Refusal:
+    """What a caller hears when the provider gave no answer."""
+    if stage is Stage.TIMED_OUT:
+        return Refusal(504, "upstream_timeout", "The provider did not answer in time.")
+    return Refusal(502, "upstream_unavailable", "The provider could not be reached or broke off.")
+
+
+def refused(why: Refused, model: str, now: datetime) -> Refusal:
+    """A decision of admission as an answer."""
+    match why.reason:
+        case Reason.MODEL_NOT_ALLOWED:
+            return _not_this_model(why, f"The model `{model}` is not allowed for this key.")
+        case Reason.MODEL_NOT_PRICED:
+            return _not_this_model(why, f"The model `{model}` has no price, so that it cannot be used. {why.detail}")
+        case Reason.BUDGET_UNAVAILABLE:
+            return BUDGET_AWAY
+        case Reason.BUDGET_EXCEEDED | Reason.INSUFFICIENT_BALANCE | Reason.QUOTA_EXCEEDED:
+            if why.known is None or why.budget is None:
+                return BUDGET_AWAY
+            return _short(why.reason, why.known, why.budget, now)
+        case unknown:
+            assert_never(unknown)
+
+
+def _not_this_model(why: Refused, message: str) -> Refusal:
+    return Refusal(403, why.reason, message.rstrip(), "model", headers=_NO_RETRY)
+
+
+def _short(reason: Reason, known: Known, budget: Budget, now: datetime) -> Refusal:
+    """402 for money, 429 for quotas; PROFILES.md lists the fields."""
+    terms = known.terms
+    is_money = budget.measure == "money"
+    remaining = max(0, budget.left)
+
+    def shown(amount: int) -> str:
+        return format_amount(amount, terms.currency, terms.language) if is_money else str(amount)
+
+    resets_at = budget.resets_at
+    advice = RAISE[terms.language]
+    if resets_at is not None:
+        local = resets_at.astimezone(ZoneInfo(terms.zone))
+        advice = WAIT[terms.language].format(resets_at=f"{local:%Y-%m-%d %H:%M} ({terms.zone})")
+    message = REFUSALS[terms.language][reason].format(
+        budget=budget.name,
+        account=budget.account_name or budget.account,
+        remaining=shown(remaining),
+        limit=shown(budget.limit),
+        advice=advice,
+    )
+    figure = decimal_text if is_money else str
+    details = {
+        "budget_exceeded": True,
+        "budget": budget.name,
+        "budget_id": str(budget.id),
+        "scope": budget.account_kind,
+        "account": budget.account,
+        "measure": budget.measure,
+        "limit": figure(budget.limit),
+        "spent": figure(budget.spent),
+        "held": figure(budget.held),
+        "remaining": figure(remaining),
+        "resets_at": resets_at.isoformat() if resets_at else None,
+        "currency": budget.currency,
+    }
+    if is_money:
+        return Refusal(402, reason, message, details=details, headers=_NO_RETRY)
+    headers = dict(_NO_RETRY)
+    if resets_at is not None:
+        headers["retry-after"] = str(max(1, int((resets_at - now).total_seconds())))
+    return Refusal(429, reason, message, details=details, headers=headers)

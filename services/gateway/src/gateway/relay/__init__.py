@@ -1,0 +1,1 @@
+"""A provider's answer on its way back to the caller."""

@@ -1,0 +1,333 @@
+"""One attempt from end to end: out to the provider, its answer back to the caller, its usage into the books."""
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+import orjson
+import structlog
+from starlette.types import Receive, Send
+
+from farebox.clock import Clock
+from farebox.money import decimal_text
+from farebox.pricing import Usage, UsageSource
+from gateway.admission.reservations import Reservation
+from gateway.attempts.attempts import Attempt, Attempts, Settled
+from gateway.attempts.event import Outcome, OutcomeName
+from gateway.dialects.call import Call, Headers, is_name
+from gateway.dialects.streams import Relay
+from gateway.dialects.usage import NOTHING, estimated, from_anthropic, from_openai, tokens_of
+from gateway.errors import Stage, UpstreamFailed
+from gateway.refusals.refusals import UPSTREAM_LOCKED_OUT, Refusal, upstream_failed
+from gateway.upstreams.directory import Upstream
+from gateway.upstreams.transport import Answer, Transport
+
+log = structlog.get_logger()
+
+_PATHS: Final = {"openai": "/chat/completions", "anthropic": "/messages"}
+_NORMALISE: Final = {"openai": from_openai, "anthropic": from_anthropic}
+_PASSED_BACK: Final = (
+    "content-type",
+    "content-encoding",
+    "retry-after",
+    "x-request-id",
+    "request-id",
+    "x-should-retry",
+)
+_OUTCOMES: Final[Mapping[Stage, OutcomeName]] = {
+    Stage.NOT_SENT: "unreachable",
+    Stage.SENT: "provider_error",
+    Stage.TIMED_OUT: "timeout",
+}
+
+RawHeaders = list[tuple[bytes, bytes]]
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Bounds on what is read from providers."""
+
+    answer_bytes: int
+    drain_s: float
+    drain_bytes: int
+
+
+class Dispatch:
+    """Sends admitted calls. Whatever happens on the way, every attempt that was begun is ended."""
+
+    def __init__(self, *, transport: Transport, attempts: Attempts, clock: Clock, limits: Limits) -> None:
+        self._transport = transport
+        self._attempts = attempts
+        self._clock = clock
+        self._limits = limits
+
+    async def run(self, reservation: Reservation, headers: Headers, receive: Receive, send: Send) -> None:
+        """Answer the caller. Raises JournalFull before anything was sent, and what it cannot tell the caller itself."""
+        attempt = self._attempts.begin(reservation)
+        try:
+            await self._sent(attempt, headers, receive, send)
+        except Exception as error:
+            if not attempt.has_answer:
+                raise
+            log.error("answer_broken_off", attempt=str(attempt.id), exc_info=error)
+        finally:
+            if not attempt.is_over:  # cancelled at the end of grace, or a defect: it was sent, so it may be billed
+                self._attempts.end(attempt, self._lost(attempt, "cut"))
+
+    async def _sent(self, attempt: Attempt, headers: Headers, receive: Receive, send: Send) -> None:
+        reservation = attempt.reservation
+        call, upstream = reservation.call, reservation.upstream
+        output_limit, field = reservation.estimate.bounds.output, upstream.config.output_limit_field
+        body = call.sent(output_limit=output_limit, limit_field=field)
+        try:
+            answer = await self._transport.send(
+                upstream, _PATHS[call.dialect], body, _forwarded(upstream, headers, attempt)
+            )
+        except UpstreamFailed as error:
+            await self._failed(attempt, error, send)
+            return
+        try:
+            if answer.status >= 300:
+                await self._refused(attempt, answer, send)
+            elif answer.headers.get("content-type", "").startswith("text/event-stream"):
+                await self._stream(attempt, answer, receive, send)
+            else:
+                await self._whole(attempt, answer, send)
+        finally:
+            answer.close()
+
+    async def _whole(self, attempt: Attempt, answer: Answer, send: Send) -> None:
+        """A JSON answer, read to its end before the caller gets any of it."""
+        try:
+            body = await answer.read(self._limits.answer_bytes)
+        except UpstreamFailed as error:
+            await self._failed(attempt, error, send)
+            return
+        call = attempt.reservation.call
+        data = _parsed(body)
+        usage = _NORMALISE[call.dialect](data.get("usage"), data.get("service_tier"))
+        if usage is None:
+            usage = _unreported(attempt, None, tokens_of(len(body)))
+        settled = self._attempts.end(attempt, Outcome(usage, _served(data.get("model"), call, usage), answer.status))
+        attempt.has_answer = True
+        await _send(send, answer.status, self._headers(attempt, answer, settled, len(body)), body)
+
+    async def _stream(self, attempt: Attempt, answer: Answer, receive: Receive, send: Send) -> None:
+        call = attempt.reservation.call
+        relay = Relay(call.dialect, strips_usage=call.is_streamed and not call.wants_usage)
+        attempt.has_answer = True
+        await send(
+            {
+                "type": "http.response.start",
+                "status": answer.status,
+                "headers": self._headers(attempt, answer, None, None),
+            }
+        )
+        passage = _Passage(self._limits, self._clock.monotonic)
+        watch = asyncio.create_task(passage.watch(receive))
+        failure: UpstreamFailed | None = None
+        try:
+            failure = await passage.carry(relay, answer, send, attempt.reservation.upstream.config.timeout_s)
+        finally:
+            watch.cancel()
+            settled = self._attempts.end(attempt, self._streamed(attempt, relay, passage, answer.status, failure))
+        await passage.close(_ending(attempt, settled, failure), send)
+
+    def _streamed(
+        self, attempt: Attempt, relay: Relay, passage: "_Passage", status: int, failure: UpstreamFailed | None
+    ) -> Outcome:
+        call = attempt.reservation.call
+        usage = _NORMALISE[call.dialect](relay.usage, relay.tier)
+        if usage is None or not relay.is_final:
+            usage = _unreported(attempt, usage, relay.guessed_output())
+        outcome = Outcome(usage, _served(relay.model, call, usage), status)
+        if passage.first_byte_at is not None:
+            outcome = outcome._replace(ttft_ms=int((passage.first_byte_at - attempt.started) * 1000))
+        if passage.caller_is_gone:
+            return outcome._replace(name="client_disconnected")
+        if failure is not None:
+            return outcome._replace(name=_OUTCOMES[failure.stage], error_class=failure.stage.value)
+        return outcome
+
+    async def _refused(self, attempt: Attempt, answer: Answer, send: Send) -> None:
+        """The provider said no: nothing was used. Its own words go back, unless they are about our credentials."""
+        try:
+            body = await answer.read(self._limits.answer_bytes)
+        except UpstreamFailed as error:
+            body = b""
+            log.warning("upstream_error_unread", upstream=attempt.reservation.upstream.name, error=str(error))
+        model, status = attempt.reservation.call.model, answer.status
+        outcome = Outcome(NOTHING, model, status, "provider_error", f"http_{status}")
+        settled = self._attempts.end(attempt, outcome)
+        if status == 401 or status < 400:
+            log.error("upstream_refuses_us", upstream=attempt.reservation.upstream.name, status=status)
+            await self._answer(attempt, UPSTREAM_LOCKED_OUT, send)
+            return
+        attempt.has_answer = True
+        await _send(send, status, self._headers(attempt, answer, settled, len(body)), body)
+
+    async def _failed(self, attempt: Attempt, error: UpstreamFailed, send: Send) -> None:
+        """No answer: free of charge if it was never sent, the worst case if it may have been worked on."""
+        log.warning("upstream_failed", upstream=attempt.reservation.upstream.name, stage=error.stage, error=str(error))
+        if error.stage is Stage.NOT_SENT:
+            outcome = Outcome(NOTHING, attempt.reservation.call.model, 0, "unreachable", error.stage.value)
+        else:
+            outcome = self._lost(attempt, error.stage.value)._replace(name=_OUTCOMES[error.stage])
+        self._attempts.end(attempt, outcome)
+        await self._answer(attempt, upstream_failed(error.stage), send)
+
+    def _lost(self, attempt: Attempt, error_class: str) -> Outcome:
+        reservation = attempt.reservation
+        return Outcome(reservation.estimate.usage, reservation.call.model, 0, "provider_error", error_class)
+
+    async def _answer(self, attempt: Attempt, refusal: Refusal, send: Send) -> None:
+        headers = [(b"x-farebox-request-id", str(attempt.request_id).encode())]
+        attempt.has_answer = True
+        await answer_refusal(refusal, attempt.reservation.call.dialect, send, headers)
+
+    def _headers(self, attempt: Attempt, answer: Answer, settled: Settled | None, length: int | None) -> RawHeaders:
+        theirs = answer.headers
+        headers = [(name.encode(), theirs[name].encode()) for name in _PASSED_BACK if name in theirs]
+        headers.append((b"x-farebox-request-id", str(attempt.request_id).encode()))
+        if length is None:
+            headers.append((b"cache-control", b"no-cache"))
+        else:
+            headers.append((b"content-length", b"%d" % length))
+        known = attempt.reservation.known
+        if settled is not None and settled.billed_nano is not None:
+            headers.append((b"x-farebox-cost", decimal_text(settled.billed_nano).encode()))
+            headers.append((b"x-farebox-currency", known.terms.currency.encode()))
+        remaining = _remaining(attempt.reservation)
+        if remaining is not None:
+            headers.append((b"x-farebox-balance-remaining", decimal_text(remaining).encode()))
+        return headers
+
+
+class _Passage:
+    """A stream on its way through. When the caller goes, it is read on for its usage, within limits."""
+
+    def __init__(self, limits: Limits, monotonic: Any) -> None:
+        self._limits = limits
+        self._monotonic = monotonic
+        self._timeout: asyncio.Timeout | None = None
+        self._left_bytes = limits.drain_bytes
+        self.caller_is_gone = False
+        self.first_byte_at: float | None = None
+
+    async def watch(self, receive: Receive) -> None:
+        """Until the caller goes."""
+        while (await receive())["type"] != "http.disconnect":
+            pass
+        self.caller_is_gone = True
+        if self._timeout is not None and not self._timeout.expired():
+            until = asyncio.get_running_loop().time() + self._limits.drain_s
+            self._timeout.reschedule(min(self._timeout.when() or until, until))
+
+    async def carry(self, relay: Relay, answer: Answer, send: Send, timeout_s: float) -> UpstreamFailed | None:
+        """Pass everything on; returns what broke it off, if something did."""
+        try:
+            async with asyncio.timeout(timeout_s) as self._timeout:
+                async for chunk in answer.chunks():
+                    if self.first_byte_at is None:
+                        self.first_byte_at = self._monotonic()
+                    await self._pass(relay.feed(chunk), send)
+                    if self.caller_is_gone and not self._goes_on(len(chunk)):
+                        break
+                else:
+                    relay.is_whole = True
+                await self._pass(relay.finish(), send)
+        except UpstreamFailed as error:
+            return error
+        except TimeoutError:
+            return UpstreamFailed(Stage.TIMED_OUT, f"the stream did not end within {timeout_s:g} s")
+        return None
+
+    async def close(self, ending: bytes, send: Send) -> None:
+        if not self.caller_is_gone:
+            await send({"type": "http.response.body", "body": ending, "more_body": False})
+
+    async def _pass(self, data: bytes, send: Send) -> None:
+        if data and not self.caller_is_gone:
+            await send({"type": "http.response.body", "body": data, "more_body": True})
+
+    def _goes_on(self, length: int) -> bool:
+        self._left_bytes -= length
+        return self._left_bytes > 0
+
+
+def _remaining(reservation: Reservation) -> int | None:
+    """Of the tightest money budget: what the budget service said last, and what is still in hand of it."""
+    hold = reservation.hold
+    in_hand = hold.lease.pool.in_hand if hold is not None else 0
+    lefts = [
+        budget.left + in_hand if budget.is_hard else budget.left
+        for budget in reservation.known.budgets
+        if budget.is_shown
+    ]
+    return max(0, min(lefts)) if lefts else None
+
+
+def _ending(attempt: Attempt, settled: Settled, failure: UpstreamFailed | None) -> bytes:
+    """After the provider's last event: the cost as a comment, or the failure as an event that SDKs raise."""
+    call = attempt.reservation.call
+    if failure is not None:
+        body = upstream_failed(failure.stage).body(call.dialect)
+        event = b"event: error\n" if call.dialect == "anthropic" else b""
+        return b"\n\n" + event + b"data: " + body + b"\n\n"
+    if settled.billed_nano is None:
+        return b""
+    currency = attempt.reservation.known.terms.currency
+    return f": x-farebox-cost {decimal_text(settled.billed_nano)} {currency}\n\n".encode()
+
+
+def _forwarded(upstream: Upstream, headers: Headers, attempt: Attempt) -> dict[str, str]:
+    """What goes to the provider of the caller's headers: those its configuration lists."""
+    passed_on = {name: headers[raw].decode("latin-1") for name, raw in upstream.forwarded if raw in headers}
+    if upstream.config.send_attempt_id:
+        passed_on["x-farebox-attempt"] = str(attempt.id)
+    if upstream.dialect == "anthropic" and "anthropic-version" not in passed_on:
+        passed_on["anthropic-version"] = headers.get(b"anthropic-version", b"2023-06-01").decode("latin-1")
+    return passed_on
+
+
+def _unreported(attempt: Attempt, partial: Usage | None, output_tokens: int) -> Usage:
+    """What an answer used that does not say so, or not to its end.
+
+    Where a hard budget of money or tokens holds the call that is its worst case: a guess below the bill would give
+    rights back that the provider has used (docs/decisions/0012). Elsewhere it is a guess, from what was seen.
+    """
+    reservation = attempt.reservation
+    worst = reservation.estimate.usage
+    if reservation.hold is not None and reservation.hold.holds_usage:
+        return worst
+    if partial is None:
+        return estimated(input_tokens=tokens_of(len(reservation.call.raw)), output_tokens=output_tokens, worst=worst)
+    output = min(max(partial.output, output_tokens), worst.output_total)
+    return partial.model_copy(update={"output": output, "source": UsageSource.ESTIMATED})
+
+
+def _served(model: object, call: Call, usage: Usage) -> str:
+    """The model an answer names; the one that was asked for, where it names none or what it used was reserved at."""
+    return model if is_name(model) and usage.source is not UsageSource.WORST_CASE else call.model
+
+
+def _parsed(body: bytes) -> Mapping[str, Any]:
+    try:
+        data = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return {}
+    return data if isinstance(data, dict) else {}
+
+
+async def answer_refusal(refusal: Refusal, dialect: Any, send: Send, headers: RawHeaders) -> None:
+    """An error in the caller's dialect."""
+    body = refusal.body(dialect)
+    own = [(name.encode(), value.encode()) for name, value in refusal.headers.items()]
+    fixed = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
+    await _send(send, refusal.status, [*fixed, *own, *headers], body)
+
+
+async def _send(send: Send, status: int, headers: RawHeaders, body: bytes) -> None:
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body, "more_body": False})
