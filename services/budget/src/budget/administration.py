@@ -41,12 +41,14 @@ class Office:
 
     async def announce_change(
         self, unit: Unit, account_id: str, status: Literal["active", "revoked"] = "active"
-    ) -> None:
-        """Tell gateways to forget what they know of this account and those below it. Raises NotFound."""
+    ) -> int:
+        """Tell gateways to forget what they know of this account and those below it, by the topic and by their next
+        beat; the number of the change. Raises NotFound."""
         kind, revision = await unit.registry.revise(account_id)
         event = AccountPolicyChanged(account_id=account_id, kind=kind, revision=revision, status=status)
         envelope = Envelope(new_id(), SOURCE, self.clock.now(), account_id, event)
         await unit.announce([Message.carrying(envelope, topic=topics.ACCOUNT_POLICY.name, key=account_id)])
+        return await unit.registry.note_change(account_id)
 
 
 def administers(caller: Caller) -> None:

@@ -8,7 +8,8 @@ from budget.administration import Office
 from budget.posting.handlers import UsageHandler
 from budget.routes import routes
 from budget.settings import BudgetSettings
-from budget.shares.operations import Leases
+from budget.shares.operations import Shares
+from budget.shares.raises import Raises
 from budget.shares.silence import LOOK_EVERY_S
 from budget.store import QUERIES, Store
 from farebox import topics
@@ -24,6 +25,9 @@ from farebox.recurring import Recurring
 
 SCHEMA = "budget"
 GROUP = "budget"
+FORGET_EVERY_S = 3_600.0
+SILENT_S = 300.0
+"""A gateway without an answered beat for so long admits nothing under hard budgets (`gateway.budget_link`)."""
 
 
 async def migrate(settings: BudgetSettings) -> list[str]:
@@ -38,27 +42,31 @@ async def run(settings: BudgetSettings) -> None:
     broker = make_broker(settings.kafka_bootstrap, client_id=f"budget-{settings.instance}")
     relay = Relay(pool, producer, schema=SCHEMA)
     store = Store(pool)
-    leases = Leases(store, clock, relay.wake)
+    release_after_s = SILENT_S + settings.longest_call_s
+    shares = Shares(store, clock, relay.wake, release_after_s=release_after_s)
+    raises = Raises(store, clock, relay.wake)
     lost_after = timedelta(seconds=settings.gateway_lost_after_s)
-    lost = Recurring("lost_gateways", lambda: leases.suspend_lost(lost_after), every_s=LOOK_EVERY_S)
+    lost = Recurring("lost_gateways", lambda: shares.suspend_lost(lost_after), every_s=LOOK_EVERY_S)
+    forgotten = Recurring("forgotten", shares.forget, every_s=FORGET_EVERY_S)
     invariants = watched(pool, QUERIES, metrics.INVARIANT_VIOLATIONS, clock)
     handler = UsageHandler(store, clock, relay.wake)
     subscribe(broker, topics.USAGE_PRICED.name, group_id=GROUP, handle=handler, producer=producer)
 
     def live() -> list[str]:
-        return alive(producer, broker, relay, lost, invariants)
+        return alive(producer, broker, relay, lost, forgotten, invariants)
 
     async def ready() -> list[str]:
         return unready(producer, broker) + await ping(pool)
 
     health = health_routes(live=live, ready=ready)
     office = Office(store, clock, relay.wake)
-    served = [*health, *routes(office, leases)]
+    served = [*health, *routes(office, shares, raises)]
     async with AsyncExitStack() as stack:
         stack.push_async_callback(pool.close)
         await stack.enter_async_context(producer)
         await stack.enter_async_context(relay)
         await stack.enter_async_context(lost)
+        await stack.enter_async_context(forgotten)
         await stack.enter_async_context(invariants)
         await stack.enter_async_context(broker)
         await broker.start()

@@ -37,14 +37,14 @@ JOIN account a ON a.account_id = ANY (leaf.path)
 WHERE leaf.account_id = $1
 ORDER BY cardinality(a.path);
 
--- name: accounts_on_path_of_key
--- The same for the account of a key that is in force; no rows for any other key.
-SELECT a.*
+-- name: accounts_on_paths_of_keys
+-- The same for the accounts of keys that are in force; no rows for any other key.
+SELECT k.key_hash, a.*
 FROM api_key k
 JOIN account leaf USING (account_id)
 JOIN account a ON a.account_id = ANY (leaf.path)
-WHERE k.key_hash = $1 AND k.revoked_at IS NULL
-ORDER BY cardinality(a.path);
+WHERE k.key_hash = ANY ($1::text[]) AND k.revoked_at IS NULL
+ORDER BY k.key_hash, cardinality(a.path);
 
 -- name: accounts
 SELECT * FROM account WHERE $1::text IS NULL OR parent_id = $1 ORDER BY path LIMIT $2;
@@ -84,8 +84,11 @@ LIMIT $2;
 
 -- name: budget_insert
 INSERT INTO budget (budget_id, account_id, name, measure, currency, window_kind, zone, week_start, limit_amount, mode,
-                    thresholds, narrowed_to)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12);
+                    thresholds, narrowed_to, counts_from)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13);
+
+-- name: budget_harden
+UPDATE budget SET hard_revision = $2, hard_since = NULL WHERE budget_id = $1;
 
 -- name: budget_update
 UPDATE budget
@@ -163,128 +166,224 @@ UPDATE budget_window w
 SET posted = new.posted,
     escrowed = new.escrowed,
     suspended = new.suspended,
+    uncertain = new.uncertain,
     limit_amount = new.limit_amount,
     limit_revision = new.limit_revision,
     is_hard = new.is_hard,
     is_over = new.is_over,
     revision = new.revision
-FROM unnest($1::uuid[], $2::timestamptz[], $3::numeric[], $4::numeric[], $5::numeric[], $6::numeric[], $7::integer[],
-            $8::boolean[], $9::boolean[], $10::bigint[])
-         AS new (budget_id, window_start, posted, escrowed, suspended, limit_amount, limit_revision, is_hard, is_over,
-                 revision)
+FROM unnest($1::uuid[], $2::timestamptz[], $3::numeric[], $4::numeric[], $5::numeric[], $6::numeric[], $7::numeric[],
+            $8::integer[], $9::boolean[], $10::boolean[], $11::bigint[])
+         AS new (budget_id, window_start, posted, escrowed, suspended, uncertain, limit_amount, limit_revision, is_hard,
+                 is_over, revision)
 WHERE w.budget_id = new.budget_id AND w.window_start = new.window_start;
 
--- Gateways and leases ----------------------------------------------------------------------------------------------
+-- Gateways and shares ----------------------------------------------------------------------------------------------
 
 -- name: gateway_start
--- Locks the gateway's row; gives the epoch known before, 0 for a gateway never seen.
-INSERT INTO gateway (gateway_id, epoch, seen_at)
-VALUES ($1, 1, clock_timestamp())
-ON CONFLICT (gateway_id) DO UPDATE SET epoch = gateway.epoch + 1, seen_at = excluded.seen_at
-RETURNING epoch;
+-- Locks the gateway's row. The process that holds the newest epoch already gets it again; any other begins the next. Its
+-- story of the epoch before is whole where it knows the newest epoch and the newest record that were told of.
+INSERT INTO gateway AS g (gateway_id, epoch, process_id, closes_whole, seen_at)
+VALUES ($1, 1, $2, $5 AND $3 = 0, clock_timestamp())
+ON CONFLICT (gateway_id) DO UPDATE
+SET epoch = CASE WHEN g.process_id = $2 THEN g.epoch ELSE g.epoch + 1 END,
+    closes_whole = CASE WHEN g.process_id = $2 THEN g.closes_whole ELSE $5 AND $3 = g.epoch AND $4 >= g.last_record END,
+    last_record = CASE WHEN g.process_id = $2 THEN g.last_record ELSE $4 END,
+    process_id = $2,
+    policy_revision = CASE WHEN g.process_id = $2 THEN g.policy_revision ELSE 0 END,
+    seen_at = excluded.seen_at
+RETURNING epoch, closes_whole;
 
 -- name: gateway_epoch
--- Shared, so that calls of one gateway run side by side while a start of a newer epoch waits for them. And how many
--- gateways there are that were heard of within $2, on the one clock that replicas share.
-SELECT epoch, (SELECT count(*) FROM gateway WHERE seen_at > clock_timestamp() - $2::interval) AS live
-FROM gateway
-WHERE gateway_id = $1
-FOR SHARE;
+-- Shared, so that calls of one gateway run side by side while a start of a newer epoch waits for them.
+SELECT epoch FROM gateway WHERE gateway_id = $1 FOR SHARE;
 
 -- name: gateway_seen
--- Also where the clock has gone back: every heartbeat is to leave another sign of life than the last.
-UPDATE gateway SET seen_at = clock_timestamp() WHERE gateway_id = $1 RETURNING epoch;
+-- Also where the clock has gone back: every beat is to leave another sign of life than the last. Nothing of an epoch that
+-- is over is noted.
+UPDATE gateway
+SET seen_at = clock_timestamp(), last_record = greatest(last_record, $3), policy_revision = greatest(policy_revision, $4)
+WHERE gateway_id = $1 AND epoch = $2
+RETURNING epoch;
 
--- name: gateways
-SELECT gateway_id, epoch, seen_at FROM gateway;
+-- name: gateway_fence
+-- End an epoch though its gateway may live: its next message is refused.
+UPDATE gateway SET epoch = epoch + 1, process_id = NULL WHERE gateway_id = $1 AND epoch = $2;
 
--- name: lease_insert
--- With its shares. A repeated request meets the lease it made before, and makes none.
-WITH made AS (
-    INSERT INTO lease (lease_id, gateway_id, epoch, key_id, granted_at)
-    VALUES ($1, $2, $3, $4, $5)
-    ON CONFLICT DO NOTHING
-    RETURNING lease_id
-)
-INSERT INTO lease_share (lease_id, budget_id, window_start, granted)
-SELECT made.lease_id, new.budget_id, new.window_start, new.granted
-FROM made, unnest($6::uuid[], $7::timestamptz[], $8::numeric[]) AS new (budget_id, window_start, granted)
-RETURNING lease_id;
+-- name: gateway_signs
+-- The newest sign of life of every gateway, and none of the epochs before whose shares are in suspense.
+SELECT gateway_id, epoch, seen_at FROM gateway
+UNION ALL
+SELECT DISTINCT s.gateway_id, s.epoch, NULL::timestamptz
+FROM budget_share s
+JOIN gateway g USING (gateway_id)
+WHERE s.epoch < g.epoch AND s.suspended_at IS NOT NULL AND s.granted + s.overdrawn > s.returned + s.posted;
 
--- name: shares_of
-SELECT s.*, l.suspended_at IS NOT NULL AS is_suspended
-FROM lease_share s
-JOIN lease l USING (lease_id)
-WHERE s.lease_id = ANY ($1::uuid[]);
+-- name: shares
+-- Of these windows: what anybody holds, and what one gateway's epoch has, held or not.
+SELECT s.*
+FROM budget_share s
+JOIN unnest($1::uuid[], $2::timestamptz[]) AS asked (budget_id, window_start) USING (budget_id, window_start)
+WHERE s.granted + s.overdrawn > s.returned + s.posted OR (s.gateway_id = $3 AND s.epoch = $4);
 
--- name: shares_of_gateway
--- What one gateway's epochs before $2 still hold. What is in suspense stays there: the journal that knew of it is gone,
--- however whole the one is that came after.
-SELECT s.*, l.suspended_at IS NOT NULL AS is_suspended
-FROM lease_share s
-JOIN lease l USING (lease_id)
-WHERE l.gateway_id = $1 AND l.epoch < $2 AND l.suspended_at IS NULL AND s.granted > s.returned + s.posted;
+-- name: shares_of_epoch
+-- Of these windows: what one gateway's epoch has.
+SELECT s.*
+FROM budget_share s
+JOIN unnest($1::uuid[], $2::timestamptz[]) AS asked (budget_id, window_start) USING (budget_id, window_start)
+WHERE s.gateway_id = $3 AND s.epoch = $4;
 
--- name: shares_update
-UPDATE lease_share s
-SET posted = new.posted, returned = new.returned, spent = new.spent
-FROM unnest($1::uuid[], $2::uuid[], $3::numeric[], $4::numeric[], $5::numeric[])
-         AS new (lease_id, budget_id, posted, returned, spent)
-WHERE s.lease_id = new.lease_id AND s.budget_id = new.budget_id;
+-- name: shares_named
+SELECT s.*
+FROM budget_share s
+JOIN unnest($1::uuid[], $2::timestamptz[], $3::text[], $4::bigint[]) AS asked (budget_id, window_start, gateway_id, epoch)
+    USING (budget_id, window_start, gateway_id, epoch);
 
--- name: leases_recall
--- Ask other gateways for what may lie idle in a window. Only leases of their present epoch can still answer.
-UPDATE lease l
+-- name: shares_to_end
+-- What one gateway's epochs before $2 still hold and nobody has accounted for. What is in suspense stays there.
+SELECT s.*
+FROM budget_share s
+WHERE s.gateway_id = $1 AND s.epoch < $2 AND NOT s.is_final AND s.suspended_at IS NULL
+  AND s.granted + s.overdrawn > s.returned + s.posted
+ORDER BY s.budget_id, s.window_start
+LIMIT $3;
+
+-- name: shares_save
+INSERT INTO budget_share AS s (budget_id, window_start, gateway_id, epoch, granted, returned, overdrawn, posted, is_final,
+                               suspended_at)
+SELECT new.budget_id, new.window_start, new.gateway_id, new.epoch, new.granted, new.returned, new.overdrawn, new.posted,
+       new.is_final, CASE WHEN new.is_suspended THEN $11::timestamptz END
+FROM unnest($1::uuid[], $2::timestamptz[], $3::text[], $4::bigint[], $5::numeric[], $6::numeric[], $7::numeric[],
+            $8::numeric[], $9::boolean[], $10::boolean[])
+         AS new (budget_id, window_start, gateway_id, epoch, granted, returned, overdrawn, posted, is_final, is_suspended)
+ON CONFLICT (budget_id, window_start, gateway_id, epoch) DO UPDATE
+SET granted = excluded.granted,
+    returned = excluded.returned,
+    overdrawn = excluded.overdrawn,
+    posted = excluded.posted,
+    is_final = excluded.is_final,
+    suspended_at = CASE WHEN excluded.suspended_at IS NOT NULL THEN coalesce(s.suspended_at, excluded.suspended_at) END;
+
+-- name: shares_recall
+-- Ask other gateways for what may lie idle in a window. Only those of a present epoch can still answer.
+UPDATE budget_share s
 SET recalled_at = $4
-FROM lease_share s, gateway g
+FROM gateway g
 WHERE s.budget_id = $1 AND s.window_start = $2
-  AND s.granted > s.returned + s.posted
-  AND l.lease_id = s.lease_id
-  AND l.suspended_at IS NULL
-  AND g.gateway_id = l.gateway_id
-  AND g.epoch = l.epoch
+  AND s.granted + s.overdrawn > s.returned + s.posted
+  AND s.suspended_at IS NULL
+  AND g.gateway_id = s.gateway_id
+  AND g.epoch = s.epoch
   AND g.gateway_id <> $3
   AND g.seen_at > clock_timestamp() - $5::interval;
 
--- name: leases_recalled
+-- name: shares_recalled
 -- What a gateway is asked to give back. It is told once; who is refused again asks again.
-UPDATE lease
+UPDATE budget_share
 SET recalled_at = NULL
 WHERE gateway_id = $1 AND epoch = $2 AND recalled_at IS NOT NULL
-RETURNING lease_id;
+RETURNING budget_id, window_start;
 
--- name: leases_suspend
-UPDATE lease SET suspended_at = $2 WHERE lease_id = ANY ($1::uuid[]) AND suspended_at IS NULL;
-
--- name: leases_of_the_lost
--- What gateways hold that have given no sign of life since those of $2 and $3. Locked, so that a heartbeat that comes
--- now waits.
-SELECT l.lease_id
-FROM lease l
-JOIN gateway g USING (gateway_id)
+-- name: shares_of_the_lost
+-- What gateways hold that have given no sign of life since that of $3. Locked, so that a beat that comes now waits.
+SELECT s.*
+FROM budget_share s
+JOIN gateway g USING (gateway_id, epoch)
 JOIN unnest($1::text[], $2::bigint[], $3::timestamptz[]) AS silent (gateway_id, epoch, seen_at)
   ON g.gateway_id = silent.gateway_id AND g.epoch = silent.epoch AND g.seen_at = silent.seen_at
-WHERE l.suspended_at IS NULL
-  AND EXISTS (SELECT FROM lease_share s WHERE s.lease_id = l.lease_id AND s.granted > s.returned + s.posted)
+WHERE s.suspended_at IS NULL AND s.granted + s.overdrawn > s.returned + s.posted
+ORDER BY s.budget_id, s.window_start
 LIMIT $4
 FOR SHARE OF g;
 
--- name: leases_suspended
--- Leases in suspense, the oldest first, with what each budget counts as spent because of them.
-SELECT l.lease_id, l.gateway_id, l.epoch, l.key_id, l.granted_at, l.suspended_at, s.budget_id, b.name AS budget_name,
-       b.currency, s.window_start, s.granted - s.returned - s.posted AS held
-FROM lease l
-JOIN lease_share s USING (lease_id)
+-- name: shares_suspended
+-- Shares in suspense, the oldest first.
+SELECT s.gateway_id, s.epoch, s.suspended_at, s.budget_id, b.name AS budget_name, b.account_id, b.currency, s.window_start,
+       s.granted + s.overdrawn - s.returned - s.posted AS held
+FROM budget_share s
 JOIN budget b USING (budget_id)
-WHERE l.suspended_at IS NOT NULL AND s.granted > s.returned + s.posted
-ORDER BY l.suspended_at, l.lease_id, s.budget_id
+WHERE s.suspended_at IS NOT NULL AND s.granted + s.overdrawn > s.returned + s.posted
+ORDER BY s.suspended_at, s.gateway_id, s.epoch, s.budget_id
 LIMIT $1;
 
--- name: lease_release
-UPDATE lease
-SET released_at = $2, release_note = $3
-WHERE lease_id = $1 AND suspended_at IS NOT NULL AND released_at IS NULL
-RETURNING lease_id;
+-- name: shares_to_release
+-- What one gateway's epoch has in suspense, in one budget or in all.
+SELECT s.*
+FROM budget_share s
+WHERE s.gateway_id = $1 AND s.epoch = $2 AND ($3::uuid IS NULL OR s.budget_id = $3)
+  AND s.suspended_at IS NOT NULL AND s.granted + s.overdrawn > s.returned + s.posted
+ORDER BY s.budget_id, s.window_start
+LIMIT $4;
+
+-- name: shares_note_release
+UPDATE budget_share s
+SET released_at = $5, release_note = $6
+FROM unnest($1::uuid[], $2::timestamptz[], $3::text[], $4::bigint[]) AS named (budget_id, window_start, gateway_id, epoch)
+WHERE s.budget_id = named.budget_id AND s.window_start = named.window_start AND s.gateway_id = named.gateway_id
+  AND s.epoch = named.epoch;
+
+-- name: leases_as_shares
+-- Where the calls of leases of the version before were held.
+SELECT l.lease_id, l.gateway_id, l.epoch, s.budget_id, s.window_start
+FROM lease l
+JOIN lease_share s USING (lease_id)
+WHERE l.lease_id = ANY ($1::uuid[]);
+
+-- name: leases_forget
+DELETE FROM lease WHERE granted_at < $1;
+
+-- Changes of policies ----------------------------------------------------------------------------------------------
+
+-- name: policy_change_lock
+-- One at a time until it commits: a smaller number is never seen after a larger one.
+SELECT pg_advisory_xact_lock(hashtextextended('farebox.budget.policy_change', 0));
+
+-- name: policy_change_insert
+INSERT INTO policy_change (revision, account_id)
+SELECT coalesce(max(revision), 0) + 1, $1 FROM policy_change
+RETURNING revision;
+
+-- name: policy_changes_since
+-- The newest first, and whether all since $1 are still there.
+SELECT revision, account_id FROM policy_change WHERE revision > $1 ORDER BY revision DESC LIMIT $2;
+
+-- name: policy_changes_forget
+-- The newest stays, whatever its age: it numbers the next.
+DELETE FROM policy_change
+WHERE changed_at < $1 AND revision < (SELECT max(revision) FROM policy_change);
+
+-- name: budgets_confirmed
+-- Every gateway that lives has confirmed these: from now on their limits are guaranteed.
+UPDATE budget
+SET hard_since = $1
+WHERE hard_revision IS NOT NULL AND hard_since IS NULL
+  AND hard_revision <= coalesce(
+      (SELECT min(policy_revision) FROM gateway WHERE seen_at > clock_timestamp() - $2::interval), hard_revision)
+RETURNING budget_id;
+
+-- Uncertain amounts ------------------------------------------------------------------------------------------------
+
+-- name: uncertain_insert
+INSERT INTO uncertain (attempt_id, budget_id, window_start, amount, noted_at)
+SELECT new.*, $5
+FROM unnest($1::uuid[], $2::uuid[], $3::timestamptz[], $4::numeric[]) AS new
+ON CONFLICT DO NOTHING;
+
+-- name: uncertain_of
+-- What is still open of these attempts.
+SELECT attempt_id, budget_id, window_start, amount FROM uncertain WHERE attempt_id = ANY ($1::uuid[]) AND ended_at IS NULL;
+
+-- name: uncertain_end
+UPDATE uncertain SET ended_at = $2, end_note = $3 WHERE attempt_id = ANY ($1::uuid[]) AND ended_at IS NULL;
+
+-- name: uncertain_open
+-- The oldest first.
+SELECT u.attempt_id, u.budget_id, b.name AS budget_name, b.account_id, b.currency, u.window_start, u.amount, u.noted_at
+FROM uncertain u
+JOIN budget b USING (budget_id)
+WHERE u.ended_at IS NULL
+ORDER BY u.noted_at, u.attempt_id, u.budget_id
+LIMIT $1;
 
 -- Postings and marks -----------------------------------------------------------------------------------------------
 
@@ -314,41 +413,46 @@ WHERE budget_id = $1 AND window_start = $2 AND mark = $3 AND resolved_at IS NULL
 -- Invariants -------------------------------------------------------------------------------------------------------
 
 -- name: invariant_within_limit
--- What is posted, in escrow and in suspense stays within a hard window's limit, unless the window says that it is over.
-SELECT budget_id, window_start, limit_amount, posted, escrowed, suspended
+-- What is posted, held, in suspense and uncertain stays within a hard window's limit, unless the window says it is over.
+SELECT budget_id, window_start, limit_amount, posted, escrowed, suspended, uncertain
 FROM budget_window
-WHERE is_hard AND NOT is_over AND posted + escrowed + suspended > limit_amount
+WHERE is_hard AND NOT is_over AND posted + escrowed + suspended + uncertain > limit_amount
   AND coalesce(window_end, 'infinity') >= $1::timestamptz
 LIMIT 1000;
 
 -- name: invariant_escrow_is_held
--- A window's escrow is what its leases hold, and its suspense what those hold whose gateway was lost.
+-- A window's escrow is what its shares hold, its suspense what those hold whose gateway was lost, and what is uncertain
+-- of it are its open rows.
 SELECT w.budget_id, w.window_start, w.escrowed, coalesce(held.escrowed, 0) AS held, w.suspended,
-       coalesce(held.suspended, 0) AS held_in_suspense
+       coalesce(held.suspended, 0) AS held_in_suspense, w.uncertain, coalesce(unsure.amount, 0) AS uncertain_rows
 FROM budget_window w
 LEFT JOIN (
     SELECT s.budget_id, s.window_start,
-           sum(s.granted - s.returned - s.posted) FILTER (WHERE l.suspended_at IS NULL) AS escrowed,
-           sum(s.granted - s.returned - s.posted) FILTER (WHERE l.suspended_at IS NOT NULL) AS suspended
-    FROM lease_share s
-    JOIN lease l USING (lease_id)
-    WHERE s.granted > s.returned + s.posted
+           sum(s.granted + s.overdrawn - s.returned - s.posted) FILTER (WHERE s.suspended_at IS NULL) AS escrowed,
+           sum(s.granted + s.overdrawn - s.returned - s.posted) FILTER (WHERE s.suspended_at IS NOT NULL) AS suspended
+    FROM budget_share s
+    WHERE s.granted + s.overdrawn > s.returned + s.posted
     GROUP BY s.budget_id, s.window_start
 ) held USING (budget_id, window_start)
-WHERE (w.escrowed, w.suspended) IS DISTINCT FROM (coalesce(held.escrowed, 0), coalesce(held.suspended, 0))
+LEFT JOIN (
+    SELECT u.budget_id, u.window_start, sum(u.amount) AS amount
+    FROM uncertain u
+    WHERE u.ended_at IS NULL
+    GROUP BY u.budget_id, u.window_start
+) unsure USING (budget_id, window_start)
+WHERE (w.escrowed, w.suspended, w.uncertain)
+          IS DISTINCT FROM (coalesce(held.escrowed, 0), coalesce(held.suspended, 0), coalesce(unsure.amount, 0))
   AND coalesce(w.window_end, 'infinity') >= $1::timestamptz
 LIMIT 1000;
 
--- name: invariant_dead_epochs_hold_nothing
--- A gateway that has begun a new epoch has accounted for its old leases, or they are in suspense. What is not yet posted
--- of what it reported as spent is still to come.
-SELECT l.lease_id, l.gateway_id, l.epoch, g.epoch AS newest, s.budget_id, s.granted, s.returned, s.posted, s.spent
-FROM lease_share s
-JOIN lease l USING (lease_id)
+-- name: invariant_dead_epochs_are_accounted_for
+-- The shares of an epoch that is over are final, or in suspense, or hold nothing.
+SELECT s.budget_id, s.window_start, s.gateway_id, s.epoch, g.epoch AS newest, s.granted, s.returned, s.overdrawn, s.posted
+FROM budget_share s
 JOIN gateway g USING (gateway_id)
-WHERE l.epoch < g.epoch AND l.suspended_at IS NULL
-  AND s.granted > s.returned + s.posted AND s.granted - s.returned > s.spent
-  AND l.granted_at >= $1::timestamptz
+WHERE s.epoch < g.epoch AND NOT s.is_final AND s.suspended_at IS NULL
+  AND s.granted + s.overdrawn > s.returned + s.posted
+  AND s.window_start >= $1::timestamptz
 LIMIT 1000;
 
 -- name: invariant_marks_are_noted
@@ -388,4 +492,4 @@ ON CONFLICT DO NOTHING
 RETURNING entry_id;
 
 -- name: audit_windows
-SELECT w.budget_id, w.window_start, w.posted, b.created_at, b.name FROM budget_window w JOIN budget b USING (budget_id);
+SELECT w.budget_id, w.window_start, w.posted, b.counts_from, b.name FROM budget_window w JOIN budget b USING (budget_id);

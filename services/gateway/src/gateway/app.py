@@ -21,18 +21,18 @@ from gateway import metrics
 from gateway.admission.reservations import Reservations
 from gateway.attempts.attempts import Attempts
 from gateway.attempts.publisher import Publisher
-from gateway.budget_link.client import LeaseClient
+from gateway.budget_link.client import BudgetLink
 from gateway.budget_link.service import BudgetService
 from gateway.http import proxy
 from gateway.http.model_calls import Door
 from gateway.http.proxy import Proxy
 from gateway.http.routes import Front, routes
-from gateway.journal.journal import Journal
+from gateway.journal.journal import Journal, boot_id
 from gateway.policy.policies import Policies
 from gateway.policy.prices import Prices
 from gateway.relay.dispatch import Dispatch, Limits
 from gateway.settings import GatewaySettings
-from gateway.shares.leases import Leases
+from gateway.shares.shares import Shares
 from gateway.upstreams import directory
 from gateway.upstreams.directory import Dialect, Directory
 from gateway.upstreams.transport import AiohttpTransport, Transport
@@ -53,37 +53,39 @@ class Gateway:
         self.clock = SystemClock()
         self.directory: Directory = directory.read(settings.routes)
         self.secret = settings.service_secret.get_secret_value()
-        self.leases = Leases()
+        self.shares = Shares()
         self.policies = Policies(fresh_s=settings.policy_fresh_s, stale_s=settings.policy_stale_s)
         self.prices = Prices(Catalogue())
         self.journal = Journal(
             settings.journal,
             segment_bytes=settings.journal_segment_bytes,
             limit_bytes=settings.journal_limit_bytes,
-            totals=self.leases.totals,
+            spent=self.shares.spent,
+            boot=boot_id(),
         )
         self.producer = Producer(settings.kafka_bootstrap, client_id=f"gateway-{settings.instance}")
         self.publisher = Publisher(self.producer, self.journal)
         self.budget = BudgetService(str(settings.budget_url), secret=self.secret, clock=self.clock)
-        self.client = LeaseClient(
+        self.link = BudgetLink(
             self.budget,
             instance=settings.instance,
-            leases=self.leases,
+            shares=self.shares,
             policies=self.policies,
             journal=self.journal,
             clock=self.clock,
         )
         self.reservations = Reservations(
             policies=self.policies,
-            leases=self.leases,
-            client=self.client,
+            shares=self.shares,
+            link=self.link,
             prices=self.prices,
             clock=self.clock,
             max_tokens_default=settings.max_tokens_default,
             media_tokens=settings.media_tokens,
         )
         self.attempts = Attempts(
-            leases=self.leases,
+            shares=self.shares,
+            gateway=lambda: self.link.epoch,
             journal=self.journal,
             publisher=self.publisher,
             prices=self.prices,
@@ -113,13 +115,13 @@ async def run(settings: GatewaySettings) -> None:
     """Until SIGTERM. Alive without Kafka and the budget service, ready with both."""
     gateway = Gateway(settings)
     recovered = gateway.journal.recovered
-    metrics.RECOVERED.inc(recovered.charged_at_worst)
+    metrics.RECOVERED.inc(recovered.without_end)
     log.info(
         "journal_replayed",
         epoch=recovered.epoch,
-        leases=len(recovered.leases),
+        windows=len(recovered.spent),
         unpublished=len(recovered.unpublished),
-        charged_at_worst=recovered.charged_at_worst,
+        without_end=recovered.without_end,
         whole=recovered.is_whole,
     )
     listening = Broadcast(
@@ -137,16 +139,16 @@ async def run(settings: GatewaySettings) -> None:
         await stack.enter_async_context(gateway.producer)
         publishing = await stack.enter_async_context(_running("publisher", gateway.publisher.run()))
         stack.push_async_callback(gateway.publisher.flush, FLUSH_S)
-        stack.push_async_callback(gateway.client.stop)
-        beating = await stack.enter_async_context(_running("heartbeat", gateway.client.run()))
+        stack.push_async_callback(gateway.link.stop)
+        beating = await stack.enter_async_context(_running("beat", gateway.link.run()))
         await stack.enter_async_context(listening)
 
         def live() -> list[str]:
             ended = [f"{task.get_name()}: its task has ended" for task in (publishing, beating) if task.done()]
-            return ended + alive(gateway.producer, listening, gateway.client)
+            return ended + alive(gateway.producer, listening, gateway.link)
 
         async def ready() -> list[str]:
-            return unready(listening, gateway.client) + gateway.journal.problems()
+            return unready(listening, gateway.link) + gateway.journal.problems()
 
         health = health_routes(live=live, ready=ready)
         inner = api([*health, *_routes(gateway, forwarding)], secret=gateway.secret)
@@ -163,6 +165,7 @@ def _doors(gateway: Gateway, transport: Transport) -> dict[str, Door]:
     dispatch = Dispatch(
         transport=transport,
         attempts=gateway.attempts,
+        shares=gateway.shares,
         clock=gateway.clock,
         limits=limits,
     )

@@ -26,16 +26,19 @@ RESERVE_EXCEEDED: Final = Counter(
 USAGE_SOURCE: Final = Counter("farebox_gateway_usage", "Attempts by where their usage comes from.", ["source"])
 UNPRICED: Final = Counter("farebox_gateway_unpriced", "Answers whose usage has no price; their reserve was kept.")
 
-GRANTS: Final = Counter("farebox_gateway_grants", "Questions to the budget service.", ["answer"])
-GRANT_SECONDS: Final = Histogram("farebox_gateway_grant_seconds", "Time to an answer.", buckets=_SECONDS)
-LEASES: Final = Gauge("farebox_gateway_leases", "Leases in hand, closing ones included.")
+RAISES: Final = Counter("farebox_gateway_raises", "Questions to the budget service.", ["answer"])
+RAISE_SECONDS: Final = Histogram("farebox_gateway_raise_seconds", "Time to an answer.", buckets=_SECONDS)
+SHARES: Final = Gauge("farebox_gateway_shares", "Budget windows of which this gateway holds a share.")
 POLICIES: Final = Gauge("farebox_gateway_policies", "Keys whose policy is known.")
 BUDGET_REACHABLE: Final = Gauge("farebox_gateway_budget_reachable", "1 while the budget service answers.")
 
 JOURNAL_BYTES: Final = Gauge("farebox_gateway_journal_bytes", "Length of all segments.")
 JOURNAL_REFUSED: Final = Counter("farebox_gateway_journal_refused", "Records the journal could not take.")
 JOURNAL_DAMAGED: Final = Counter("farebox_gateway_journal_damaged", "Segments set aside because they are damaged.")
-RECOVERED: Final = Counter("farebox_gateway_recovered", "Attempts charged at worst case after a crash.")
+RECOVERED: Final = Counter(
+    "farebox_gateway_recovered",
+    "Attempts of a crashed process whose end nobody saw: charged at a guess, their reserve held.",
+)
 
 UNPUBLISHED: Final = Gauge("farebox_gateway_unpublished_events", "Events that Kafka does not have yet.")
 DEAD: Final = Counter("farebox_gateway_dead_events", "Events too large for Kafka, put on the dead-letter topic.")

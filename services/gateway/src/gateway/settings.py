@@ -33,6 +33,11 @@ def _writable_folder(path: Path) -> Path:
 class GatewaySettings(ServiceSettings):
     """See the table in `services/gateway/README.md`."""
 
+    instance: str = Field(
+        min_length=1,
+        max_length=128,
+        description="Name of this replica in the share protocol: its own, and stable over restarts. It has no default.",
+    )
     routes: Annotated[Path, AfterValidator(_readable_routes)] = Field(
         description="JSON file of the upstreams, see gateway.upstreams.directory."
     )

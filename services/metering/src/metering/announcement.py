@@ -62,6 +62,7 @@ def suspended(waiting: Suspended, at: datetime, id_: UUID, *, topic: str) -> Mes
         tokens=event.usage.total,
         usage_source=event.usage.source.value,
         lease=event.lease,
+        held=event.held,
         suspense=waiting.reason,
     )
     subject = event.principal.subject()
@@ -71,7 +72,7 @@ def suspended(waiting: Suspended, at: datetime, id_: UUID, *, topic: str) -> Mes
 def _json(entry: Entry, at: datetime) -> bytes:
     """A `UsagePriced` with its fields in their order."""
     event = entry.attempt.event
-    usage, lease = event.usage, event.lease
+    usage, lease, held = event.usage, event.lease, event.held
     fields = {
         "entry_id": event.attempt_id,
         "attempt_id": event.attempt_id,
@@ -92,6 +93,7 @@ def _json(entry: Entry, at: datetime) -> bytes:
         "tokens": usage.total,
         "usage_source": usage.source,
         "lease": None if lease is None else vars(lease),
+        "held": None if held is None else orjson.Fragment(held.model_dump_json()),
         "suspense": None,
     }
     return orjson.dumps(fields, option=orjson.OPT_UTC_Z)

@@ -60,8 +60,9 @@ class BudgetState(Part):
     """A budget window at one instant.
 
     Amounts are in nano-units of `currency` where `measure` is money, plain counts otherwise (`currency` is null then).
-    `spent` is posted charges and suspense; `held` is promised to running requests; `remaining` = limit − spent − held,
-    never below 0. `revision` grows with every change of the window: keep the highest, whatever order records arrive in.
+    `spent` is posted charges and suspense; `held` is promised to running requests; `uncertain` may have been billed
+    beyond the charge; `remaining` = limit − spent − held − uncertain, never below 0. `revision` grows with every change
+    of the window: keep the highest, whatever order records arrive in.
     """
 
     budget_id: UUID
@@ -76,6 +77,9 @@ class BudgetState(Part):
     limit_revision: Annotated[int, Field(ge=1)]
     spent: int
     held: Figure
+    uncertain: Figure = Field(
+        default=0, description="What providers may have billed beyond the charge where they did not report the usage."
+    )
     remaining: Figure
     percent_spent: Annotated[Decimal, Field(max_digits=30, decimal_places=2), AsText()] = Field(
         description="spent ÷ limit in percent, rounded half-even to two decimals; 100.00 where the limit is 0."

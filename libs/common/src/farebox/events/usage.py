@@ -57,7 +57,7 @@ class BillingTerms(Part):
 
 
 class LeaseUse(Part):
-    """The lease a call was admitted under, and the worst case (in the billing currency) it held there."""
+    """What calls before `held` were admitted under: a lease, and the worst case in the billing currency."""
 
     lease_id: UUID
     reserve_nano: NanoAmount
@@ -66,6 +66,47 @@ class LeaseUse(Part):
         description="What the gateway counted as spent of the lease for it. The charge may be another: a price changed "
         "or came only later. Null: the charge.",
     )
+
+
+class CallAttributes(Part):
+    """What a call was admitted under. Budgets narrowed to a provider, model, feature or session count it by these."""
+
+    upstream: Name = Field(description="The upstream that was called; `provider` of the events.")
+    provider: Name = Field(description="Provider id in the price catalogue.")
+    model: Name = Field(description="The model that was asked for, whatever served it.")
+    feature: Name | None = None
+    session: Name | None = None
+
+
+class Measured(Part):
+    """An amount in every measure a budget may have: nano-units of the billing currency, calls, tokens."""
+
+    money: NanoAmount = 0
+    requests: Annotated[int, Field(ge=0)] = 0
+    tokens: Annotated[int, Field(ge=0)] = 0
+
+
+class HeldWindow(Part):
+    """A hard budget's window in which the call was held."""
+
+    budget_id: UUID
+    start: Instant
+
+
+class Held(Part):
+    """What a call held of hard budgets, and what was settled there: never the reserve.
+
+    `settled` = what the gateway charged + `uncertain`. Uncertain is what the provider may have billed beyond the charge
+    where it did not report the usage: it counts in the windows until the true usage is entered, an operator ends it, or
+    the window ends.
+    """
+
+    gateway: Name
+    epoch: Annotated[int, Field(ge=0)]
+    windows: tuple[HeldWindow, ...] = ()
+    settled: Measured = Measured()
+    uncertain: Measured = Measured()
+    attributes: CallAttributes
 
 
 class RequestCompleted(CloudEvent):
@@ -92,7 +133,8 @@ class RequestCompleted(CloudEvent):
     served_model: Name = Field(description="As the provider's answer states it; this one is priced.")
     usage: Usage
     billing: BillingTerms
-    lease: LeaseUse | None = None
+    lease: LeaseUse | None = Field(default=None, description="Null since `held` says what was held.")
+    held: Held | None = Field(default=None, description="What the call held of hard budgets.")
     streamed: bool = False
     latency_ms: Annotated[int, Field(ge=0)] = Field(default=0, description="From dispatch to the answer's end.")
     ttft_ms: Annotated[int, Field(ge=0)] | None = Field(default=None, description="From dispatch to the first token.")
@@ -148,7 +190,8 @@ class UsagePriced(CloudEvent):
     requests: int = 1
     tokens: int = Field(default=0, description="All buckets together.")
     usage_source: Literal["reported", "estimated", "worst_case"]
-    lease: LeaseUse | None = None
+    lease: LeaseUse | None = Field(default=None, description="Null since `held` says what was held.")
+    held: Held | None = Field(default=None, description="What the call held of hard budgets.")
     suspense: SuspenseReason | None = None
 
     @model_validator(mode="after")

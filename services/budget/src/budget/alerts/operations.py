@@ -13,7 +13,7 @@ from budget.alerts.rules import EXHAUSTED, OVER_LIMIT, Threshold
 from budget.budgets.rules import Budget, Window, state
 from budget.posting.rules import Reached, highest, marks_at
 from budget.shares.rules import WindowKey
-from budget.store import Unit
+from budget.unit import Unit
 from farebox import topics
 from farebox.events import (
     BalanceChanged,

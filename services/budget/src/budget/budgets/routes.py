@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from datetime import datetime
 from decimal import Decimal
 from typing import Annotated, Literal
 
@@ -33,7 +34,7 @@ from farebox.events import Measure, ThresholdMark
 from farebox.events.budget import Mode
 from farebox.http import JSON, body, caller
 from farebox.ids import new_id
-from farebox.leasing import Attributes
+from farebox.matching import Narrowing as NarrowedTo
 from farebox.money import parse_amount
 
 MARKS_MAX = 20
@@ -121,10 +122,12 @@ def budget_routes(office: Office) -> Sequence[BaseRoute]:
                 mode=new.mode,
                 is_active=True,
                 marks=_marks(new.thresholds, currency),
-                narrowed_to=Attributes(**new.narrowed_to.model_dump()),
+                narrowed_to=NarrowedTo(**new.narrowed_to.model_dump()),
+                counts_from=office.clock.now(),
             )
             await unit.registry.add_budget(budget)
-            await office.announce_change(unit, account.account_id)
+            revision = await office.announce_change(unit, account.account_id)
+            budget = await _hardened(unit, budget, revision, budget.counts_from)
         office.wake()
         return JSON(_shown(budget), status_code=201)
 
@@ -133,7 +136,8 @@ def budget_routes(office: Office) -> Sequence[BaseRoute]:
         wanted = await body(request, BudgetChange)
         now = office.clock.now()
         async with office.store.transaction() as unit:
-            budget = _changed(await unit.registry.budget_for_update(identified(request, "budget_id")), wanted)
+            old = await unit.registry.budget_for_update(identified(request, "budget_id"))
+            budget = _changed(old, wanted)
             await unit.registry.change_budget(budget)
             windows = await unit.books.lock(await unit.books.current(budget.budget_id, now))
             changed = {key: window.under(budget) for key, window in windows.items()}
@@ -142,7 +146,9 @@ def budget_routes(office: Office) -> Sequence[BaseRoute]:
                 await announce_resolved(unit, budget, window, now)
                 await announce_reached(unit, all_reached(budget, window), changed, now)
             await unit.announce(balances(((budget, window) for window in changed.values()), now))
-            await office.announce_change(unit, budget.account.id)
+            revision = await office.announce_change(unit, budget.account.id)
+            if budget.holds != old.holds:
+                budget = await _hardened(unit, budget, revision, now)
         office.wake()
         return JSON(_shown(budget))
 
@@ -171,6 +177,13 @@ def budget_routes(office: Office) -> Sequence[BaseRoute]:
         Route("/api/budgets/{budget_id}", change, methods=["PATCH"]),
         Route("/api/balances", balances_now, methods=["GET"]),
     ]
+
+
+async def _hardened(unit: Unit, budget: Budget, revision: int, now: datetime) -> Budget:
+    """A budget that begins to hold is guaranteed once every gateway has confirmed it: at once, where none lives."""
+    await unit.registry.harden(budget.budget_id, revision if budget.holds else None)
+    confirmed = await unit.books.confirm_budgets(now) if budget.holds else []
+    return replace(budget, hard_since=now if budget.budget_id in confirmed else None)
 
 
 async def _visible_path(unit: Unit, request: Request) -> tuple[str, ...]:
@@ -255,7 +268,9 @@ def _shown(budget: Budget) -> dict[str, object]:
             }
             for mark in budget.marks
         ],
-        "narrowed_to": budget.narrowed_to,
+        "narrowed_to": budget.narrowed_to._asdict(),
+        "counts_from": budget.counts_from,
+        "hard_since": budget.hard_since,
     }
 
 
@@ -274,6 +289,7 @@ def _balance(budget: Budget, window: Window) -> dict[str, object]:
         "limit": amount_text(room.limit, budget.currency),
         "spent": amount_text(room.spent, budget.currency),
         "held": amount_text(room.escrowed, budget.currency),
+        "uncertain": amount_text(room.uncertain, budget.currency),
         "remaining": amount_text(room.free, budget.currency),
         "percent_spent": percent(room.spent, room.limit),
         "limit_revision": window.limit_revision,

@@ -12,14 +12,18 @@ from budget.budgets.windows import Calendar, Span
 from budget.shares.rules import Room, WindowKey
 from farebox.events import AccountRef, BudgetState, BudgetWindow, Measure, ThresholdMark
 from farebox.events.budget import Mode
-from farebox.leasing import Attributes
+from farebox.matching import Admitted, Narrowing, applies
 
 _CENT: Final = Decimal("0.01")
 
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """As stored. `path` are account ids from the platform down to the budget's own account."""
+    """As stored. `path` are account ids from the platform down to the budget's own account.
+
+    Calls that began before `counts_from` never count. Since `hard_since` the limit is guaranteed: every gateway that
+    lives has confirmed it; None while that is awaited, or where the budget is not hard.
+    """
 
     budget_id: UUID
     name: str
@@ -33,22 +37,18 @@ class Budget:
     mode: Mode
     is_active: bool
     marks: tuple[ThresholdMark, ...]
-    narrowed_to: Attributes
+    narrowed_to: Narrowing
+    counts_from: datetime
+    hard_since: datetime | None = None
 
     @property
     def holds(self) -> bool:
-        """Whether requests need a lease of it: hard, and not paused."""
+        """Whether requests need a share of it: hard, and not paused."""
         return self.mode == "hard" and self.is_active
 
-    def applies_to(self, call: Attributes) -> bool:
-        """Whether a call with these attributes counts against it."""
-        narrow = self.narrowed_to
-        return (
-            narrow.provider in {None, call.provider}
-            and narrow.model in {None, call.model}
-            and narrow.feature in {None, call.feature}
-            and narrow.session in {None, call.session}
-        )
+    def applies_to(self, call: Admitted) -> bool:
+        """Whether a call that was admitted under these attributes counts against it."""
+        return applies(self.narrowed_to, call)
 
     def window_key(self, at: datetime) -> WindowKey:
         return self.budget_id, self.calendar.span(at).start
@@ -99,7 +99,8 @@ def state(budget: Budget, window: Window, *, spent: int | None = None) -> Budget
         limit_revision=window.limit_revision,
         spent=spent,
         held=room.escrowed,
-        remaining=max(0, room.limit - spent - room.escrowed),
+        uncertain=room.uncertain,
+        remaining=max(0, room.limit - spent - room.escrowed - room.uncertain),
         percent_spent=percent(spent, room.limit),
         thresholds=tuple(threshold.mark for threshold in window.thresholds(budget)),
         active=budget.is_active,

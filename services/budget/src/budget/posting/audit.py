@@ -53,11 +53,12 @@ class Audit:
         fresh = [entry for entry_id, entry in entries.items() if entry_id in posted]
         accounts = {account for entry in fresh for account in entry.principal.path()}
         budgets = await self._unit.registry.budgets_of(accounts)
-        shares = await self._unit.books.shares({entry.lease.lease_id for entry in fresh if entry.lease})
-        for key, each in tally(fresh, budgets, shares).items():
+        leases = await self._unit.books.leases({entry.lease.lease_id for entry in fresh if entry.lease})
+        tallies, _ = tally(fresh, budgets, leases)
+        for key, each in tallies.items():
             for part in each.parts:
                 if window := self._windows.get(key):
-                    is_sure = entries[part.entry_id].priced_at >= window.created_at + UNSURE
+                    is_sure = entries[part.entry_id].priced_at >= window.counts_from + UNSURE
                     self._due[key].add(part.amount, is_sure=is_sure)
 
     def broken(self, since: datetime) -> list[Mapping[str, Any]]:
@@ -72,7 +73,7 @@ class Audit:
                 "ledger_of_before": self._due[key].less + self._due[key].more,
             }
             for key, window in self._windows.items()
-            if max(key[1], window.created_at) >= since and not self._due[key].allows(window.amount)
+            if max(key[1], window.counts_from) >= since and not self._due[key].allows(window.amount)
         ]
 
 

@@ -1,16 +1,23 @@
 """`usage.priced` in; postings, `budget.events` and `budget.balances` out."""
 
 from collections.abc import Callable, Sequence
+from typing import Final
+
+import structlog
 
 from budget import metrics
 from budget.alerts.operations import announce_reached, announce_resolved, balances
-from budget.budgets.rules import BudgetsByAccount
-from budget.posting.rules import Outcome, Shares, Tally, apply, foreign_currency, tally
-from budget.store import Store, Unit
+from budget.posting.rules import Left, Outcome, Tally, apply, tally
+from budget.unit import Store, Unit
 from farebox import faults
 from farebox.clock import Clock
 from farebox.events import Undecodable, UsagePriced, decode
 from farebox.kafka import Record, Rejected
+
+log = structlog.get_logger()
+
+CORRECTED: Final = "corrected"
+"""Why an uncertain amount ended: the true usage was entered."""
 
 
 class UsageHandler:
@@ -25,34 +32,38 @@ class UsageHandler:
         entries, rejected = _read(records)
         if entries:
             async with self._store.transaction() as unit:
-                rejected.extend(await self._post(unit, entries))
+                await self._post(unit, entries)
                 faults.point("budget.before_posting_commit")
             faults.point("budget.after_posting_commit")
             self._wake()
         return rejected
 
-    async def _post(self, unit: Unit, entries: list[tuple[Record, UsagePriced]]) -> list[Rejected]:
-        accounts = {account for _, entry in entries for account in entry.principal.path()}
-        budgets = await unit.registry.budgets_of(accounts)
-        good, rejected = _in_one_currency(entries, budgets)
-        by_id = {entry.entry_id: entry for entry in good}
+    async def _post(self, unit: Unit, entries: list[UsagePriced]) -> None:
+        by_id = {entry.entry_id: entry for entry in entries}
         first = await unit.books.first_seen(by_id)
         fresh = [entry for entry_id, entry in by_id.items() if entry_id in first]
-        metrics.DUPLICATES.inc(len(good) - len(fresh))
+        metrics.DUPLICATES.inc(len(entries) - len(fresh))
         if fresh:
-            await self._post_fresh(unit, fresh, budgets)
-        return rejected
+            await self._post_fresh(unit, fresh)
 
-    async def _post_fresh(self, unit: Unit, fresh: list[UsagePriced], budgets: BudgetsByAccount) -> None:
+    async def _post_fresh(self, unit: Unit, fresh: list[UsagePriced]) -> None:
         now = self._clock.now()
-        leases = {entry.lease.lease_id for entry in fresh if entry.lease}
-        tallies = tally(fresh, budgets, await unit.books.shares(leases))
+        budgets = await unit.registry.budgets_of({account for entry in fresh for account in entry.principal.path()})
+        leases = {entry.lease.lease_id for entry in fresh if entry.lease and not entry.held}
+        tallies, left = tally(fresh, budgets, await unit.books.leases(leases) if leases else {})
+        _show(left)
         await unit.books.open({key: each.span for key, each in tallies.items()})
         windows = await unit.books.lock(tallies)
-        shares: Shares = await unit.books.shares(leases)  # again: their figures hold only under the windows' locks
-        outcome = apply(tallies.values(), windows, shares)
+        keys = {part.share for each in tallies.values() for part in each.parts if part.share}
+        shares = {share.key: share for share in await unit.books.shares_named(keys)} if keys else {}
+        settles = {part.settles for each in tallies.values() for part in each.parts if part.settles}
+        open_ = await unit.books.uncertain_of(settles) if settles else {}
+        outcome = apply(tallies.values(), windows, shares, open_)
         await unit.books.save(outcome.windows)
-        await unit.books.save_shares(outcome.shares)
+        await unit.books.save_shares(outcome.shares, now)
+        await unit.books.add_uncertain(outcome.uncertain, now)
+        if settles:
+            await unit.books.end_uncertain(settles, now, CORRECTED)
         await self._announce(unit, tuple(tallies.values()), outcome)
         metrics.observe_postings(fresh, lag_s=(now - max(entry.priced_at for entry in fresh)).total_seconds())
 
@@ -65,8 +76,8 @@ class UsageHandler:
         await unit.announce(balances(((each.budget, outcome.windows[each.key]) for each in tallies), now))
 
 
-def _read(records: Sequence[Record]) -> tuple[list[tuple[Record, UsagePriced]], list[Rejected]]:
-    entries: list[tuple[Record, UsagePriced]] = []
+def _read(records: Sequence[Record]) -> tuple[list[UsagePriced], list[Rejected]]:
+    entries: list[UsagePriced] = []
     rejected: list[Rejected] = []
     for record in records:
         try:
@@ -77,21 +88,20 @@ def _read(records: Sequence[Record]) -> tuple[list[tuple[Record, UsagePriced]], 
         if not isinstance(event, UsagePriced):
             rejected.append(Rejected(record, "unexpected_type", event.type))
         elif event.suspense is None:
-            entries.append((record, event))
+            entries.append(event)
         else:
             metrics.SUSPENDED.inc()
     return entries, rejected
 
 
-def _in_one_currency(
-    entries: list[tuple[Record, UsagePriced]], budgets: BudgetsByAccount
-) -> tuple[list[UsagePriced], list[Rejected]]:
-    good: list[UsagePriced] = []
-    rejected: list[Rejected] = []
-    for record, entry in entries:
-        if budget := foreign_currency(entry, budgets):
-            detail = f"billed in {entry.currency}, budget {budget.name!r} counts in {budget.currency}"
-            rejected.append(Rejected(record, "foreign_currency", detail))
-        else:
-            good.append(entry)
-    return good, rejected
+def _show(left: Sequence[Left]) -> None:
+    """Nothing is dropped in silence: each part left out is logged and counted."""
+    metrics.FOREIGN.inc(len(left))
+    for each in left:
+        log.warning(
+            "foreign_currency_left_out",
+            entry=str(each.entry_id),
+            budget=str(each.budget.budget_id),
+            billed_in=each.currency,
+            counts_in=each.budget.currency,
+        )

@@ -1,4 +1,4 @@
-"""Posting: what priced entries do to the windows and leases they touch. Pure; the shell locks, stores and publishes.
+"""Posting: what priced entries do to the windows and shares they touch. Pure; the shell locks, stores and publishes.
 
 tally(entries, …)   which windows, in which order of entries          (before any row is locked)
 apply(tallies, …)   new figures, and the marks each entry reached     (while the rows are locked)
@@ -12,22 +12,31 @@ from uuid import UUID
 from budget.alerts.rules import EXHAUSTED, OVER_LIMIT, Threshold, reached
 from budget.budgets.rules import Budget, BudgetsByAccount, Window
 from budget.budgets.windows import Span
-from budget.shares.rules import Room, ShareState, WindowKey, release
-from farebox.events import UsagePriced
-from farebox.leasing import Attributes
+from budget.shares.rules import Room, Share, ShareKey, WindowKey, release
+from farebox.events import Measured, UsagePriced
+from farebox.matching import Admitted
 
-Shares = Mapping[UUID, Mapping[UUID, ShareState]]
-"""By lease id, then budget id."""
+Leases = Mapping[UUID, Sequence[ShareKey]]
+"""Where the calls of leases of the version before were held."""
+
+Uncertain = Mapping[tuple[UUID, WindowKey], int]
+"""What is open, by attempt and window."""
 
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One entry's amount in one window; the lease it was held under, if one was, and what that takes off the lease."""
+    """One entry's amount in one window; the share it was held in, if any, and what its gateway settled there.
+
+    `uncertain` is what it adds to the window beside the amount; `settles` the attempt whose uncertain amount it ends.
+    """
 
     entry_id: UUID
+    attempt_id: UUID
     amount: int
-    lease_id: UUID | None
-    settled: int
+    share: ShareKey | None = None
+    settled: int = 0
+    uncertain: int = 0
+    settles: UUID | None = None
 
 
 @dataclass(slots=True)
@@ -57,44 +66,79 @@ class Reached:
 
 
 @dataclass(frozen=True, slots=True)
+class Left:
+    """A budget that an entry was left out of: it counts in another currency, and did not hold the call."""
+
+    entry_id: UUID
+    budget: Budget
+    currency: str
+
+
+@dataclass(frozen=True, slots=True)
 class Outcome:
     """The new figures of every window and share touched, the marks reached in order, and where spending went down."""
 
     windows: dict[WindowKey, Window]
-    shares: list[ShareState]
+    shares: list[Share]
     reached: list[Reached]
     lowered: list[Tally]
+    uncertain: dict[tuple[UUID, WindowKey], int]
 
 
-def foreign_currency(entry: UsagePriced, budgets: BudgetsByAccount) -> Budget | None:
-    """A money budget on the entry's path that counts in another currency: such an entry cannot be posted."""
-    for account in entry.principal.path():
-        for budget in budgets.get(account, ()):
-            if budget.currency is not None and budget.currency != entry.currency:
-                return budget
-    return None
+def tally(
+    entries: Iterable[UsagePriced], budgets: BudgetsByAccount, leases: Leases
+) -> tuple[dict[WindowKey, Tally], list[Left]]:
+    """Sort entries into windows: those that held the call, and those of its time where other budgets count it.
 
-
-def tally(entries: Iterable[UsagePriced], budgets: BudgetsByAccount, shares: Shares) -> dict[WindowKey, Tally]:
-    """Sort entries into windows: the lease's own window where there is one, else the window of the event's time."""
+    What began before a budget counts is not for it.
+    """
     tallies: dict[WindowKey, Tally] = {}
+    left: list[Left] = []
     spans: dict[UUID, Span] = {}
     for entry in entries:
-        held = shares.get(entry.lease.lease_id, {}) if entry.lease else {}
-        call = Attributes(provider=entry.provider, model=entry.model, feature=entry.feature, session=entry.session)
+        held = _held(entry, leases)
+        call = _admitted(entry)
         for account in entry.principal.path():
             for budget in budgets.get(account, ()):
                 share = held.get(budget.budget_id)
-                if share is None and not budget.applies_to(call):
+                if share is None and not _counts(budget, entry, call):
                     continue
-                at = share.key[1] if share else entry.occurred_at
-                span = _span(budget, at, spans)
+                if share is None and _is_foreign(budget, entry):
+                    left.append(Left(entry.entry_id, budget, entry.currency))
+                    continue
+                span = _span(budget, share.window_start if share else entry.occurred_at, spans)
                 key = (budget.budget_id, span.start)
                 found = tallies.get(key)
                 if found is None:
                     found = tallies[key] = Tally(budget, key, span)
                 found.parts.append(_part(entry, budget, share))
-    return tallies
+    return tallies, left
+
+
+def _held(entry: UsagePriced, leases: Leases) -> dict[UUID, ShareKey]:
+    """The shares that held the call, by budget."""
+    if entry.held is not None:
+        held = entry.held
+        return {each.budget_id: ShareKey(each.budget_id, each.start, held.gateway, held.epoch) for each in held.windows}
+    if entry.lease is not None:
+        return {key.budget_id: key for key in leases.get(entry.lease.lease_id, ())}
+    return {}
+
+
+def _admitted(entry: UsagePriced) -> Admitted:
+    """What the call was admitted under; entries of the version before say only what served it."""
+    if entry.held is None:
+        return Admitted(entry.provider, entry.provider, entry.model, entry.feature, entry.session)
+    call = entry.held.attributes
+    return Admitted(call.upstream, call.provider, call.model, call.feature, call.session)
+
+
+def _counts(budget: Budget, entry: UsagePriced, call: Admitted) -> bool:
+    return entry.occurred_at >= budget.counts_from and budget.applies_to(call)
+
+
+def _is_foreign(budget: Budget, entry: UsagePriced) -> bool:
+    return budget.currency is not None and budget.currency != entry.currency
 
 
 def _span(budget: Budget, at: datetime, known: dict[UUID, Span]) -> Span:
@@ -104,13 +148,33 @@ def _span(budget: Budget, at: datetime, known: dict[UUID, Span]) -> Span:
     return span
 
 
-def _part(entry: UsagePriced, budget: Budget, share: ShareState | None) -> Part:
-    """The lease loses what its gateway counted, or what is left of it could neither be spent nor returned."""
-    amount = _amount(entry, budget)
-    if share is None or entry.lease is None:
-        return Part(entry.entry_id, amount, None, 0)
-    stated = entry.lease.settled_nano if budget.measure == "money" else None
-    return Part(entry.entry_id, amount, share.lease_id, amount if stated is None else stated)
+def _part(entry: UsagePriced, budget: Budget, share: ShareKey | None) -> Part:
+    """The share loses what its gateway settled, or what is left of it could neither be spent nor returned. Where the
+    charge is in a currency that the budget does not count in, it counts what was settled in its own."""
+    if entry.kind == "correction":
+        return Part(entry.entry_id, entry.attempt_id, _amount(entry, budget), settles=entry.attempt_id)
+    if share is None:
+        return Part(entry.entry_id, entry.attempt_id, _amount(entry, budget))
+    settled, uncertain = _settled(entry, budget)
+    amount = settled - uncertain if _is_foreign(budget, entry) else _amount(entry, budget)
+    return Part(entry.entry_id, entry.attempt_id, amount, share, settled, uncertain)
+
+
+def _settled(entry: UsagePriced, budget: Budget) -> tuple[int, int]:
+    if entry.held is not None:
+        return _of(entry.held.settled, budget), _of(entry.held.uncertain, budget)
+    stated = entry.lease.settled_nano if entry.lease and budget.measure == "money" else None
+    return (_amount(entry, budget) if stated is None else stated), 0
+
+
+def _of(amounts: Measured, budget: Budget) -> int:
+    match budget.measure:
+        case "money":
+            return amounts.money
+        case "requests":
+            return amounts.requests
+        case "tokens":
+            return amounts.tokens
 
 
 def _amount(entry: UsagePriced, budget: Budget) -> int:
@@ -123,34 +187,50 @@ def _amount(entry: UsagePriced, budget: Budget) -> int:
             return entry.tokens
 
 
-def apply(tallies: Iterable[Tally], windows: Mapping[WindowKey, Window], shares: Shares) -> Outcome:
-    """Post every tally to its locked window, releasing what its leases held, and judge the marks."""
-    outcome = Outcome(windows={}, shares=[], reached=[], lowered=[])
+def apply(
+    tallies: Iterable[Tally], windows: Mapping[WindowKey, Window], shares: Mapping[ShareKey, Share], open_: Uncertain
+) -> Outcome:
+    """Post every tally to its locked window, releasing what its shares held, and judge the marks."""
+    outcome = Outcome(windows={}, shares=[], reached=[], lowered=[], uncertain={})
     for each in tallies:
         window = windows[each.key]
-        posted = sum(part.amount for part in each.parts)
-        room = window.room.moved(posted=posted)
-        for lease_id, amount in _by_lease(each.parts).items():
-            before = shares[lease_id][each.budget.budget_id]
-            after = before.charged(amount)
-            room = release(before, after, room)
-            outcome.shares.append(after)
+        room = window.room
+        held: dict[ShareKey, Share] = {}
+        unsure = dict(open_)
+        for part in each.parts:
+            room = _posted(part, room, held, shares, unsure)
+            if part.uncertain:
+                outcome.uncertain[part.attempt_id, each.key] = part.uncertain
+        outcome.shares.extend(held.values())
         outcome.windows[each.key] = window.with_room(room)
-        outcome.reached.extend(_newly_reached(each, window, room, shares))
-        if posted < 0:
+        outcome.reached.extend(_newly_reached(each, window, room, shares, open_))
+        if room.spent < window.room.spent:
             outcome.lowered.append(each)
     return outcome
 
 
-def _by_lease(parts: Sequence[Part]) -> dict[UUID, int]:
-    sums: dict[UUID, int] = {}
-    for part in parts:
-        if part.lease_id is not None:
-            sums[part.lease_id] = sums.get(part.lease_id, 0) + part.settled
-    return sums
+def _posted(
+    part: Part,
+    room: Room,
+    held: dict[ShareKey, Share],
+    shares: Mapping[ShareKey, Share],
+    unsure: dict[tuple[UUID, WindowKey], int],
+) -> Room:
+    """The window after one entry. `held` are the shares that have changed so far, `unsure` is what is uncertain now."""
+    ended = unsure.pop((part.settles, room.key), 0) if part.settles else 0
+    if part.uncertain:
+        unsure[part.attempt_id, room.key] = part.uncertain
+    room = room.moved(posted=part.amount, uncertain=part.uncertain - ended)
+    if part.share is None:
+        return room
+    before = held.get(part.share) or shares.get(part.share) or Share(part.share)
+    held[part.share] = before.charged(part.settled)
+    return release(before, held[part.share], room)
 
 
-def _newly_reached(each: Tally, before: Window, after: Room, shares: Shares) -> list[Reached]:
+def _newly_reached(
+    each: Tally, before: Window, after: Room, shares: Mapping[ShareKey, Share], open_: Uncertain
+) -> list[Reached]:
     """Marks between the window's old and new spending, each with the entry that reached it.
 
     What an entry takes out of suspense had been spent before.
@@ -160,13 +240,10 @@ def _newly_reached(each: Tally, before: Window, after: Room, shares: Shares) -> 
     if marks_at(each.budget, marks, room) == marks_at(each.budget, marks, after):
         return []
     found: list[Reached] = []
-    held: dict[UUID, ShareState] = {}
+    held: dict[ShareKey, Share] = {}
+    unsure = dict(open_)
     for part in each.parts:
-        grown = room.moved(posted=part.amount)
-        if part.lease_id is not None:
-            share = held.get(part.lease_id) or shares[part.lease_id][each.budget.budget_id]
-            held[part.lease_id] = share.charged(part.settled)
-            grown = release(share, held[part.lease_id], grown)
+        grown = _posted(part, room, held, shares, unsure)
         fresh = [mark for mark in marks_at(each.budget, marks, grown) if mark not in marks_at(each.budget, marks, room)]
         found.extend(
             Reached(each.budget, each.key, mark, grown.spent, mark is highest(fresh), part.entry_id) for mark in fresh

@@ -1,34 +1,50 @@
-"""The budget service's half of the lease protocol, without I/O (the gateway's half is `gateway.shares.leases`).
+"""The budget service's half of the share protocol, without I/O (the gateway's half is `gateway.shares.shares`).
 
-A window holds `posted + escrowed + suspended <= limit`. A grant moves free room into escrow, in every hard window on a
-path or in none; a return moves it back; a posting turns it into spending (see `posting`).
+A window holds `posted + escrowed + suspended + uncertain <= limit`. A share is what one gateway epoch holds of it:
+
+    held = max(0, granted + overdrawn − returned − posted)
+
+Each of the four only grows, and of two totals the larger is true. A window's escrow is the sum of what its shares hold;
+the shares of lost gateways are counted in `suspended` instead.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
-from typing import Final
+from typing import Final, NamedTuple
 from uuid import UUID
 
 from farebox.events import Measure
-from farebox.leasing import LeaseReport
 
 SHARE_OF_REMAINING: Final = 8
-"""Ahead of need, one lease takes at most 1/8 of what a live gateway's equal part of the remainder is."""
+"""Ahead of need, a raise takes at most 1/8 of what an equal part of the remainder is for a gateway."""
 
 WindowKey = tuple[UUID, datetime]
 
 
+class ShareKey(NamedTuple):
+    """Of one window, what one epoch of one gateway holds."""
+
+    budget_id: UUID
+    window_start: datetime
+    gateway_id: str
+    epoch: int
+
+    @property
+    def window(self) -> WindowKey:
+        return self.budget_id, self.window_start
+
+
 class Obstacle(StrEnum):
-    """What stands in the way of a promise; the more final comes first."""
+    """What stands in the way of a raise; the more final comes first."""
 
     SPENT = "spent"
     """Charges posted leave too little: only another window or limit helps."""
     SUSPENDED = "suspended"
-    """So does what a lost gateway may have spent: somebody must say that it did not."""
+    """So does what lost gateways may have spent, or providers may have billed: somebody must say that they did not."""
     HELD = "held"
-    """Nothing but leases: idle, under way, or spent and not posted yet. What they return may be promised."""
+    """Nothing but shares: idle, under way, or spent and not posted yet. What they return may be given to others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,13 +57,19 @@ class Room:
     posted: int
     escrowed: int
     suspended: int
+    uncertain: int = 0
     is_hard: bool = True
     is_over: bool = False
 
     @property
     def free(self) -> int:
-        """What can still be promised; never below 0."""
-        return max(0, self.limit - self.posted - self.escrowed - self.suspended)
+        """What can still be given out; never below 0."""
+        return max(0, self.limit - self.out)
+
+    @property
+    def out(self) -> int:
+        """All that is spent or may be."""
+        return self.posted + self.escrowed + self.suspended + self.uncertain
 
     @property
     def spent(self) -> int:
@@ -55,25 +77,26 @@ class Room:
         return self.posted + self.suspended
 
     def obstacle(self, amount: int) -> Obstacle | None:
-        """What keeps so much from being promised; None if it fits."""
+        """What keeps so much from being given out; None if it fits."""
         if amount <= self.free:
             return None
         if self.posted + amount > self.limit:
             return Obstacle.SPENT
-        return Obstacle.SUSPENDED if self.spent + amount > self.limit else Obstacle.HELD
+        return Obstacle.SUSPENDED if self.out - self.escrowed + amount > self.limit else Obstacle.HELD
 
-    def moved(self, *, posted: int = 0, escrowed: int = 0, suspended: int = 0) -> "Room":
+    def moved(self, *, posted: int = 0, escrowed: int = 0, suspended: int = 0, uncertain: int = 0) -> "Room":
         """The window after the moves. `is_over` says whether more is out than the limit allows."""
         after = replace(
             self,
             posted=self.posted + posted,
             escrowed=self.escrowed + escrowed,
             suspended=self.suspended + suspended,
+            uncertain=self.uncertain + uncertain,
         )
-        return replace(after, is_over=after.posted + after.escrowed + after.suspended > after.limit)
+        return replace(after, is_over=after.out > after.limit)
 
     def promised(self, amount: int) -> "Room":
-        """The window with a grant in escrow. Leaves `is_over` as it is: the table's CHECK refuses a wrong grant."""
+        """The window with a raise in escrow. Leaves `is_over` as it is: the table's CHECK refuses a wrong raise."""
         return replace(self, escrowed=self.escrowed + amount)
 
     def limited(self, limit: int, *, is_hard: bool) -> "Room":
@@ -82,8 +105,58 @@ class Room:
 
 
 @dataclass(frozen=True, slots=True)
-class Ask:
-    """Three figures in one measure, each at least the one before: see `farebox.leasing.GrantRequest`."""
+class Share:
+    """A share as stored. `is_final` says that its epoch is over and its spending known."""
+
+    key: ShareKey
+    granted: int = 0
+    returned: int = 0
+    overdrawn: int = 0
+    posted: int = 0
+    is_suspended: bool = False
+    is_final: bool = False
+
+    @property
+    def held(self) -> int:
+        """What the window still holds for it."""
+        return max(0, self.granted + self.overdrawn - self.returned - self.posted)
+
+    def raised(self, granted: int) -> "Share":
+        """The share once so much is granted in all."""
+        return replace(self, granted=max(self.granted, granted))
+
+    def reported(self, *, granted: int = 0, returned: int, overdrawn: int) -> "Share":
+        """The share after a gateway's totals; older ones change nothing. What it was granted, it was granted, also
+        where the database was set back to an instant before."""
+        return replace(
+            self,
+            granted=max(self.granted, granted),
+            returned=max(self.returned, returned),
+            overdrawn=max(self.overdrawn, overdrawn),
+        )
+
+    def ended(self, spent: int) -> "Share":
+        """The share when its epoch is over and this is all that it spent: what remains held is still to be posted."""
+        overdrawn = max(self.overdrawn, spent + self.returned - self.granted)
+        returned = max(self.returned, self.granted + overdrawn - spent)
+        return replace(self, overdrawn=overdrawn, returned=returned, is_final=True)
+
+    def released(self) -> "Share":
+        """The share when somebody vouches that nothing of it is spent beyond what is posted."""
+        return replace(self, returned=self.returned + self.held)
+
+    def revived(self) -> "Share":
+        """The share of a gateway that was taken for lost and speaks again."""
+        return replace(self, is_suspended=False)
+
+    def charged(self, settled: int) -> "Share":
+        """The share after an attempt was posted that its gateway had settled for so much."""
+        return replace(self, posted=self.posted + settled)
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """More of one window, in three amounts, each at least the one before: see `farebox.shares.WindowAsk`."""
 
     least: int
     need: int
@@ -91,10 +164,10 @@ class Ask:
 
 
 @dataclass(frozen=True, slots=True)
-class Granted:
-    """What each window gives. Budgets of one measure give the same amount."""
+class Raised:
+    """How much more each window gives."""
 
-    amounts: Mapping[WindowKey, int]
+    more: Mapping[WindowKey, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,108 +178,68 @@ class Short:
     obstacle: Obstacle
 
 
-def grant(rooms: Sequence[Room], asks: Mapping[Measure, Ask], *, live_gateways: int) -> Granted | Short:
-    """Size a lease over all `rooms` (hard windows, platform first), or name the one that is short.
-
-    Every measure takes the smallest amount any of its windows would give, so that all levels hold the same. Where
-    nothing is asked for, nothing is held.
-    """
-    found = {room.key: obstacle for room in rooms if (obstacle := room.obstacle(asks[room.measure].least))}
+def raise_all(
+    rooms: Sequence[Room], wanted: Mapping[WindowKey, Wanted], holders: Mapping[WindowKey, int]
+) -> Raised | Short:
+    """Size a raise of every window, platform first, or name the one that is short. `holders` counts the gateways that
+    hold a share of a window, the one that asks included."""
+    found = {room.key: obstacle for room in rooms if (obstacle := room.obstacle(wanted[room.key].least))}
     if found:
         return Short(next(iter(found)), min(found.values(), key=list(Obstacle).index))
-    sizes: dict[Measure, int] = {}
-    for room in rooms:
-        size = _size(room.free, asks[room.measure], live_gateways)
-        sizes[room.measure] = min(size, sizes.get(room.measure, size))
-    if not any(sizes.values()):
-        return Granted({})
-    return Granted({room.key: sizes[room.measure] for room in rooms})
+    return Raised({room.key: _size(room.free, wanted[room.key], holders.get(room.key, 1)) for room in rooms})
 
 
-def _size(free: int, ask: Ask, live_gateways: int) -> int:
-    """Plenty: what is wanted, up to a small share. Near the limit: exactly one request. At the limit: what is left."""
-    ahead = min(ask.want, free // (SHARE_OF_REMAINING * max(1, live_gateways)))
-    return max(ahead, min(ask.need, free))
+def _size(free: int, wanted: Wanted, holders: int) -> int:
+    """Plenty: what is wanted, up to a small part. Near the limit: exactly one request. At the limit: what is left."""
+    ahead = min(wanted.want, free // (SHARE_OF_REMAINING * max(1, holders)))
+    return max(ahead, min(wanted.need, free))
 
 
-@dataclass(frozen=True, slots=True)
-class ShareState:
-    """A lease's part in one window, as stored."""
-
-    lease_id: UUID
-    key: WindowKey
-    granted: int
-    posted: int = 0
-    returned: int = 0
-    spent: int = 0
-    is_suspended: bool = False
-
-    @property
-    def held(self) -> int:
-        """What the window still holds for this lease."""
-        return max(0, self.granted - self.returned - self.posted)
-
-    def reported(self, *, spent: int, returned: int) -> "ShareState":
-        """The share after a gateway's cumulative report. Old or repeated reports change nothing.
-
-        No report can return what is already posted, or what the gateway itself says was spent.
-        """
-        spent = max(spent, self.spent)
-        most = max(0, self.granted - max(self.posted, spent))
-        return replace(self, spent=spent, returned=max(self.returned, min(returned, most)))
-
-    def closed(self) -> "ShareState":
-        """The share when its gateway will never use it again: all that was not spent is returned."""
-        return self.reported(spent=self.spent, returned=self.granted)
-
-    def charged(self, amount: int) -> "ShareState":
-        """The share after an attempt that the gateway settled for so much was posted."""
-        return replace(self, posted=self.posted + amount)
-
-
-def release(before: ShareState, after: ShareState, room: Room) -> Room:
-    """The window once `before` has become `after`: what the lease no longer holds is free, or spent, again."""
-    freed = before.held - after.held
-    return room.moved(suspended=-freed) if before.is_suspended else room.moved(escrowed=-freed)
-
-
-def suspend(share: ShareState, room: Room) -> tuple[ShareState, Room]:
-    """A gateway is lost with its journal: what its lease holds counts as spent until somebody knows better."""
-    if share.is_suspended:
-        return share, room
-    return replace(share, is_suspended=True), room.moved(escrowed=-share.held, suspended=share.held)
+def release(before: Share, after: Share, room: Room) -> Room:
+    """The window once `before` has become `after`: what the share no longer holds is free, or spent, again."""
+    room = room.moved(suspended=-before.held) if before.is_suspended else room.moved(escrowed=-before.held)
+    return room.moved(suspended=after.held) if after.is_suspended else room.moved(escrowed=after.held)
 
 
 @dataclass(slots=True)
-class Desk:
-    """Shares and the windows they are in, all locked, and what has become of them."""
+class Positions:
+    """Windows and the shares in them, all locked, and what has become of them."""
 
     rooms: dict[WindowKey, Room]
-    shares: dict[tuple[UUID, UUID], ShareState]
-    touched: set[tuple[UUID, UUID]] = field(default_factory=set)
+    shares: dict[ShareKey, Share]
+    touched: set[ShareKey] = field(default_factory=set)
 
-    def shares_of(self, lease_id: UUID) -> list[ShareState]:
-        return [share for (lease, _), share in self.shares.items() if lease == lease_id]
+    def share(self, key: ShareKey) -> Share:
+        """As it is now; of one that is not there, an empty one."""
+        return self.shares.get(key) or Share(key)
 
-    def report(self, report: LeaseReport) -> None:
-        """Take a gateway's cumulative word on one lease. Budgets it does not name return nothing."""
-        for share in self.shares_of(report.lease_id):
-            spent = report.spent.of(self.rooms[share.key].measure)
-            self._become(share, share.reported(spent=spent, returned=report.returned.get(share.key[0], 0)))
-
-    def close(self, lease_id: UUID) -> None:
-        """The lease will never be used again, and all that was said of it is known: the rest is free."""
-        for share in self.shares_of(lease_id):
-            self._become(share, share.closed())
-
-    def suspend(self, lease_id: UUID) -> None:
-        """The gateway is gone and has said nothing of the lease: what it holds counts as spent."""
-        for share in self.shares_of(lease_id):
-            self.shares[lease_id, share.key[0]], self.rooms[share.key] = suspend(share, self.rooms[share.key])
-            self.touched.add((lease_id, share.key[0]))
-
-    def _become(self, before: ShareState, after: ShareState) -> None:
+    def become(self, after: Share) -> None:
+        """Put a share in place of what it was, and move its window's figures with it."""
+        before = self.share(after.key)
         if after != before:
-            self.rooms[before.key] = release(before, after, self.rooms[before.key])
-            self.shares[before.lease_id, before.key[0]] = after
-            self.touched.add((before.lease_id, before.key[0]))
+            window = after.key.window
+            self.rooms[window] = release(before, after, self.rooms[window])
+            self.shares[after.key] = after
+            self.touched.add(after.key)
+
+    def raised(self, key: ShareKey, more: int) -> None:
+        """Give a share more of its window. The table's CHECK judges it."""
+        before = self.share(key)
+        after = before.raised(before.granted + more)
+        window = key.window
+        self.rooms[window] = self.rooms[window].promised(after.held - before.held)
+        self.shares[key] = after
+        self.touched.add(key)
+
+    def suspend(self, keys: Iterable[ShareKey]) -> None:
+        """Their gateway is gone and has not said what it spent: what they hold counts as spent."""
+        for key in keys:
+            self.become(replace(self.share(key), is_suspended=True))
+
+    def holders(self, asking: str) -> dict[WindowKey, int]:
+        """Of each window, how many gateways hold something, the one that asks included."""
+        found: dict[WindowKey, set[str]] = {}
+        for share in self.shares.values():
+            if share.held and not share.is_suspended and not share.is_final:
+                found.setdefault(share.key.window, {asking}).add(share.key.gateway_id)
+        return {window: len(gateways) for window, gateways in found.items()}

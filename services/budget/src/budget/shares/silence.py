@@ -10,18 +10,21 @@ from typing import Final, TypeAlias
 
 LOOK_EVERY_S: Final = 30.0
 
-Sign: TypeAlias = tuple[int, datetime]
-"""A gateway's epoch, and when it was last heard of by PostgreSQL's clock. Any other is a new sign, earlier or later."""
+GatewayEpoch: TypeAlias = tuple[str, int]
+
+Sign: TypeAlias = datetime | None
+"""When an epoch was last heard of by PostgreSQL's clock; None for one that is over and can give no other. Any other
+instant is a new sign, earlier or later."""
 
 
 class Silence:
-    """By gateway. Begins anew with the process: what nobody witnessed does not count."""
+    """By gateway and epoch. Begins anew with the process: what nobody witnessed does not count."""
 
     def __init__(self) -> None:
-        self._silent: dict[str, tuple[Sign, float]] = {}
+        self._silent: dict[GatewayEpoch, tuple[Sign, float]] = {}
         self._looked_at: float | None = None
 
-    def look(self, signs: Mapping[str, Sign], now: float) -> None:
+    def look(self, signs: Mapping[GatewayEpoch, Sign], now: float) -> None:
         """Take what the books say now. While this process stood still, or could not read them, nobody could be heard:
         between two looks LOOK_EVERY_S counts at most.
         """
@@ -29,10 +32,14 @@ class Silence:
         self._looked_at = now
         before = self._silent
         self._silent = {
-            gateway: (sign, before[gateway][1] + passed_s if gateway in before and before[gateway][0] == sign else 0.0)
-            for gateway, sign in signs.items()
+            one: (sign, before[one][1] + passed_s if one in before and before[one][0] == sign else 0.0)
+            for one, sign in signs.items()
         }
 
-    def of_those_silent_for(self, seconds: float) -> dict[str, Sign]:
+    def of_those_silent_for(self, seconds: float) -> dict[GatewayEpoch, Sign]:
         """The last sign of life of those that gave no other for so long."""
-        return {gateway: sign for gateway, (sign, silent_s) in self._silent.items() if silent_s >= seconds}
+        return {one: sign for one, (sign, silent_s) in self._silent.items() if silent_s >= seconds}
+
+    def seconds_of(self, one: GatewayEpoch) -> float:
+        """For how long it has been silent; 0 for one that nobody has looked at."""
+        return self._silent.get(one, (None, 0.0))[1]

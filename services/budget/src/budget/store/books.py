@@ -1,7 +1,6 @@
-"""Windows, leases, postings and marks as rows. Rows are locked in (budget_id, window_start) order, always."""
+"""Windows, shares, postings and marks as rows. Rows are locked in (budget_id, window_start) order, always."""
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import NamedTuple
 from uuid import UUID
@@ -11,43 +10,23 @@ import asyncpg
 from budget.budgets.rules import Window
 from budget.budgets.windows import Span
 from budget.posting.rules import Reached
-from budget.shares.rules import Room, ShareState, WindowKey
-from budget.shares.silence import Sign
-from farebox.errors import NotFound
+from budget.shares.rules import Room, Share, ShareKey, WindowKey
+from budget.shares.silence import GatewayEpoch, Sign
+from budget.store.rows import OpenUncertain, SuspendedShare
 from farebox.postgres import Connection
 
 LIVE_WITHIN = timedelta(seconds=10)
-"""A gateway whose last heartbeat is older, by PostgreSQL's clock, does not count when a remainder is shared out, and is
-not asked to give back."""
-
-
-LOST_BATCH = 500
-"""Leases put into suspense in one transaction."""
-
-
-@dataclass(frozen=True, slots=True)
-class SuspendedShare:
-    """A lost gateway's lease in one budget window: what nobody knows to be unspent."""
-
-    lease_id: UUID
-    gateway_id: str
-    epoch: int
-    key_id: str
-    granted_at: datetime
-    suspended_at: datetime
-    budget_id: UUID
-    budget_name: str
-    currency: str | None
-    window_start: datetime
-    held: int
+"""A gateway whose last beat is older, by PostgreSQL's clock, is not asked to give back."""
+CONFIRMING_WITHIN = timedelta(minutes=15)
+"""A gateway that was silent for longer uses no policy any more that it learnt before (FAREBOX_POLICY_STALE_S)."""
 
 
 class Posted(NamedTuple):
-    """What is posted in a window of a budget, and since when there is that budget."""
+    """What is posted in a window of a budget, and since when that budget counts."""
 
     name: str
     amount: int
-    created_at: datetime
+    counts_from: datetime
 
 
 class Books:
@@ -93,6 +72,7 @@ class Books:
             [room.posted for room in rooms],
             [room.escrowed for room in rooms],
             [room.suspended for room in rooms],
+            [room.uncertain for room in rooms],
             [room.limit for room in rooms],
             [windows[key].limit_revision for key in keys],
             [room.is_hard for room in rooms],
@@ -100,91 +80,161 @@ class Books:
             [windows[key].revision for key in keys],
         )
 
-    # Gateways and leases
+    # Gateways and shares
 
-    async def start_gateway(self, gateway_id: str) -> int:
-        """Begin the gateway's next epoch, from 1."""
-        epoch: int = await self._connection.fetchval(self._sql["gateway_start"], gateway_id)
-        return epoch
-
-    async def epoch(self, gateway_id: str) -> tuple[int | None, int]:
-        """The gateway's newest epoch, held until the transaction ends, None for one that never started; and how many
-        gateways live."""
-        row = await self._connection.fetchrow(self._sql["gateway_epoch"], gateway_id, LIVE_WITHIN)
-        return (row["epoch"], row["live"]) if row else (None, 0)
-
-    async def seen(self, gateway_id: str) -> int | None:
-        """As `epoch`, and notes that the gateway lives."""
-        epoch: int | None = await self._connection.fetchval(self._sql["gateway_seen"], gateway_id)
-        return epoch
-
-    async def signs_of_life(self) -> dict[str, Sign]:
-        """The newest of every gateway."""
-        rows = await self._connection.fetch(self._sql["gateways"])
-        return {row["gateway_id"]: (row["epoch"], row["seen_at"]) for row in rows}
-
-    async def add_lease(
-        self, lease_id: UUID, gateway_id: str, epoch: int, key_id: str, amounts: Mapping[WindowKey, int], now: datetime
-    ) -> bool:
-        """False if there is a lease of that id: the request was repeated."""
-        held = (*_columns(list(amounts)), list(amounts.values()))
-        made = await self._connection.fetchval(
-            self._sql["lease_insert"], lease_id, gateway_id, epoch, key_id, now, *held
+    async def start_gateway(
+        self, gateway_id: str, process_id: UUID, *, last_epoch: int, last_record: int, is_whole: bool
+    ) -> tuple[int, bool]:
+        """The epoch of this process, from 1, and whether its story of the epoch before is the whole one."""
+        row = await self._connection.fetchrow(
+            self._sql["gateway_start"], gateway_id, process_id, last_epoch, last_record, is_whole
         )
-        return made is not None
+        assert row is not None  # noqa: S101 - the statement always returns its row
+        return row["epoch"], row["closes_whole"]
 
-    async def shares(self, lease_ids: Collection[UUID]) -> dict[UUID, dict[UUID, ShareState]]:
-        """By lease id and budget id."""
-        rows = await self._connection.fetch(self._sql["shares_of"], list(lease_ids))
-        return _by_lease(rows)
+    async def epoch(self, gateway_id: str) -> int | None:
+        """The gateway's newest epoch, held until the transaction ends; None for one that never started."""
+        epoch: int | None = await self._connection.fetchval(self._sql["gateway_epoch"], gateway_id)
+        return epoch
 
-    async def shares_before(self, gateway_id: str, epoch: int) -> dict[UUID, dict[UUID, ShareState]]:
-        """Shares that earlier epochs of a gateway still hold."""
-        rows = await self._connection.fetch(self._sql["shares_of_gateway"], gateway_id, epoch)
-        return _by_lease(rows)
+    async def seen(self, gateway_id: str, epoch: int, *, last_record: int, policy_revision: int) -> bool:
+        """Note that an epoch lives, and how far its journal and its policies are; False if it is over."""
+        row = await self._connection.fetchval(
+            self._sql["gateway_seen"], gateway_id, epoch, last_record, policy_revision
+        )
+        return row is not None
 
-    async def save_shares(self, shares: Sequence[ShareState]) -> None:
+    async def fence(self, gateway_id: str, epoch: int) -> None:
+        """End an epoch, if it is the newest: its gateway's next message is refused."""
+        await self._connection.execute(self._sql["gateway_fence"], gateway_id, epoch)
+
+    async def signs_of_life(self) -> dict[GatewayEpoch, Sign]:
+        """The newest of every gateway, and None for epochs that are over and have shares in suspense."""
+        rows = await self._connection.fetch(self._sql["gateway_signs"])
+        return {(row["gateway_id"], row["epoch"]): row["seen_at"] for row in rows}
+
+    async def shares(self, keys: Collection[WindowKey], gateway_id: str, epoch: int) -> list[Share]:
+        """What anybody holds of these windows, and what this epoch has of them. True only under the windows' locks."""
+        rows = await self._connection.fetch(self._sql["shares"], *_columns(list(keys)), gateway_id, epoch)
+        return [_share(row) for row in rows]
+
+    async def shares_of_epoch(self, keys: Collection[WindowKey], gateway_id: str, epoch: int) -> list[Share]:
+        """What this epoch has of these windows."""
+        rows = await self._connection.fetch(self._sql["shares_of_epoch"], *_columns(list(keys)), gateway_id, epoch)
+        return [_share(row) for row in rows]
+
+    async def shares_named(self, keys: Collection[ShareKey]) -> list[Share]:
+        """Those of the shares that there are. True only under the windows' locks."""
+        rows = await self._connection.fetch(self._sql["shares_named"], *_share_columns(list(keys)))
+        return [_share(row) for row in rows]
+
+    async def shares_to_end(self, gateway_id: str, before: int, limit: int) -> list[Share]:
+        """What the gateway's epochs before this one hold and nobody has accounted for; a batch of them."""
+        rows = await self._connection.fetch(self._sql["shares_to_end"], gateway_id, before, limit)
+        return [_share(row) for row in rows]
+
+    async def save_shares(self, shares: Sequence[Share], now: datetime) -> None:
+        """Write shares of locked windows, those that are new too. `now` is since when a new suspense is."""
         if not shares:
             return
         await self._connection.execute(
-            self._sql["shares_update"],
-            [share.lease_id for share in shares],
-            [share.key[0] for share in shares],
-            [share.posted for share in shares],
+            self._sql["shares_save"],
+            *_share_columns([share.key for share in shares]),
+            [share.granted for share in shares],
             [share.returned for share in shares],
-            [share.spent for share in shares],
+            [share.overdrawn for share in shares],
+            [share.posted for share in shares],
+            [share.is_final for share in shares],
+            [share.is_suspended for share in shares],
+            now,
         )
 
     async def recall(self, key: WindowKey, gateway_id: str, now: datetime) -> bool:
         """Ask the other live gateways for what they hold of a window; whether any holds something."""
-        status = await self._connection.execute(self._sql["leases_recall"], *key, gateway_id, now, LIVE_WITHIN)
+        status = await self._connection.execute(self._sql["shares_recall"], *key, gateway_id, now, LIVE_WITHIN)
         return not status.endswith(" 0")
 
-    async def recalled(self, gateway_id: str, epoch: int) -> tuple[UUID, ...]:
-        """The leases a gateway is asked for, told once."""
-        rows = await self._connection.fetch(self._sql["leases_recalled"], gateway_id, epoch)
-        return tuple(row["lease_id"] for row in rows)
+    async def recalled(self, gateway_id: str, epoch: int) -> list[WindowKey]:
+        """The windows a gateway is asked to give back, told once."""
+        rows = await self._connection.fetch(self._sql["shares_recalled"], gateway_id, epoch)
+        return [(row["budget_id"], row["window_start"]) for row in rows]
 
-    async def suspend(self, lease_ids: Collection[UUID], now: datetime) -> None:
-        await self._connection.execute(self._sql["leases_suspend"], list(lease_ids), now)
-
-    async def lost(self, silent: Mapping[str, Sign]) -> set[UUID]:
-        """Leases, not in suspense yet, of gateways of which these are still the last signs of life; a batch of them."""
+    async def shares_of_the_lost(self, silent: Mapping[GatewayEpoch, Sign], limit: int) -> list[Share]:
+        """Shares, not in suspense yet, of gateways of which these are still the last signs of life; a batch of them."""
         if not silent:
-            return set()
-        epochs, seen_at = [epoch for epoch, _ in silent.values()], [at for _, at in silent.values()]
-        rows = await self._connection.fetch(self._sql["leases_of_the_lost"], list(silent), epochs, seen_at, LOST_BATCH)
-        return {row["lease_id"] for row in rows}
+            return []
+        gateways, epochs = [gateway for gateway, _ in silent], [epoch for _, epoch in silent]
+        rows = await self._connection.fetch(
+            self._sql["shares_of_the_lost"], gateways, epochs, list(silent.values()), limit
+        )
+        return [_share(row) for row in rows]
 
     async def suspended(self, limit: int) -> list[SuspendedShare]:
         """What is counted as spent because a gateway was lost."""
-        rows = await self._connection.fetch(self._sql["leases_suspended"], limit)
+        rows = await self._connection.fetch(self._sql["shares_suspended"], limit)
         return [SuspendedShare(**(dict(row) | {"held": int(row["held"])})) for row in rows]
 
-    async def note_release(self, lease_id: UUID, now: datetime, note: str) -> None:
-        """Raises NotFound unless the lease is in suspense."""
-        if await self._connection.fetchval(self._sql["lease_release"], lease_id, now, note) is None:
-            raise NotFound(f"no lease {lease_id} is in suspense")
+    async def shares_to_release(self, gateway_id: str, epoch: int, budget_id: UUID | None, limit: int) -> list[Share]:
+        """What an epoch has in suspense, in one budget or in all; a batch of them."""
+        rows = await self._connection.fetch(self._sql["shares_to_release"], gateway_id, epoch, budget_id, limit)
+        return [_share(row) for row in rows]
+
+    async def note_release(self, keys: Collection[ShareKey], now: datetime, note: str) -> None:
+        await self._connection.execute(self._sql["shares_note_release"], *_share_columns(list(keys)), now, note)
+
+    async def leases(self, lease_ids: Collection[UUID]) -> dict[UUID, list[ShareKey]]:
+        """Where the calls of leases of the version before were held."""
+        found: dict[UUID, list[ShareKey]] = {}
+        for row in await self._connection.fetch(self._sql["leases_as_shares"], list(lease_ids)):
+            key = ShareKey(row["budget_id"], row["window_start"], row["gateway_id"], row["epoch"])
+            found.setdefault(row["lease_id"], []).append(key)
+        return found
+
+    async def forget_leases(self, before: datetime) -> None:
+        """Leases of the version before, granted before this instant."""
+        await self._connection.execute(self._sql["leases_forget"], before)
+
+    # Uncertain amounts
+
+    async def add_uncertain(self, amounts: Mapping[tuple[UUID, WindowKey], int], now: datetime) -> None:
+        """By attempt and window."""
+        if amounts:
+            keys = list(amounts)
+            await self._connection.execute(
+                self._sql["uncertain_insert"],
+                [attempt for attempt, _ in keys],
+                *_columns([key for _, key in keys]),
+                list(amounts.values()),
+                now,
+            )
+
+    async def uncertain_of(self, attempt_ids: Collection[UUID]) -> dict[tuple[UUID, WindowKey], int]:
+        """What is still open of these attempts, by window."""
+        rows = await self._connection.fetch(self._sql["uncertain_of"], list(attempt_ids))
+        return {(row["attempt_id"], (row["budget_id"], row["window_start"])): int(row["amount"]) for row in rows}
+
+    async def end_uncertain(self, attempt_ids: Collection[UUID], now: datetime, note: str) -> None:
+        await self._connection.execute(self._sql["uncertain_end"], list(attempt_ids), now, note)
+
+    async def open_uncertain(self, limit: int) -> list[OpenUncertain]:
+        """The oldest first."""
+        rows = await self._connection.fetch(self._sql["uncertain_open"], limit)
+        return [OpenUncertain(**(dict(row) | {"amount": int(row["amount"])})) for row in rows]
+
+    # Changes of policies
+
+    async def policy_changes(self, since: int, limit: int) -> list[tuple[int, str]]:
+        """Changes after this one, the newest first: their numbers and accounts."""
+        rows = await self._connection.fetch(self._sql["policy_changes_since"], since, limit)
+        return [(row["revision"], row["account_id"]) for row in rows]
+
+    async def forget_policy_changes(self, before: datetime) -> None:
+        await self._connection.execute(self._sql["policy_changes_forget"], before)
+
+    async def confirm_budgets(self, now: datetime) -> list[UUID]:
+        """Budgets whose limit is guaranteed from now on, because every gateway that lives knows of it."""
+        rows = await self._connection.fetch(self._sql["budgets_confirmed"], now, CONFIRMING_WITHIN)
+        return [row["budget_id"] for row in rows]
 
     # Postings and marks
 
@@ -221,7 +271,7 @@ class Books:
         """Every window there is."""
         rows = await self._connection.fetch(self._sql["audit_windows"])
         return {
-            (row["budget_id"], row["window_start"]): Posted(row["name"], int(row["posted"]), row["created_at"])
+            (row["budget_id"], row["window_start"]): Posted(row["name"], int(row["posted"]), row["counts_from"])
             for row in rows
         }
 
@@ -235,19 +285,25 @@ def _columns(keys: Sequence[WindowKey]) -> tuple[list[UUID], list[datetime]]:
     return [key[0] for key in keys], [key[1] for key in keys]
 
 
-def _by_lease(rows: Sequence[asyncpg.Record]) -> dict[UUID, dict[UUID, ShareState]]:
-    found: dict[UUID, dict[UUID, ShareState]] = {}
-    for row in rows:
-        found.setdefault(row["lease_id"], {})[row["budget_id"]] = ShareState(
-            lease_id=row["lease_id"],
-            key=(row["budget_id"], row["window_start"]),
-            granted=int(row["granted"]),
-            posted=int(row["posted"]),
-            returned=int(row["returned"]),
-            spent=int(row["spent"]),
-            is_suspended=row["is_suspended"],
-        )
-    return found
+def _share_columns(keys: Sequence[ShareKey]) -> tuple[list[UUID], list[datetime], list[str], list[int]]:
+    return (
+        [key.budget_id for key in keys],
+        [key.window_start for key in keys],
+        [key.gateway_id for key in keys],
+        [key.epoch for key in keys],
+    )
+
+
+def _share(row: asyncpg.Record) -> Share:
+    return Share(
+        key=ShareKey(row["budget_id"], row["window_start"], row["gateway_id"], row["epoch"]),
+        granted=int(row["granted"]),
+        returned=int(row["returned"]),
+        overdrawn=int(row["overdrawn"]),
+        posted=int(row["posted"]),
+        is_suspended=row["suspended_at"] is not None,
+        is_final=row["is_final"],
+    )
 
 
 def _window(row: asyncpg.Record) -> Window:
@@ -258,6 +314,7 @@ def _window(row: asyncpg.Record) -> Window:
         posted=int(row["posted"]),
         escrowed=int(row["escrowed"]),
         suspended=int(row["suspended"]),
+        uncertain=int(row["uncertain"]),
         is_hard=row["is_hard"],
         is_over=row["is_over"],
     )

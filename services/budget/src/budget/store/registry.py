@@ -12,11 +12,11 @@ import asyncpg
 from budget.accounts.rules import Account, Terms
 from budget.budgets.rules import Budget, BudgetsByAccount
 from budget.budgets.windows import Calendar
-from budget.errors import Exists, UnknownKey
+from budget.errors import Exists
 from farebox.errors import NotFound
 from farebox.events import AccountRef, ThresholdMark
 from farebox.events.budget import AccountKind
-from farebox.leasing import Attributes
+from farebox.matching import Narrowing
 from farebox.postgres import Connection
 
 LIST_MAX = 1_000
@@ -48,12 +48,12 @@ class Registry:
             raise NotFound(f"there is no account {account_id!r}")
         return [_account(row) for row in rows]
 
-    async def path_of_key(self, key_hash: str) -> list[Account]:
-        """As `path`, from the platform down to the account of a key in force. Raises UnknownKey."""
-        rows = await self._connection.fetch(self._sql["accounts_on_path_of_key"], key_hash)
-        if not rows:
-            raise UnknownKey("the API key is not known, or has been revoked")
-        return [_account(row) for row in rows]
+    async def paths_of_keys(self, key_hashes: Collection[str]) -> dict[str, list[Account]]:
+        """As `path`, from the platform down to the account of each key that is in force."""
+        found: dict[str, list[Account]] = {}
+        for row in await self._connection.fetch(self._sql["accounts_on_paths_of_keys"], list(key_hashes)):
+            found.setdefault(row["key_hash"], []).append(_account(row))
+        return found
 
     async def children(self, parent: str | None) -> list[Account]:
         rows = await self._connection.fetch(self._sql["accounts"], parent, LIST_MAX)
@@ -125,7 +125,8 @@ class Registry:
                 budget.limit,
                 budget.mode,
                 _marks_json(budget.marks),
-                budget.narrowed_to.model_dump_json(),
+                json.dumps(budget.narrowed_to._asdict()),
+                budget.counts_from,
             )
         except asyncpg.UniqueViolationError as error:
             raise Exists(f"{budget.account.id} has a budget named {budget.name!r} already") from error
@@ -141,6 +142,16 @@ class Registry:
             budget.is_active,
             _marks_json(budget.marks),
         )
+
+    async def note_change(self, account_id: str) -> int:
+        """Number a change of an account's policy. Nobody else can until this transaction ends."""
+        await self._connection.execute(self._sql["policy_change_lock"])
+        revision: int = await self._connection.fetchval(self._sql["policy_change_insert"], account_id)
+        return revision
+
+    async def harden(self, budget_id: UUID, revision: int | None) -> None:
+        """A budget's limit will be guaranteed once every gateway has confirmed this change; None: it is not hard."""
+        await self._connection.execute(self._sql["budget_harden"], budget_id, revision)
 
     async def budget_for_update(self, budget_id: UUID) -> Budget:
         """Locked. Raises NotFound."""
@@ -211,7 +222,9 @@ def _budget(row: asyncpg.Record) -> Budget:
         mode=row["mode"],
         is_active=row["active"],
         marks=tuple(ThresholdMark.model_validate(mark) for mark in json.loads(row["thresholds"])),
-        narrowed_to=Attributes.model_validate_json(row["narrowed_to"]),
+        narrowed_to=Narrowing(**json.loads(row["narrowed_to"])),
+        counts_from=row["counts_from"],
+        hard_since=row["hard_since"],
     )
 
 

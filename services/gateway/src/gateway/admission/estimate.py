@@ -1,10 +1,8 @@
 """Whether a call may go out, and what it has to hold: its worst case, before anything is sent. Pure."""
 
-from collections.abc import Collection
 from dataclasses import dataclass
 from decimal import Decimal
 from enum import StrEnum
-from fnmatch import fnmatchcase
 from functools import lru_cache
 from typing import Final, NamedTuple
 
@@ -13,6 +11,8 @@ import orjson
 from farebox.money import BadAmount, convert
 from farebox.pricing import ALL_BUCKETS, TEXT_BUCKETS, Bucket, Exposure, Rates, Unpriced, Usage, price, worst_case_usage
 from gateway.dialects.call import Call
+from gateway.dialects.usage import estimated, tokens_of
+from gateway.shares.amount import Amount
 
 PRIMING_TOKENS: Final = 16
 """What a provider adds to any prompt. The framing of messages is outweighed by that of their JSON, which is counted."""
@@ -32,20 +32,6 @@ class Reason(StrEnum):
     BUDGET_UNAVAILABLE = "budget_unavailable"
 
 
-class Amount(NamedTuple):
-    """What budgets measure: nano-units of the billing currency, calls, tokens."""
-
-    money: int = 0
-    requests: int = 0
-    tokens: int = 0
-
-    def within(self, other: "Amount") -> bool:
-        return self.money <= other.money and self.requests <= other.requests and self.tokens <= other.tokens
-
-
-NOTHING: Final = Amount()
-
-
 class Bounds(NamedTuple):
     """The most a call can use: tokens in, tokens out for each choice."""
 
@@ -58,14 +44,23 @@ class Bounds(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
+class Guess:
+    """What a call is charged of which nothing but its text is known: the input, and no output."""
+
+    usage: Usage
+    usage_json: bytes
+    amount: Amount
+
+
+@dataclass(frozen=True, slots=True)
 class Estimate:
     """The worst case within `bounds`. Exactly `cost_nano_usd` converted is `amount.money`."""
 
     bounds: Bounds
     usage: Usage
-    usage_json: bytes
     cost_nano_usd: int
     amount: Amount
+    guess: Guess
 
 
 def bounds(call: Call, *, max_tokens_default: int, media_tokens: int) -> Bounds:
@@ -109,7 +104,17 @@ def estimate(rates: Rates, fx_rate: Decimal, limits: Bounds) -> Estimate | Unpri
         return charge
     money = convert(charge.cost_nano_usd, fx_rate)
     tokens = limits.input + limits.output * limits.choices
-    return Estimate(limits, usage, usage.model_dump_json().encode(), charge.cost_nano_usd, Amount(money, 1, tokens))
+    amount = Amount(money, 1, tokens)
+    return Estimate(limits, usage, charge.cost_nano_usd, amount, _guess(rates, fx_rate, limits, usage, amount))
+
+
+def _guess(rates: Rates, fx_rate: Decimal, limits: Bounds, worst: Usage, reserve: Amount) -> Guess:
+    """Where the input alone has no price, the guess is the worst case."""
+    usage = estimated(input_tokens=tokens_of(limits.input), output_tokens=0, worst=worst)
+    found = actual(rates, fx_rate, usage)
+    if found is None:
+        return Guess(worst, worst.model_dump_json().encode(), reserve)
+    return Guess(usage, usage.model_dump_json().encode(), found[1])
 
 
 def clamped(rates: Rates, fx_rate: Decimal, limits: Bounds, room: Amount, least_output: int) -> Estimate | None:
@@ -140,10 +145,3 @@ def actual(rates: Rates | None, fx_rate: Decimal, usage: Usage) -> tuple[int, Am
     except BadAmount:
         return None
     return charge.cost_nano_usd, Amount(money, usage.requests, usage.total)
-
-
-def is_allowed(model: str, allowed: Collection[str] | None, blocked: Collection[str]) -> bool:
-    """Names or patterns with `*`; what is blocked is blocked even if allowed."""
-    if any(fnmatchcase(model, pattern) for pattern in blocked):
-        return False
-    return allowed is None or any(fnmatchcase(model, pattern) for pattern in allowed)

@@ -14,9 +14,10 @@ from farebox.events.envelope import CONTENT_TYPE, SPEC_VERSION
 from farebox.kafka import Message
 from farebox.pricing import Usage
 from farebox.topics import REQUEST_COMPLETED
-from gateway.admission.reservations import Reservation
+from gateway.admission.verdict import Reservation
 from gateway.dialects.call import NO_ATTRIBUTION
 from gateway.journal.record import Entry
+from gateway.shares.amount import Amount
 
 SOURCE: Final = "farebox/gateway"
 
@@ -29,8 +30,18 @@ _SOURCE: Final = ("ce_source", SOURCE.encode())
 _CONTENT_TYPE: Final = ("content-type", CONTENT_TYPE.encode())
 
 
+class GatewayEpoch(NamedTuple):
+    """This gateway, and the epoch in which it holds shares; 0 before it has one."""
+
+    gateway_id: str
+    epoch: int
+
+
 class Outcome(NamedTuple):
-    """How an attempt ended. `status` is the provider's HTTP status, 0 if it gave none."""
+    """How an attempt ended. `status` is the provider's HTTP status, 0 if it gave none.
+
+    Where the usage is not `reported`, the provider may have billed up to the reserve.
+    """
 
     usage: Usage
     served_model: str
@@ -40,8 +51,8 @@ class Outcome(NamedTuple):
     ttft_ms: int | None = None
 
 
-def event_fields(attempt_id: UUID, request_id: UUID, reservation: Reservation) -> dict[str, Any]:
-    """The part of the event that is known before the attempt is sent."""
+def event_fields(attempt_id: UUID, request_id: UUID, reservation: Reservation, gateway: GatewayEpoch) -> dict[str, Any]:
+    """The part of the event that is known before the attempt is sent. `settle` adds what it came to."""
     call, known, upstream = reservation.call, reservation.known, reservation.upstream
     what_for, who = call.attribution, known.who
     fields: dict[str, Any] = {
@@ -56,11 +67,8 @@ def event_fields(attempt_id: UUID, request_id: UUID, reservation: Reservation) -
         "requested_model": call.model,
         "billing": orjson.Fragment(known.terms.billing_json),
         "streamed": call.is_streamed,
+        "held": _held(reservation, gateway),
     }
-    if reservation.hold is not None:
-        held = reservation.hold
-        reserve = held.amount.money
-        fields["lease"] = {"lease_id": held.lease.id, "reserve_nano": reserve, "settled_nano": reserve}
     if what_for is not NO_ATTRIBUTION:
         fields["session"] = what_for.session
         fields["feature"] = what_for.feature
@@ -70,10 +78,19 @@ def event_fields(attempt_id: UUID, request_id: UUID, reservation: Reservation) -
     return fields
 
 
-def settle(fields: dict[str, Any], settled_nano: int) -> None:
-    """Note what the attempt came to in its lease, if it has one; until then that is its reserve."""
-    if lease := fields.get("lease"):
-        lease["settled_nano"] = settled_nano
+def _held(reservation: Reservation, gateway: GatewayEpoch) -> dict[str, Any]:
+    shares = reservation.hold.shares if reservation.hold is not None else ()
+    return {
+        "gateway": gateway.gateway_id,
+        "epoch": gateway.epoch,
+        "windows": [{"budget_id": share.key.budget_id, "start": share.key.start} for share in shares],
+        "attributes": reservation.admitted._asdict(),
+    }
+
+
+def settle(fields: dict[str, Any], settled: Amount, uncertain: Amount) -> None:
+    """Note what the attempt came to in the windows that hold it; what is uncertain is part of what is settled."""
+    fields["held"] |= {"settled": settled._asdict(), "uncertain": uncertain._asdict()}
 
 
 def event_json(

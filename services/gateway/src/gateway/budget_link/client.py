@@ -1,8 +1,13 @@
-"""The shell around `leases`: claims an epoch, asks for grants (one at a time for each pool), beats once a second."""
+"""The shell around `shares`: claims an epoch, asks for raises, beats once a second.
+
+Of one window one raise is under way at a time; calls that come meanwhile wait for it and ask for their sum. Asks that
+come together travel in one message.
+"""
 
 import asyncio
 import contextlib
-from collections.abc import Coroutine, Hashable
+from collections import deque
+from collections.abc import Coroutine, Hashable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -12,51 +17,67 @@ from farebox import faults
 from farebox.clock import Clock
 from farebox.ids import new_id
 from farebox.kafka.backoff import Backoff
-from farebox.leasing import (
-    Attributes,
-    GrantAnswer,
-    GrantRequest,
-    Heartbeat,
-    LeaseReport,
-    Need,
+from farebox.shares import (
+    Answer,
+    Beat,
+    BeatAnswer,
+    Opening,
+    RaiseRequest,
     Refusal,
     StartRequest,
+    WindowAsk,
+    WindowSpent,
 )
+from farebox.shares import Ask as WireAsk
 from gateway import metrics
-from gateway.admission.estimate import NOTHING, Amount, Estimate
-from gateway.budget_link.service import LeaseService
-from gateway.budget_link.unanswered import Unanswered
+from gateway.attempts.event import GatewayEpoch
+from gateway.budget_link.service import ShareService
 from gateway.errors import BudgetAway, Fenced, JournalFull, UnknownKey
 from gateway.journal.journal import Journal, Recovered
-from gateway.policy.policies import Known, Narrowing, Policies
-from gateway.shares.leases import Leases, PoolKey, Total, amounts
+from gateway.policy.policies import Known, Policies
+from gateway.shares.shares import Report, Shares, Spent, Window, WindowKey
 
 log = structlog.get_logger()
 
 BEAT_S: Final = 1.0
 FORGET_EVERY_S: Final = 30.0
+SILENT_S: Final = 300.0
+"""Without an answered beat for so long, nothing is admitted under hard budgets: an operator may release our shares."""
 REPORTS_MAX: Final = 2_000
-"""Reports in one message: about 400 kB."""
-REPORTS_WITH_GRANT_MAX: Final = 100
+"""Shares with news in one beat: about 400 kB."""
+IN_TURN: Final = 100
+"""Other shares in one beat, so that the service hears of all of them now and then."""
+REPORTS_WITH_RAISE_MAX: Final = 100
+SPENT_MAX: Final = 4_000
+"""Windows in one start message: about 500 kB."""
+ASKS_MAX: Final = 100
+SENDERS_MAX: Final = 2
+"""Messages with asks under way at a time: while they are, further asks gather."""
 AWAY_FOR_S: Final = 0.5
 """After a call failed nobody tries again for so long, so that calls fail at once instead of queueing for a timeout."""
 RETRY: Final = Backoff(base_s=0.2, cap_s=5.0)
 
 
 @dataclass(frozen=True, slots=True)
-class Ask:
-    """A call that needs a grant. `known` is None for a key never seen; then the answer brings its policy."""
+class Raise:
+    """A window that is short: how much more a call needs there at least, and in full."""
 
-    key_hash: str
-    attributes: Narrowing
-    known: Known | None
-    pool: PoolKey | None
-    least: Estimate | None
-    need: Estimate | None
+    window: Window
+    least: int
+    need: int
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class Question:
+    """What a call lacks: the policy of its key, with an opening where it is not known, or raises of windows."""
+
+    key_hash: str
+    opening: Opening | None = None
+    raises: tuple[Raise, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Learnt:
     """`known` is the policy just learnt; `refusal` names the budget that cannot carry the least."""
 
     known: Known
@@ -65,275 +86,315 @@ class Answer:
 
 @dataclass(slots=True, eq=False)
 class _Flight:
-    """A question under way. Calls that come meanwhile wait for its answer instead of asking too."""
+    """A question under way, and what to tell those that wait for its end."""
 
-    key_hash: str
-    least: Amount
-    done: "asyncio.Future[Answer]" = field(default_factory=lambda: asyncio.get_running_loop().create_future())
-    waiting: int = 0
+    question: Question
+    asked_at: float
+    done: "asyncio.Future[Learnt]" = field(default_factory=lambda: asyncio.get_running_loop().create_future())
+
+    @property
+    def keys(self) -> tuple[Hashable, ...]:
+        windows = tuple(each.window.key for each in self.question.raises)
+        return windows or (self.question.key_hash,)
 
 
-class LeaseClient:
+class BudgetLink:
     """`run` keeps the gateway in touch with the budget service until it is cancelled."""
 
     def __init__(
         self,
-        service: LeaseService,
+        service: ShareService,
         *,
         instance: str,
-        leases: Leases,
+        shares: Shares,
         policies: Policies,
         journal: Journal,
         clock: Clock,
     ) -> None:
         self._service = service
         self._instance = instance
-        self._leases = leases
+        self._shares = shares
         self._policies = policies
         self._journal = journal
         self._clock = clock
+        self._process_id = new_id()
         self._epoch = 0
-        self._is_fenced = False
+        self._policy_revision = 0
+        self._answered_at = 0.0
         self._away_until = 0.0
         self._flights: dict[Hashable, _Flight] = {}
-        self._unanswered = Unanswered()
-        self._waiting: dict[Hashable, int] = {}
+        self._queue: deque[_Flight] = deque()
+        self._waiting: dict[WindowKey, int] = {}
+        self._senders = 0
         self._tasks: set[asyncio.Task[None]] = set()
         self._beat_now = asyncio.Event()
+        self.is_fenced = False
+        """Whether a newer process has claimed this gateway's name: nothing may be admitted any more."""
+
+    @property
+    def epoch(self) -> GatewayEpoch:
+        return GatewayEpoch(self._instance, self._epoch)
+
+    def is_silent(self, now: float) -> bool:
+        """Whether the service has not answered for so long that it may have given our shares to others."""
+        return now - self._answered_at >= SILENT_S
 
     async def run(self) -> None:
-        """Claim an epoch, for as long as it takes, then report every BEAT_S."""
+        """Claim an epoch, for as long as it takes, then beat every BEAT_S."""
         await self._claim(self._journal.recovered)
         forget_at = self._clock.monotonic() + FORGET_EVERY_S
-        while not self._is_fenced:
+        while not self.is_fenced:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._beat_now.wait(), BEAT_S)
             self._beat_now.clear()
             now = self._clock.monotonic()
-            self._leases.tick(now)
+            self._shares.tick(now)
             if now >= forget_at:
                 self._policies.tick(now)
                 forget_at = now + FORGET_EVERY_S
             with contextlib.suppress(BudgetAway, Fenced):
-                await self._beat()
+                await self._beat(also=IN_TURN)
         log.error("fenced", instance=self._instance)
 
     async def stop(self) -> None:
         """Give everything back."""
         for task in tuple(self._tasks):
             task.cancel()
-        self._leases.close_all()
+        self._shares.close_all()
         with contextlib.suppress(BudgetAway, Fenced):
-            while self._epoch and await self._beat():
+            while self._epoch and await self._beat(also=0):
                 pass
 
     def problems(self) -> list[str]:
-        return [f"fenced: another gateway runs as {self._instance!r}"] if self._is_fenced else []
+        return [f"fenced: another gateway runs as {self._instance!r}"] if self.is_fenced else []
 
     def unready(self) -> list[str]:
         return [] if self._epoch else ["no epoch: the budget service has not answered yet"]
 
-    async def obtain(self, ask: Ask) -> Answer | None:
-        """Policy and, if the ask has a need, a lease that may cover it; None if somebody else's answer is worth a try.
+    async def obtain(self, question: Question) -> Learnt | None:
+        """Ask; None if somebody else's answer is worth a try.
 
-        Raises UnknownKey, BudgetAway, Fenced, JournalFull.
+        Raises UnknownKey, BudgetAway, Fenced.
         """
-        key: Hashable = ask.pool if ask.pool and ask.pool[1] else ask.key_hash
-        least = ask.least.amount if ask.least else NOTHING
-        if flight := self._flights.get(key):
-            flight.waiting += 1
-            try:
-                answer = await asyncio.shield(flight.done)
-            except UnknownKey:
-                if flight.key_hash != ask.key_hash:  # another key of the same budgets
-                    return None
-                raise
-            return answer if ask.pool and answer.refusal and flight.least.within(least) else None
-        flight = self._flights[key] = _Flight(ask.key_hash, least)
-        try:
-            answer = await self._asked(ask, key)
-        except BaseException as error:
-            shared = error if isinstance(error, Exception) else BudgetAway("the process is stopping")
-            flight.done.set_exception(shared)
-            flight.done.exception()  # seen, also if nobody waits
-            raise
-        else:
-            flight.done.set_result(answer)
-            return answer
-        finally:
-            del self._flights[key]
-            self._waiting[key] = flight.waiting
+        if self.is_fenced:
+            raise Fenced("a newer process has claimed this gateway's name")
+        flight = _Flight(question, self._clock.monotonic())
+        if other := next((self._flights[key] for key in flight.keys if key in self._flights), None):
+            await self._wait(other, question)
+            return None
+        if not self._epoch or flight.asked_at < self._away_until:
+            raise BudgetAway("the budget service is away")
+        self._start(flight)
+        return await asyncio.shield(flight.done)
 
-    def renew(self, ask: Ask) -> None:
+    def renew(self, question: Question) -> None:
         """Ask ahead of need, in the background. Never takes what is needed elsewhere: its least is nothing."""
-        if ask.pool not in self._flights and ask.key_hash not in self._flights:
-            self._spawn(self._quietly(ask))
+        self._spawn(self._quietly(question))
 
-    async def _quietly(self, ask: Ask) -> None:
+    async def _quietly(self, question: Question) -> None:
         try:
-            await self.obtain(ask)
-        except (UnknownKey, BudgetAway, Fenced, JournalFull) as error:
+            await self.obtain(question)
+        except (UnknownKey, BudgetAway, Fenced) as error:
             log.debug("renewal_failed", error=str(error))
+
+    async def _wait(self, flight: _Flight, question: Question) -> None:
+        """For the end of another question, whatever it is. What this one needs is asked for with the next."""
+        for each in question.raises:
+            self._waiting[each.window.key] = self._waiting.get(each.window.key, 0) + each.need
+        try:
+            await asyncio.wait([flight.done])
+        finally:
+            for each in question.raises:
+                self._waiting[each.window.key] -= each.need
+                if not self._waiting[each.window.key]:
+                    del self._waiting[each.window.key]
+        error = flight.done.exception()
+        if isinstance(error, (BudgetAway, Fenced)):
+            raise error
+        if isinstance(error, UnknownKey) and flight.question.key_hash == question.key_hash:
+            raise error
+
+    def _start(self, flight: _Flight) -> None:
+        for key in flight.keys:
+            self._flights[key] = flight
+        self._queue.append(flight)
+        if self._senders < SENDERS_MAX:
+            self._senders += 1
+            self._spawn(self._send_all())
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _asked(self, ask: Ask, key: Hashable) -> Answer:
-        now = self._clock.monotonic()
-        if self._is_fenced:
-            raise Fenced("a newer process has claimed this gateway's name")
-        if not self._epoch or now < self._away_until:
-            raise BudgetAway("the budget service is away")
-        if ask.need and (problems := self._journal.problems()):
-            raise JournalFull(problems[0])  # a lease that cannot be written down is of no use
-        if ask.pool and ask.need and ask.least:
-            self._leases.close_small(ask.pool, ask.need.amount)
-        answer = await self._once(ask, key)
-        if answer.refusal and self._leases.close_others(
-            answer.known.hard_pool(ask.attributes), [budget.id for budget in answer.known.budgets if budget.is_hard]
-        ):
-            answer = await self._once(ask, key)
-        return answer
+    async def _send_all(self) -> None:
+        """Until nothing is left to ask. Begins a turn of the loop after the first ask, so that others join it."""
+        batch: list[_Flight] = []
+        try:
+            while self._queue:
+                batch = [self._queue.popleft() for _ in range(min(ASKS_MAX, len(self._queue)))]
+                await self._send(batch)
+        finally:
+            self._senders -= 1
+            for flight in batch:
+                self._end(flight, BudgetAway("the process is stopping"))
 
-    async def _once(self, ask: Ask, key: Hashable) -> Answer:
-        asked_at = self._clock.monotonic()
-        reports = self._leases.reports(REPORTS_WITH_GRANT_MAX, within=ask.pool)
-        lease_id = self._unanswered.again(key) or new_id()
-        request = GrantRequest(
+    async def _send(self, batch: Sequence[_Flight]) -> None:
+        now = self._clock.monotonic()
+        keys = [each.window.key for flight in batch for each in flight.question.raises]
+        reports = self._shares.reports(REPORTS_WITH_RAISE_MAX, within=keys)
+        request = RaiseRequest(
             gateway_id=self._instance,
             epoch=self._epoch,
-            lease_id=lease_id,
-            key_hash=ask.key_hash,
-            attributes=_attributes(ask.attributes),
-            least=_need(ask.least),
-            need=_need(ask.need if ask.least else None),
-            want=self._want(ask, key, asked_at),
+            asks=tuple(self._wire(flight.question, now) for flight in batch),
             reports=tuple(report.wire for report in reports),
         )
         try:
-            with metrics.GRANT_SECONDS.time():
-                answer = await self._service.grant(request)
-            faults.point("gateway.after_grant")
-        except UnknownKey:
-            self._policies.forget(ask.key_hash, asked_at)
-            metrics.GRANTS.labels("unknown_key").inc()
-            raise
+            with metrics.RAISE_SECONDS.time():
+                answer = await self._service.raise_shares(request)
+            faults.point("gateway.after_raise")
         except (BudgetAway, Fenced) as error:
-            self._unanswered.add(key, lease_id, asked_at)
             self._failed(error)
-            raise
-        self._leases.acknowledge(reports)
+            for flight in batch:
+                self._end(flight, error)
+            return
+        self._shares.acknowledge(reports)
         metrics.BUDGET_REACHABLE.set(1)
-        return self._learn(ask, answer, asked_at)
+        for flight, each in zip(batch, answer.answers, strict=True):
+            self._end(flight, self._learn(flight, each))
 
-    def _learn(self, ask: Ask, answer: GrantAnswer, asked_at: float) -> Answer:
-        known = self._policies.learn(ask.key_hash, answer.policy, asked_at=asked_at)
-        label = "refused" if answer.refusal else "granted" if answer.lease else "nothing_to_hold"
-        metrics.GRANTS.labels(label).inc()
-        if answer.lease is not None:
-            lease = self._leases.add(known.hard_pool(ask.attributes), answer.lease, self._clock.monotonic())
-            if lease is not None:
-                try:
-                    self._journal.lease(Total(lease.id, lease.shares, lease.spent))
-                    faults.point("gateway.after_lease")
-                except JournalFull:
-                    self._leases.recall([lease.id])
-                    raise
-        return Answer(known, answer.refusal)
+    def _wire(self, question: Question, now: float) -> WireAsk:
+        windows = []
+        for each in question.raises:
+            need = each.need + self._waiting.get(each.window.key, 0)
+            least, needed, want = self._shares.wanted(each.window, least=each.least, need=need, now=now)
+            windows.append(
+                WindowAsk(
+                    budget_id=each.window.key.budget_id,
+                    window_start=each.window.key.start,
+                    least=least,
+                    need=needed,
+                    want=max(needed, want),
+                )
+            )
+        return WireAsk(key_hash=question.key_hash, opening=question.opening, windows=tuple(windows))
 
-    def _want(self, ask: Ask, key: Hashable, now: float) -> Need:
-        need = ask.need
-        if need is None:
-            return _need(None)
-        waiting = self._waiting.pop(key, 0)
-        pool = ask.pool or ("", ())
-        want = self._leases.want(pool, need.amount, now, waiting=waiting)
-        cost = need.cost_nano_usd * want.money // need.amount.money if need.amount.money else need.cost_nano_usd
-        return Need(cost_nano_usd=max(cost, need.cost_nano_usd), requests=want.requests, tokens=want.tokens)
+    def _learn(self, flight: _Flight, answer: Answer) -> "Learnt | UnknownKey":
+        key_hash = flight.question.key_hash
+        if answer.policy is None:
+            self._policies.forget(key_hash, flight.asked_at)
+            metrics.RAISES.labels("unknown_key").inc()
+            return UnknownKey("the API key is not valid")
+        known = self._policies.learn(key_hash, answer.policy, asked_at=flight.asked_at)
+        windows = {budget.window.key: budget.window for budget in known.budgets}
+        now = self._clock.monotonic()
+        for total in answer.shares:
+            key = WindowKey(total.budget_id, total.window_start)
+            if window := windows.get(key):
+                self._shares.granted(window, total.granted, now)
+            else:
+                self._shares.total(key, total.granted)
+        metrics.RAISES.labels("refused" if answer.refusal else "raised" if answer.shares else "nothing_to_hold").inc()
+        return Learnt(known, answer.refusal)
+
+    def _end(self, flight: _Flight, result: "Learnt | Exception") -> None:
+        if flight.done.done():
+            return
+        for key in flight.keys:
+            if self._flights.get(key) is flight:
+                del self._flights[key]
+        if isinstance(result, Exception):
+            flight.done.set_exception(result)
+            flight.done.exception()  # seen, also if nobody waits
+        else:
+            flight.done.set_result(result)
 
     async def _claim(self, recovered: Recovered) -> None:
-        """Report the leases of the last process and take a new epoch. A journal with holes reports nothing."""
-        reports = [closing(total) for total in recovered.leases] if recovered.is_whole else []
-        last_epoch = recovered.epoch if recovered.is_whole else 0
+        """Say what the epoch before spent, and take a new one."""
         attempt = 0
         while True:
             try:
-                await self._report_early(reports, last_epoch)
-                answer = await self._service.start(
-                    StartRequest(gateway_id=self._instance, last_epoch=last_epoch, reports=tuple(reports))
-                )
+                epoch = await self._said(recovered)
                 faults.point("gateway.after_start")
-                self._journal.epoch(answer.epoch)
+                self._journal.epoch(epoch)
             except (BudgetAway, JournalFull, Fenced) as error:
                 attempt += 1
                 log.warning("no_epoch_yet", attempt=attempt, error=str(error))
                 metrics.BUDGET_REACHABLE.set(0)
                 await asyncio.sleep(RETRY.jittered_s(attempt))
             else:
-                self._epoch = answer.epoch
+                self._epoch = epoch
+                self._answered_at = self._clock.monotonic()
                 metrics.BUDGET_REACHABLE.set(1)
-                log.info("epoch_claimed", epoch=answer.epoch, old_leases=len(recovered.leases))
+                log.info("epoch_claimed", epoch=epoch, whole=recovered.is_whole, windows=len(recovered.spent))
                 return
 
-    async def _report_early(self, reports: list[LeaseReport], last_epoch: int) -> None:
-        """Send what one message cannot hold as heartbeats of the old epoch, and leave the rest in the list."""
-        while len(reports) > REPORTS_MAX:
-            part = tuple(reports[:REPORTS_MAX])
-            with contextlib.suppress(Fenced):  # then the service has a newer epoch, and suspends what is not reported
-                await self._service.heartbeat(
-                    Heartbeat(gateway_id=self._instance, epoch=max(1, last_epoch), reports=part)
+    async def _said(self, recovered: Recovered) -> int:
+        """A start, in as many messages as its windows need."""
+        spent = [_spent(each) for each in recovered.spent] if recovered.is_whole else []
+        parts = [spent[place : place + SPENT_MAX] for place in range(0, len(spent), SPENT_MAX)] or [[]]
+        epoch = 0
+        for place, part in enumerate(parts, 1):
+            answer = await self._service.start(
+                StartRequest(
+                    gateway_id=self._instance,
+                    process_id=self._process_id,
+                    last_epoch=recovered.epoch,
+                    last_record=recovered.last_record,
+                    is_whole=recovered.is_whole,
+                    spent=tuple(part),
+                    more=place < len(parts),
                 )
-            del reports[:REPORTS_MAX]
+            )
+            epoch = answer.epoch
+        return epoch
 
-    async def _beat(self) -> int:
-        """One heartbeat; returns the number of leases it reported."""
-        reports = self._leases.reports(REPORTS_MAX)
-        beat = Heartbeat(
+    async def _beat(self, *, also: int) -> int:
+        """One beat; returns the number of shares it reported."""
+        reports = self._shares.reports(REPORTS_MAX, also=also)
+        beat = Beat(
             gateway_id=self._instance,
             epoch=self._epoch,
+            last_record=self._journal.last_record,
+            policy_revision=self._policy_revision,
             reports=tuple(report.wire for report in reports),
-            given_up=self._unanswered.given_up(self._clock.monotonic()),
         )
         try:
-            answer = await self._service.heartbeat(beat)
+            answer = await self._service.beat(beat)
         except (BudgetAway, Fenced) as error:
             self._failed(error)
             raise
-        self._away_until = 0.0
-        metrics.BUDGET_REACHABLE.set(1)
-        self._leases.acknowledge(reports)
-        metrics.LEASES.set(len(self._leases))
-        metrics.POLICIES.set(len(self._policies))
-        if answer.recalled:
-            self._leases.recall(answer.recalled)
-            self._beat_now.set()
+        self._heard(reports, answer)
         return len(reports)
+
+    def _heard(self, reports: Sequence[Report], answer: BeatAnswer) -> None:
+        now = self._clock.monotonic()
+        self._answered_at = now
+        self._away_until = 0.0
+        self._shares.acknowledge(reports)
+        for total in answer.shares:
+            self._shares.total(WindowKey(total.budget_id, total.window_start), total.granted)
+        for account in answer.changed or ():
+            self._policies.changed(account, revoked=False, now=now)
+        if answer.changed is None:
+            self._policies.all_changed(now)
+        self._policy_revision = answer.policy_revision
+        if answer.recalled:
+            self._shares.recall(WindowKey(each.budget_id, each.window_start) for each in answer.recalled)
+            self._beat_now.set()
+        metrics.BUDGET_REACHABLE.set(1)
+        metrics.SHARES.set(len(self._shares))
+        metrics.POLICIES.set(len(self._policies))
 
     def _failed(self, error: BudgetAway | Fenced) -> None:
         metrics.BUDGET_REACHABLE.set(0)
         if isinstance(error, Fenced):
-            self._is_fenced = True
+            self.is_fenced = True
         else:
             if not self._away_until:
                 log.warning("budget_service_away", error=str(error))
             self._away_until = self._clock.monotonic() + AWAY_FOR_S
 
 
-def closing(total: Total) -> LeaseReport:
-    """The last word about a lease of a process that is no more: what it did not spend, it returns."""
-    returned = {share.budget_id: max(0, share.granted - total.spent[share.measure]) for share in total.shares}
-    return LeaseReport(lease_id=total.lease_id, spent=amounts(total.spent), returned=returned)
-
-
-def _need(estimate: Estimate | None) -> Need:
-    if estimate is None:
-        return Need(cost_nano_usd=0, requests=0, tokens=0)
-    amount = estimate.amount
-    return Need(cost_nano_usd=estimate.cost_nano_usd, requests=amount.requests, tokens=amount.tokens)
-
-
-def _attributes(narrowing: Narrowing) -> Attributes:
-    provider, model, feature, session = narrowing
-    return Attributes(provider=provider, model=model, feature=feature, session=session)
+def _spent(each: Spent) -> WindowSpent:
+    return WindowSpent(budget_id=each.key.budget_id, window_start=each.key.start, spent=each.amount)

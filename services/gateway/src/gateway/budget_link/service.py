@@ -1,4 +1,4 @@
-"""The budget service's lease API as the gateway calls it: one method a path, errors of one tree."""
+"""The budget service's share API as the gateway calls it: one method a path, errors of one tree."""
 
 from datetime import datetime, timedelta
 from email.utils import parsedate_to_datetime
@@ -10,33 +10,33 @@ import structlog
 
 from farebox.auth import CLOCK_SKEW, TOKEN_LIFE, Caller, Role, sign
 from farebox.clock import Clock
-from farebox.leasing import GrantAnswer, GrantRequest, Heartbeat, HeartbeatAnswer, StartAnswer, StartRequest, Wire
-from gateway.errors import BudgetAway, Fenced, UnknownKey
+from farebox.shares import Beat, BeatAnswer, RaiseAnswer, RaiseRequest, StartAnswer, StartRequest, Wire
+from gateway.errors import BudgetAway, Fenced
 
 log = structlog.get_logger()
 
 TIMEOUT_S: Final = 3.0
 START_TIMEOUT_S: Final = 30.0
-"""A start closes every old lease in one transaction."""
+"""A start accounts for every share of the epoch before."""
 CONNECTIONS: Final = 64
 _TOKEN_REUSED_S: Final = 60.0
 
 WireT = TypeVar("WireT", bound=Wire)
 
 
-class LeaseService(Protocol):
-    """The lease API. Raises BudgetAway when there is no useful answer, Fenced when this gateway's epoch is over."""
+class ShareService(Protocol):
+    """The share API. Raises BudgetAway when there is no useful answer, Fenced when this gateway's epoch is over."""
 
     async def start(self, request: StartRequest) -> StartAnswer:
-        """A new epoch."""
+        """A new epoch, or this process's own."""
         ...
 
-    async def grant(self, request: GrantRequest) -> GrantAnswer:
-        """Policy and lease. Raises UnknownKey besides."""
+    async def raise_shares(self, request: RaiseRequest) -> RaiseAnswer:
+        """Policies and totals, an answer to each ask."""
         ...
 
-    async def heartbeat(self, beat: Heartbeat) -> HeartbeatAnswer:
-        """Reports there, recalls back."""
+    async def beat(self, beat: Beat) -> BeatAnswer:
+        """Totals both ways."""
         ...
 
 
@@ -56,11 +56,11 @@ class _Answer(NamedTuple):
 
 
 class BudgetService:
-    """LeaseService over HTTP.
+    """ShareService over HTTP.
 
     Tokens state an instant, which the service holds against its own wall clock. Here that is counted on the monotonic
     clock, from the start on, and where the service refuses a token, from what its clock says: a wall clock that jumps,
-    on either side, keeps no heartbeat from being heard.
+    on either side, keeps no beat from being heard.
     """
 
     def __init__(self, url: str, *, secret: str, clock: Clock) -> None:
@@ -81,11 +81,11 @@ class BudgetService:
     async def start(self, request: StartRequest) -> StartAnswer:
         return await self._post("starts", request, StartAnswer, START_TIMEOUT_S)
 
-    async def grant(self, request: GrantRequest) -> GrantAnswer:
-        return await self._post("grants", request, GrantAnswer, TIMEOUT_S)
+    async def raise_shares(self, request: RaiseRequest) -> RaiseAnswer:
+        return await self._post("raises", request, RaiseAnswer, TIMEOUT_S)
 
-    async def heartbeat(self, beat: Heartbeat) -> HeartbeatAnswer:
-        return await self._post("heartbeats", beat, HeartbeatAnswer, TIMEOUT_S)
+    async def beat(self, beat: Beat) -> BeatAnswer:
+        return await self._post("beats", beat, BeatAnswer, TIMEOUT_S)
 
     async def _post(self, path: str, request: Wire, answer: type[WireT], timeout_s: float) -> WireT:
         data, token = request.model_dump_json().encode(), self._shown()
@@ -99,14 +99,12 @@ class BudgetService:
                 raise BudgetAway(f"{path}: an answer that cannot be read") from error
         if got.status == HTTPStatus.CONFLICT:
             raise Fenced("a newer process has claimed this gateway's name")
-        if got.status == HTTPStatus.UNAUTHORIZED and path == "grants":
-            raise UnknownKey("the API key is not valid")
         raise BudgetAway(f"{path}: status {got.status}")
 
     async def _sent(self, path: str, data: bytes, token: _Token, timeout_s: float) -> _Answer:
         try:
             async with self._session.post(
-                f"{self._url}/internal/v1/{path}",
+                f"{self._url}/internal/v2/{path}",
                 data=data,
                 headers={"authorization": f"Bearer {token.text}", "content-type": "application/json"},
                 timeout=aiohttp.ClientTimeout(total=timeout_s),

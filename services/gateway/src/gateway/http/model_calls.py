@@ -9,7 +9,8 @@ from farebox.auth import key_hash
 from farebox.clock import Clock
 from farebox.errors import FareboxError
 from gateway import metrics
-from gateway.admission.reservations import Refused, Reservations
+from gateway.admission.reservations import Reservations
+from gateway.admission.verdict import Refused
 from gateway.dialects.call import Call, Headers, read
 from gateway.errors import BadCall, ModelNotFound, NoKey, UnknownKey
 from gateway.policy.policies import Policies
@@ -82,7 +83,7 @@ class Door:
             if upstream is None:
                 raise ModelNotFound(call.model)
         except BadCall:
-            await self._reservations.known(hashed)  # who is not known learns nothing about what is wrong
+            await self._reservations.known(hashed)  # authenticate first: unknown keys get no validation details
             raise
         verdict = await self._reservations.make(hashed, call, upstream)
         if isinstance(verdict, Refused):

@@ -10,7 +10,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from farebox.auth import key_hash
 from farebox.errors import FareboxError
 from farebox.http import JSON
-from gateway.admission.estimate import is_allowed
+from farebox.matching import is_allowed
 from gateway.admission.reservations import Reservations
 from gateway.errors import NoKey
 from gateway.http.model_calls import key_of
@@ -52,10 +52,11 @@ def routes(*, directory: Directory, reservations: Reservations, prices: Prices, 
             return _refused(refusals.of(error))
         priced = [(u.provider, prices.models(u.provider, known.who.org)) for u in directory.upstreams]
         terms = known.terms
+        providers = {u.name: u.provider for u in directory.upstreams}
         rows = [
             {"id": model, "object": "model", "created": 0, "owned_by": owner}
             for model, owner in directory.models(priced)
-            if is_allowed(model, terms.allowed_models, terms.blocked_models)
+            if is_allowed(providers[owner], model, terms.allowed_models, terms.blocked_models)
         ]
         return JSON({"object": "list", "data": rows})
 

@@ -1,7 +1,9 @@
 """The journal: every attempt is on local disk before it is sent, and until Kafka has its event.
 
-Written with one `write` a record and without fsync: what the process wrote survives its SIGKILL. A machine lost with
-its disk loses its journal, and its leases stay escrowed for that reason (DESIGN §4).
+Written with one `write` a record and without fsync: what the process wrote survives its SIGKILL. What a machine wrote
+in its last seconds may not survive its own end. So records are numbered, every checkpoint names the boot of the machine,
+and beats tell the budget service the newest number: a journal that ends early is not the whole story, and the shares
+that it should tell of stay held.
 """
 
 import contextlib
@@ -22,33 +24,47 @@ from gateway.errors import JournalFull, JournalLocked
 from gateway.journal.record import (
     Entry,
     Kind,
+    Record,
     checkpoint_line,
+    closed_line,
     entry_line,
     entry_of,
     epoch_line,
-    lease_line,
     published_line,
     read,
 )
 from gateway.journal.replay import Place, Replay
-from gateway.shares.leases import Total
+from gateway.shares.shares import Spent, WindowKey
 
 log = structlog.get_logger()
 
 _SEGMENT: Final = re.compile(r"segment-([0-9]{12})\.journal")
 
 
+BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
+
+
+def boot_id() -> str:
+    """This boot of the machine; empty where it does not say, and then no crash leaves a whole story."""
+    try:
+        return BOOT_ID.read_text("ascii").strip()
+    except OSError:
+        return ""
+
+
 @dataclass(frozen=True, slots=True)
 class Recovered:
-    """What the last process left behind. `is_whole` is False where some of it could not be read.
+    """What the last process left behind. `is_whole` says that nothing of its epoch can be missing.
 
-    `leases` with everything charged to them; `unpublished` are the attempts whose events Kafka may not have.
+    `spent` of every window, with the reserves of calls whose end nobody saw; `unpublished` are the attempts whose
+    events Kafka may not have.
     """
 
     epoch: int
-    leases: tuple[Total, ...]
+    last_record: int
+    spent: tuple[Spent, ...]
     unpublished: tuple[tuple[UUID, Place], ...]
-    charged_at_worst: int
+    without_end: int
     is_whole: bool
 
 
@@ -63,7 +79,7 @@ class _Segment:
 
 
 class Journal:
-    """One folder, one writing process. `totals` tells the leases in hand, for the start of a segment."""
+    """One folder, one writing process. `spent` tells what the epoch spent, for the start of a segment."""
 
     def __init__(
         self,
@@ -71,47 +87,50 @@ class Journal:
         *,
         segment_bytes: int,
         limit_bytes: int,
-        totals: Callable[[], Iterable[Total]],
+        spent: Callable[[], Iterable[Spent]],
+        boot: str,
     ) -> None:
         self._folder = folder
         self._segment_bytes = segment_bytes
         self._limit_bytes = limit_bytes
-        self._totals = totals
+        self._spent = spent
+        self._boot = boot
+        # The boot in which all records of the epoch were written; empty where some may be missing.
+        self._story = boot
         self._segments: dict[int, _Segment] = {}
         self._newest: _Segment | None = None
         self._size = 0
         self._epoch = 0
+        self.last_record = 0
+        """The number of the newest record."""
         self._problem: str | None = None
         self._refused_bytes = 0
-        # A completion was refused: what it spent is in no record, but in the leases in hand. So a checkpoint must come
+        # A completion was refused: what it spent is in no record, but in the shares in hand. So a checkpoint must come
         # before the next record; until then nothing is deleted, for its intent is all that tells of it.
         self._is_behind = False
-        self._before: Mapping[UUID, Total] | None = None
+        self._before: Mapping[WindowKey, Spent] | None = None
         # Giving the pages of a long file back takes the kernel tens of milliseconds.
         self._remover = ThreadPoolExecutor(1, "journal-remover")
         self._lock = _locked(folder)
         self.recovered = self._recover()
 
-    def lease(self, total: Total) -> None:
-        """A lease came into hand. Raises JournalFull."""
-        self._append(lease_line(total))
-
     def epoch(self, epoch: int) -> None:
-        """The leases of older epochs are reported and over. Raises JournalFull."""
-        self._append(epoch_line(epoch))
+        """Older epochs are accounted for. Raises JournalFull."""
+        self._append(lambda number: epoch_line(number, epoch, self._boot))
         self._epoch = epoch
+        self._story = self._boot
         self._before = None
 
     def intent(self, entry: Entry) -> Place:
         """An attempt is about to be sent. Raises JournalFull, and then it must not be."""
-        place = self._append(entry_line(Kind.INTENT, entry))
+        place = self._append(lambda number: entry_line(Kind.INTENT, number, entry))
         self._segments[place.segment].unfinished += 1
         return place
 
     def completed(self, entry: Entry, intent: Place) -> Place:
         """How it ended. Where the disk takes no more, the intent stands; a crash would then charge the worst case."""
         try:
-            place = self._append(entry_line(Kind.COMPLETED, entry))
+            place = self._append(lambda number: entry_line(Kind.COMPLETED, number, entry))
         except JournalFull:
             self._is_behind = True
             return intent
@@ -123,7 +142,7 @@ class Journal:
         """Kafka has these. Segments that hold nothing unpublished are deleted, the oldest first."""
         listed = list(attempts)
         with contextlib.suppress(JournalFull):  # then they are published once more after a crash
-            self._append(published_line(id_ for id_, _ in listed))
+            self._append(lambda number: published_line(number, (id_ for id_, _ in listed)))
         for _, place in listed:
             if place.segment in self._segments:
                 self._segments[place.segment].unfinished -= 1
@@ -131,8 +150,7 @@ class Journal:
 
     def entry(self, place: Place) -> Entry:
         """Read a record back. Raises OSError, record.Damaged."""
-        _, payload = read(os.pread(self._segments[place.segment].file, place.length, place.offset))
-        return entry_of(payload)
+        return entry_of(self._record(place).payload)
 
     def problems(self) -> list[str]:
         """Why records are not taken at the moment; tries again before it says so."""
@@ -142,7 +160,12 @@ class Journal:
         return [f"journal: {self._problem}"] if self._problem else []
 
     def close(self) -> None:
-        """A second time changes nothing."""
+        """In order: what was written is on the disk, and says so. A second time changes nothing."""
+        if self._segments:
+            with contextlib.suppress(JournalFull, OSError):
+                self._append(closed_line)
+                for segment in self._segments.values():
+                    os.fsync(segment.file)
         for segment in self._segments.values():
             os.close(segment.file)
         self._segments.clear()
@@ -151,9 +174,13 @@ class Journal:
             os.close(self._lock)
             self._lock = -1
 
-    def _append(self, line: bytes) -> Place:
+    def _record(self, place: Place) -> Record:
+        return read(os.pread(self._segments[place.segment].file, place.length, place.offset))
+
+    def _append(self, line_of: Callable[[int], bytes]) -> Place:
         try:
             segment = self._current()
+            line = line_of(self.last_record + 1)
             self._write(segment, line)
         except JournalFull:
             metrics.JOURNAL_REFUSED.inc()
@@ -163,6 +190,7 @@ class Journal:
         place = Place(segment.number, segment.size, len(line))
         segment.size += len(line)
         self._size += len(line)
+        self.last_record += 1
         return place
 
     def _write(self, segment: _Segment, data: bytes) -> None:
@@ -193,8 +221,8 @@ class Journal:
 
     def _begin(self, number: int) -> _Segment:
         path = self._folder / f"segment-{number:012d}.journal"
-        totals = tuple(self._totals() if self._before is None else self._before.values())
-        line = checkpoint_line(self._epoch, totals)
+        spent = tuple(self._spent() if self._before is None else self._before.values())
+        line = checkpoint_line(self.last_record + 1, self._epoch, self._story, spent)
         try:
             file = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
         except OSError as error:
@@ -206,6 +234,7 @@ class Journal:
             _remove(segment)
             raise
         segment.size = len(line)
+        self.last_record += 1
         self._segments[number] = self._newest = segment
         self._size += len(line)
         self._is_behind = False
@@ -236,7 +265,7 @@ class Journal:
         metrics.JOURNAL_BYTES.set(self._size)
 
     def _recover(self) -> Recovered:
-        """Read everything, begin a new segment, and complete at worst case what has only an intent."""
+        """Read everything, begin a new segment, and complete what has only an intent as its intent says."""
         replay = Replay()
         for number, path in sorted(_found(self._folder)):
             file = os.open(path, os.O_RDWR | os.O_CLOEXEC)
@@ -244,34 +273,46 @@ class Journal:
             self._size += self._segments[number].size
             with path.open("rb") as lines:
                 replay.segment(number, lines)
-        self._epoch = replay.epoch
-        self._before = replay.leases  # as they are: a segment that begins meanwhile tells what was charged before it
+        self._epoch, self.last_record = replay.epoch, replay.last_record
+        self._before = replay.spent  # as they are: a segment that begins meanwhile tells what was charged before it
         for place in (*replay.intents.values(), *replay.completions.values()):
             self._segments[place.segment].unfinished += 1
+        last_record, is_whole = replay.last_record, self._is_whole(replay)
+        self._story = self._boot if is_whole else ""
         self._begin(max(self._segments, default=0) + 1)
         unpublished = [self._complete(replay, id_, place) for id_, place in replay.intents.items()]
         unpublished += [self._moved(id_, place, replay.damaged) for id_, place in replay.completions.items()]
         self._set_aside(replay.damaged)
         return Recovered(
             epoch=replay.epoch,
-            leases=tuple(replay.leases.values()),
+            last_record=last_record,
+            spent=tuple(replay.spent.values()),
             unpublished=tuple(unpublished),
-            charged_at_worst=len(replay.intents),
-            is_whole=not replay.damaged,
+            without_end=len(replay.intents),
+            is_whole=is_whole,
         )
+
+    def _is_whole(self, replay: Replay) -> bool:
+        """Whether nothing can be missing: no damage, no gap, and either closed in order or written in this boot."""
+        for gap in replay.gaps:
+            log.error("journal_gap", where=gap)
+        is_same_boot = self._boot != "" and replay.boot == self._boot
+        if replay.epoch and not (replay.is_closed or is_same_boot):
+            log.error("journal_of_another_boot", boot=replay.boot, now=self._boot)
+        return not replay.damaged and not replay.gaps and (replay.is_closed or is_same_boot)
 
     def _complete(self, replay: Replay, id_: UUID, intent: Place) -> tuple[UUID, Place]:
         entry = self.entry(intent)
         place = self.completed(entry, intent)
-        replay.spend(entry.lease_id, entry.amount)
+        replay.settle(entry)
         return id_, place
 
     def _moved(self, id_: UUID, place: Place, damaged: dict[int, str]) -> tuple[UUID, Place]:
         """Out of a damaged segment, which is about to leave the journal."""
         if place.segment not in damaged:
             return id_, place
-        line = os.pread(self._segments[place.segment].file, place.length, place.offset)
-        moved = self._append(line)
+        entry = self.entry(place)
+        moved = self._append(lambda number: entry_line(Kind.COMPLETED, number, entry))
         self._segments[moved.segment].unfinished += 1
         return id_, moved
 

@@ -1,13 +1,14 @@
-"""Lines of the journal: `<crc32 hex> <kind> <json>`, one record each.
+"""Lines of the journal: `<crc32 hex> <kind> <number> <json>`, one record each, numbered without a gap.
 
-    checkpoint   at a segment's start: the epoch, and every lease in hand with what was spent of it so far
-    epoch        the budget service gave a new epoch; the leases of those before are reported and over
-    lease        a lease came into hand; written before it is used
+    checkpoint   at a segment's start: the epoch, the boot of the machine, and what was spent of every window so far
+    epoch        the budget service gave a new epoch, in this boot; the one before is accounted for
     intent       an attempt is about to be sent: its reserve, and the event to publish should nobody see its end
     completed    how it ended; takes the intent's place
     published    Kafka has these attempts' events
+    closed       the process ended in order, and what it wrote is on the disk
 
-A line of any other kind, or one whose checksum is wrong, is damage.
+A line of any other kind, or one whose checksum is wrong, is damage. Lines of the version before have no number, name
+leases (`lease`, and in checkpoints and entries) and are still read.
 """
 
 from binascii import crc32
@@ -19,8 +20,8 @@ from uuid import UUID
 
 import orjson
 
-from gateway.admission.estimate import Amount
-from gateway.shares.leases import Share, Total
+from gateway.shares.amount import Amount
+from gateway.shares.shares import Spent, WindowKey
 
 
 class Kind(StrEnum):
@@ -32,6 +33,7 @@ class Kind(StrEnum):
     INTENT = "intent"
     COMPLETED = "completed"
     PUBLISHED = "published"
+    CLOSED = "closed"
 
 
 _KINDS: Final[dict[bytes, Kind]] = {kind.value.encode(): kind for kind in Kind}
@@ -41,89 +43,100 @@ _PREFIXES: Final[dict[Kind, bytes]] = {kind: kind.value.encode() + b" " for kind
 class Entry(NamedTuple):
     """What an intent or a completion says of its attempt.
 
-    `amount` is the reserve of an intent and the settled amount of a completion; `key` is the Kafka key, `time` the
-    instant of its end (of its start, in an intent), `event` the JSON of its RequestCompleted.
+    `windows` held it, each with its measure; `settled` is the reserve of an intent and what was settled there of a
+    completion. `key` is the Kafka key, `time` the instant of its end (of its start, in an intent), `event` the JSON of
+    its RequestCompleted.
     """
 
     id: UUID
-    lease_id: UUID | None
-    amount: Amount
+    windows: tuple[tuple[WindowKey, int], ...]
+    settled: Amount
     key: str
     time: datetime
     event: bytes
+
+
+class Record(NamedTuple):
+    """A line as read. `number` is None in lines of the version before."""
+
+    kind: Kind
+    number: int | None
+    payload: Any
 
 
 class Damaged(ValueError):
     """A line that was not written by this module as it stands."""
 
 
-def entry_line(kind: Kind, entry: Entry) -> bytes:
+def entry_line(kind: Kind, number: int, entry: Entry) -> bytes:
     payload = {
         "attempt": entry.id,
-        "lease": entry.lease_id,
-        "amount": [*entry.amount],
+        "windows": [[key.budget_id, key.start, measure] for key, measure in entry.windows],
+        "settled": [*entry.settled],
         "key": entry.key,
         "time": entry.time,
         "event": orjson.Fragment(entry.event),
     }
-    return _line(kind, payload)
+    return _line(kind, number, payload)
 
 
-def lease_line(total: Total) -> bytes:
-    return _line(Kind.LEASE, _total(total))
+def checkpoint_line(number: int, epoch: int, boot: str, spent: Iterable[Spent]) -> bytes:
+    totals = [[each.key.budget_id, each.key.start, each.measure, each.amount] for each in spent]
+    return _line(Kind.CHECKPOINT, number, {"epoch": epoch, "boot": boot, "spent": totals})
 
 
-def checkpoint_line(epoch: int, totals: Iterable[Total]) -> bytes:
-    return _line(Kind.CHECKPOINT, {"epoch": epoch, "leases": [_total(total) for total in totals]})
+def epoch_line(number: int, epoch: int, boot: str) -> bytes:
+    return _line(Kind.EPOCH, number, {"epoch": epoch, "boot": boot})
 
 
-def epoch_line(epoch: int) -> bytes:
-    return _line(Kind.EPOCH, {"epoch": epoch})
+def published_line(number: int, attempts: Iterable[UUID]) -> bytes:
+    return _line(Kind.PUBLISHED, number, {"attempts": list(attempts)})
 
 
-def published_line(attempts: Iterable[UUID]) -> bytes:
-    return _line(Kind.PUBLISHED, {"attempts": list(attempts)})
+def closed_line(number: int) -> bytes:
+    return _line(Kind.CLOSED, number, {})
 
 
-def read(line: bytes) -> tuple[Kind, Any]:
-    """The kind and the JSON of a whole line. Raises Damaged."""
+def read(line: bytes) -> Record:
+    """A whole line. Raises Damaged."""
     checksum, _, rest = line.rstrip(b"\n").partition(b" ")
     kind, _, payload = rest.partition(b" ")
+    number: int | None = None
     try:
         if int(checksum, 16) != crc32(rest):
             raise Damaged("wrong checksum")
-        return _KINDS[kind], orjson.loads(payload)
+        if not payload.startswith(b"{"):
+            counted, _, payload = payload.partition(b" ")
+            number = int(counted)
+        return Record(_KINDS[kind], number, orjson.loads(payload))
     except (KeyError, ValueError) as error:
         raise Damaged(str(error)) from error
 
 
 def entry_of(payload: dict[str, Any]) -> Entry:
-    """An entry from its JSON."""
-    lease = payload["lease"]
+    """An entry from its JSON; one of the version before held windows that only the budget service knows."""
     return Entry(
         id=UUID(payload["attempt"]),
-        lease_id=None if lease is None else UUID(lease),
-        amount=Amount(*payload["amount"]),
+        windows=tuple(
+            (WindowKey(UUID(budget), datetime.fromisoformat(start)), measure)
+            for budget, start, measure in payload.get("windows", ())
+        ),
+        settled=Amount(*payload.get("settled", payload.get("amount", ()))),
         key=payload["key"],
         time=datetime.fromisoformat(payload["time"]),
         event=orjson.dumps(payload["event"]),
     )
 
 
-def total_of(payload: dict[str, Any]) -> Total:
-    """A lease from its JSON."""
-    shares = tuple(Share(UUID(budget), measure, granted) for budget, measure, granted in payload["shares"])
-    return Total(UUID(payload["lease"]), shares, Amount(*payload["spent"]))
-
-
-def _total(total: Total) -> dict[str, object]:
+def spent_of(payload: dict[str, Any]) -> dict[WindowKey, Spent]:
+    """The totals of a checkpoint, by window."""
     return {
-        "lease": total.lease_id,
-        "shares": [[*share] for share in total.shares],
-        "spent": [*total.spent],
+        key: Spent(key, measure, amount)
+        for budget, start, measure, amount in payload["spent"]
+        for key in (WindowKey(UUID(budget), datetime.fromisoformat(start)),)
     }
 
 
-def _line(kind: Kind, payload: object) -> bytes:
-    rest = _PREFIXES[kind] + orjson.dumps(payload)
+def _line(kind: Kind, number: int, payload: object) -> bytes:
+    rest = b"%s%d %s" % (_PREFIXES[kind], number, orjson.dumps(payload))
     return b"%08x %s\n" % (crc32(rest), rest)

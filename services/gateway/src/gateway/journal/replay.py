@@ -5,9 +5,8 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from gateway.admission.estimate import Amount
-from gateway.journal.record import Damaged, Kind, read, total_of
-from gateway.shares.leases import Total
+from gateway.journal.record import Damaged, Entry, Kind, Record, entry_of, read, spent_of
+from gateway.shares.shares import Spent, WindowKey
 
 
 class Place(NamedTuple):
@@ -22,15 +21,20 @@ class Place(NamedTuple):
 class Replay:
     """Feed it every segment in order.
 
-    `intents` and `completions` are attempts not known to be published, by where their newest record is. `leases` are
-    those in hand, with what completed attempts spent; an attempt that only has an intent is not in there yet.
+    `intents` and `completions` are attempts not known to be published, by where their newest record is. `spent` is what
+    completed attempts settled in the windows of the epoch; an attempt that only has an intent is not in there yet.
     """
 
     epoch: int = 0
-    leases: dict[UUID, Total] = field(default_factory=dict)
+    boot: str = ""
+    last_record: int = 0
+    is_closed: bool = False
+    spent: dict[WindowKey, Spent] = field(default_factory=dict)
     intents: dict[UUID, Place] = field(default_factory=dict)
     completions: dict[UUID, Place] = field(default_factory=dict)
     damaged: dict[int, str] = field(default_factory=dict)
+    gaps: list[str] = field(default_factory=list)
+    """Why this is not the whole story, though every line can be read."""
 
     def segment(self, number: int, lines: Iterable[bytes]) -> None:
         """Take one segment's lines. A last line without its end was torn by a crash, before anything relied on it."""
@@ -40,40 +44,50 @@ class Replay:
                 self._take(Place(number, offset, len(line)), line)
             offset += len(line)
 
+    def settle(self, entry: Entry) -> None:
+        """Add to what was spent in the windows that held an attempt."""
+        for key, measure in entry.windows:
+            before = self.spent.get(key) or Spent(key, measure, 0)
+            self.spent[key] = before._replace(amount=before.amount + entry.settled[measure])
+
     def _take(self, place: Place, line: bytes) -> None:
         try:
-            kind, payload = read(line)
-            self._apply(kind, payload, place)
+            record = read(line)
+            self._count(record, place)
+            self._apply(record, place)
         except (Damaged, KeyError, TypeError, ValueError) as error:
             self.damaged.setdefault(place.segment, f"at byte {place.offset}: {error!r}")
 
-    def _apply(self, kind: Kind, payload: Any, place: Place) -> None:
-        match kind:
+    def _count(self, record: Record, place: Place) -> None:
+        if record.number is None:
+            self.gaps.append(f"segment {place.segment} is of the version before, which held leases")
+        elif self.last_record and record.number != self.last_record + 1:
+            self.gaps.append(f"record {record.number} comes after {self.last_record} in segment {place.segment}")
+        self.last_record = record.number or self.last_record
+        self.is_closed = record.kind is Kind.CLOSED
+
+    def _apply(self, record: Record, place: Place) -> None:
+        payload: Any = record.payload
+        match record.kind:
             case Kind.CHECKPOINT:
                 self.epoch = max(self.epoch, payload["epoch"])
-                totals = [total_of(each) for each in payload["leases"]]
-                self.leases = {total.lease_id: total for total in totals}
+                self.boot = payload.get("boot", "")
+                self.spent = spent_of(payload) if "spent" in payload else {}
             case Kind.EPOCH:
                 self.epoch = payload["epoch"]
-                self.leases = {}
-            case Kind.LEASE:
-                total = total_of(payload)
-                self.leases[total.lease_id] = total
+                self.boot = payload.get("boot", "")
+                self.spent = {}
+                self.gaps.clear()  # they are about epochs that are accounted for
             case Kind.INTENT:
                 self.intents[UUID(payload["attempt"])] = place
             case Kind.COMPLETED:
-                id_, lease = UUID(payload["attempt"]), payload["lease"]
-                self.intents.pop(id_, None)
-                self.completions[id_] = place
-                if lease is not None:
-                    self.spend(UUID(lease), Amount(*payload["amount"]))
+                entry = entry_of(payload)
+                self.intents.pop(entry.id, None)
+                self.completions[entry.id] = place
+                self.settle(entry)
             case Kind.PUBLISHED:
                 for each in payload["attempts"]:
                     self.completions.pop(UUID(each), None)
                     self.intents.pop(UUID(each), None)
-
-    def spend(self, lease_id: UUID | None, amount: Amount) -> None:
-        """Add to what was spent of a lease, if it is still in hand."""
-        if lease_id is not None and (total := self.leases.get(lease_id)):
-            spent = Amount(*(a + b for a, b in zip(total.spent, amount, strict=True)))
-            self.leases[lease_id] = total._replace(spent=spent)
+            case Kind.LEASE | Kind.CLOSED:
+                pass

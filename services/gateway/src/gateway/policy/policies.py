@@ -16,8 +16,9 @@ import orjson
 
 from farebox.events import Measure, Principal
 from farebox.events.budget import AccountKind, Mode
-from farebox.leasing import Attributes, PathBudget, Policy
-from gateway.shares.leases import PoolKey
+from farebox.matching import EVERYTHING, Admitted, Narrowing, applies
+from farebox.shares import PathBudget, Policy
+from gateway.shares.shares import MEASURES, Path, Window, WindowKey
 
 KEYS_MAX: Final = 200_000
 """Policies kept; the one that was asked for longest ago goes first."""
@@ -30,13 +31,6 @@ REFRESH_AT: Final = 0.6
 """Part of its life after which a policy in use is asked for again, ahead of need."""
 
 PLATFORM: Final = "platform"
-
-Narrowing = tuple[str | None, str | None, str | None, str | None]
-"""Provider, model, feature, session; None is any."""
-
-
-_ANYTHING: Final = Attributes()
-_ANY: Final[Narrowing] = (None, None, None, None)
 
 
 class Terms(NamedTuple):
@@ -85,12 +79,14 @@ class Budget:
     currency: str | None
     mode: Mode
     narrowed_to: Narrowing
+    window: Window
     limit: int = 0
     spent: int = 0
     held: int = 0
+    uncertain: int = 0
     resets_at: datetime | None = None
     settled_here: int = 0
-    """What this gateway settled since the figures came, where no lease tells."""
+    """What this gateway settled since the figures came, where no share tells."""
 
     @property
     def is_hard(self) -> bool:
@@ -99,41 +95,36 @@ class Budget:
     @property
     def left(self) -> int:
         """What can still be promised, as far as is known here; negative where more is out than the limit."""
-        return self.limit - self.spent - self.held - self.settled_here
+        return self.limit - self.spent - self.held - self.uncertain - self.settled_here
 
     @property
     def is_shown(self) -> bool:
         """Whether it counts for the balance that callers are told."""
         return self.measure == "money" and self.mode != "shadow"
 
-    def applies(self, attributes: Narrowing) -> bool:
-        return all(want is None or want == has for want, has in zip(self.narrowed_to, attributes, strict=True))
+    def applies(self, call: Admitted) -> bool:
+        return self.narrowed_to is EVERYTHING or applies(self.narrowed_to, call)
 
 
 @dataclass(slots=True, eq=False)
 class Known:
-    """One key's policy. `pool` holds where every call of the key has the same hard budgets (not `is_narrowed`)."""
+    """One key's policy."""
 
     who: Who
     terms: Terms
     budgets: tuple[Budget, ...]
-    is_narrowed: bool
-    pool: PoolKey
     learnt_at: float
     fresh_until: float
     refresh_at: float
 
-    def hard_pool(self, attributes: Narrowing) -> PoolKey:
-        """The hard budgets that apply to a call; empty if none does."""
-        if not self.is_narrowed:
-            return self.pool
-        ids = sorted(b.id for b in self.budgets if b.is_hard and b.applies(attributes))
-        return self.terms.currency, tuple(ids)
+    def path(self, call: Admitted) -> Path:
+        """The windows of the hard budgets that apply to a call, platform first; empty if none does."""
+        return [budget.window for budget in self.budgets if budget.is_hard and budget.applies(call)]
 
     def settle(self, money: int) -> None:
-        """Count a call in the budgets that need no lease, until their next figures come."""
+        """Count a call in the budgets that need no share, until their next figures come."""
         for budget in self.budgets:
-            if budget.mode == "soft" and budget.is_shown and budget.narrowed_to == _ANY:
+            if budget.mode == "soft" and budget.is_shown and budget.narrowed_to is EVERYTHING:
                 budget.settled_here += money
 
 
@@ -174,16 +165,13 @@ class Policies:
 
     def learn(self, key_hash: str, policy: Policy, *, asked_at: float) -> Known:
         """Take what the budget service answered to a question of `asked_at`."""
-        budgets = tuple(self._budget(figures) for figures in policy.budgets)
-        hard = [budget for budget in budgets if budget.is_hard]
+        budgets = tuple(self._budget(figures, asked_at) for figures in policy.budgets)
         terms = _terms(policy)
         life_s = min(policy.fresh_for_ms / 1000, self._fresh_s)
         known = Known(
             who=_who(policy.principal),
             terms=self._terms.setdefault(terms, terms),
             budgets=budgets,
-            is_narrowed=any(any(budget.narrowed_to) for budget in hard),
-            pool=(terms.currency, tuple(sorted(budget.id for budget in hard))),
             learnt_at=asked_at,
             fresh_until=asked_at + life_s,
             refresh_at=asked_at + life_s * REFRESH_AT,
@@ -210,6 +198,10 @@ class Policies:
         else:
             self._revoked.discard(account_id)
 
+    def all_changed(self, now: float) -> None:
+        """Any policy may have changed."""
+        self._changed[PLATFORM] = now
+
     def tick(self, now: float) -> None:
         """Forget what is too old to matter."""
         self._instants.clear()
@@ -227,9 +219,11 @@ class Policies:
             changed.get(account, -1.0) >= known.learnt_at for account in (PLATFORM, *known.who) if account
         )
 
-    def _budget(self, figures: PathBudget) -> Budget:
+    def _budget(self, figures: PathBudget, asked_at: float) -> Budget:
+        """Of two answers the one with the newer window is true, whichever comes last."""
         budget = self._budgets.get(figures.budget_id)
         narrowed_to = _narrowing(figures)
+        window = _window(figures, asked_at)
         if budget is None or (budget.mode, budget.narrowed_to) != (figures.mode, narrowed_to):
             budget = self._budgets[figures.budget_id] = Budget(
                 id=figures.budget_id,
@@ -241,7 +235,13 @@ class Policies:
                 currency=figures.currency and intern(figures.currency),
                 mode=figures.mode,
                 narrowed_to=narrowed_to,
+                window=window,
             )
+        if window.key.start < budget.window.key.start:
+            return budget
+        if window.key.start > budget.window.key.start:
+            budget.window = window
+        budget.uncertain = figures.uncertain
         budget.limit, budget.spent, budget.held = figures.limit, figures.spent, figures.held
         budget.settled_here = 0
         budget.resets_at = self._instants.setdefault(figures.resets_at, figures.resets_at)
@@ -256,7 +256,13 @@ def _who(principal: Principal) -> Who:
 
 def _narrowing(figures: PathBudget) -> Narrowing:
     to = figures.narrowed_to
-    return (to.provider, to.model, to.feature, to.session) if to != _ANYTHING else _ANY
+    narrowed = Narrowing(to.provider, to.model, to.feature, to.session)
+    return EVERYTHING if narrowed == EVERYTHING else narrowed
+
+
+def _window(figures: PathBudget, asked_at: float) -> Window:
+    ends_at = None if figures.ends_in_ms is None else asked_at + figures.ends_in_ms / 1000
+    return Window(WindowKey(figures.budget_id, figures.window_start), MEASURES.index(figures.measure), ends_at)
 
 
 def _terms(policy: Policy) -> Terms:

@@ -11,7 +11,7 @@ import orjson
 from farebox.errors import FareboxError, Transient
 from farebox.money import decimal_text, format_amount
 from gateway.admission.estimate import Reason
-from gateway.admission.reservations import Refused
+from gateway.admission.verdict import Refused
 from gateway.errors import BadCall, Fenced, JournalFull, Stage
 from gateway.policy.policies import Budget, Known
 from gateway.refusals.texts import RAISE, REFUSALS, WAIT

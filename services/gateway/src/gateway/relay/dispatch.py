@@ -12,7 +12,7 @@ from starlette.types import Receive, Send
 from farebox.clock import Clock
 from farebox.money import decimal_text
 from farebox.pricing import Usage, UsageSource
-from gateway.admission.reservations import Reservation
+from gateway.admission.verdict import Reservation
 from gateway.attempts.attempts import Attempt, Attempts, Settled
 from gateway.attempts.event import Outcome, OutcomeName
 from gateway.dialects.call import Call, Headers, is_name
@@ -20,6 +20,7 @@ from gateway.dialects.streams import Relay
 from gateway.dialects.usage import NOTHING, estimated, from_anthropic, from_openai, tokens_of
 from gateway.errors import Stage, UpstreamFailed
 from gateway.refusals.refusals import UPSTREAM_LOCKED_OUT, Refusal, upstream_failed
+from gateway.shares.shares import Shares
 from gateway.upstreams.directory import Upstream
 from gateway.upstreams.transport import Answer, Transport
 
@@ -56,8 +57,11 @@ class Limits:
 class Dispatch:
     """Sends admitted calls. Whatever happens on the way, every attempt that was begun is ended."""
 
-    def __init__(self, *, transport: Transport, attempts: Attempts, clock: Clock, limits: Limits) -> None:
+    def __init__(
+        self, *, transport: Transport, attempts: Attempts, shares: Shares, clock: Clock, limits: Limits
+    ) -> None:
         self._transport = transport
+        self._shares = shares
         self._attempts = attempts
         self._clock = clock
         self._limits = limits
@@ -109,7 +113,7 @@ class Dispatch:
         usage = _NORMALISE[call.dialect](data.get("usage"), data.get("service_tier"))
         if usage is None:
             usage = _unreported(attempt, None, tokens_of(len(body)))
-        settled = self._attempts.end(attempt, Outcome(usage, _served(data.get("model"), call, usage), answer.status))
+        settled = self._attempts.end(attempt, Outcome(usage, _served(data.get("model"), call), answer.status))
         attempt.has_answer = True
         await _send(send, answer.status, self._headers(attempt, answer, settled, len(body)), body)
 
@@ -141,7 +145,7 @@ class Dispatch:
         usage = _NORMALISE[call.dialect](relay.usage, relay.tier)
         if usage is None or not relay.is_final:
             usage = _unreported(attempt, usage, relay.guessed_output())
-        outcome = Outcome(usage, _served(relay.model, call, usage), status)
+        outcome = Outcome(usage, _served(relay.model, call), status)
         if passage.first_byte_at is not None:
             outcome = outcome._replace(ttft_ms=int((passage.first_byte_at - attempt.started) * 1000))
         if passage.caller_is_gone:
@@ -168,7 +172,7 @@ class Dispatch:
         await _send(send, status, self._headers(attempt, answer, settled, len(body)), body)
 
     async def _failed(self, attempt: Attempt, error: UpstreamFailed, send: Send) -> None:
-        """No answer: free of charge if it was never sent, the worst case if it may have been worked on."""
+        """No answer: free of charge if it was never sent; a guess, and all of its reserve held, if it may have been."""
         log.warning("upstream_failed", upstream=attempt.reservation.upstream.name, stage=error.stage, error=str(error))
         if error.stage is Stage.NOT_SENT:
             outcome = Outcome(NOTHING, attempt.reservation.call.model, 0, "unreachable", error.stage.value)
@@ -179,7 +183,7 @@ class Dispatch:
 
     def _lost(self, attempt: Attempt, error_class: str) -> Outcome:
         reservation = attempt.reservation
-        return Outcome(reservation.estimate.usage, reservation.call.model, 0, "provider_error", error_class)
+        return Outcome(reservation.estimate.guess.usage, reservation.call.model, 0, "provider_error", error_class)
 
     async def _answer(self, attempt: Attempt, refusal: Refusal, send: Send) -> None:
         headers = [(b"x-farebox-request-id", str(attempt.request_id).encode())]
@@ -198,7 +202,7 @@ class Dispatch:
         if settled is not None and settled.billed_nano is not None:
             headers.append((b"x-farebox-cost", decimal_text(settled.billed_nano).encode()))
             headers.append((b"x-farebox-currency", known.terms.currency.encode()))
-        remaining = _remaining(attempt.reservation)
+        remaining = _remaining(attempt.reservation, self._shares)
         if remaining is not None:
             headers.append((b"x-farebox-balance-remaining", decimal_text(remaining).encode()))
         return headers
@@ -256,12 +260,10 @@ class _Passage:
         return self._left_bytes > 0
 
 
-def _remaining(reservation: Reservation) -> int | None:
+def _remaining(reservation: Reservation, shares: Shares) -> int | None:
     """Of the tightest money budget: what the budget service said last, and what is still in hand of it."""
-    hold = reservation.hold
-    in_hand = hold.lease.pool.in_hand if hold is not None else 0
     lefts = [
-        budget.left + in_hand if budget.is_hard else budget.left
+        budget.left + shares.in_hand(budget.window.key) if budget.is_hard else budget.left
         for budget in reservation.known.budgets
         if budget.is_shown
     ]
@@ -292,24 +294,21 @@ def _forwarded(upstream: Upstream, headers: Headers, attempt: Attempt) -> dict[s
 
 
 def _unreported(attempt: Attempt, partial: Usage | None, output_tokens: int) -> Usage:
-    """What an answer used that does not say so, or not to its end.
+    """What an answer used that does not say so, or not to its end: a guess, from what was seen.
 
-    Where a hard budget of money or tokens holds the call that is its worst case: a guess below the bill would give
-    rights back that the provider has used (docs/decisions/0012). Elsewhere it is a guess, from what was seen.
+    What the provider may have billed beyond it stays held as uncertain (docs/decisions/0014).
     """
     reservation = attempt.reservation
     worst = reservation.estimate.usage
-    if reservation.hold is not None and reservation.hold.holds_usage:
-        return worst
     if partial is None:
         return estimated(input_tokens=tokens_of(len(reservation.call.raw)), output_tokens=output_tokens, worst=worst)
     output = min(max(partial.output, output_tokens), worst.output_total)
     return partial.model_copy(update={"output": output, "source": UsageSource.ESTIMATED})
 
 
-def _served(model: object, call: Call, usage: Usage) -> str:
-    """The model an answer names; the one that was asked for, where it names none or what it used was reserved at."""
-    return model if is_name(model) and usage.source is not UsageSource.WORST_CASE else call.model
+def _served(model: object, call: Call) -> str:
+    """The model an answer names; the one that was asked for, where it names none."""
+    return model if is_name(model) else call.model
 
 
 def _parsed(body: bytes) -> Mapping[str, Any]:
