@@ -1,7 +1,7 @@
 """The journal: every attempt is on local disk before it is sent, and until Kafka has its event.
 
 Written with one `write` a record and without fsync: what the process wrote survives its SIGKILL. What a machine wrote
-in its last seconds may not survive its own end. So records are numbered, every checkpoint names the boot of the machine,
+in its last seconds may not survive its own end. So records are numbered, checkpoints name the boot of the machine,
 and beats tell the budget service the newest number: a journal that ends early is not the whole story, and the shares
 that it should tell of stay held.
 """
