@@ -230,13 +230,11 @@ class Shares:
 
 async def news(unit: Unit, gateway_id: str, epoch: int, reports: Sequence[ShareReport]) -> list[ShareReport]:
     """Those reports that say something the books do not know. Shares only grow, so no lock is needed to see it."""
-    keys = [(each.budget_id, each.window_start) for each in reports]
-    known = {share.key.window: share for share in await unit.books.shares_of_epoch(keys, gateway_id, epoch)}
-    return [
-        each
-        for each in reports
-        if (share := known.get((each.budget_id, each.window_start))) is None or _reported(share, each) != share
-    ]
+    keys = _keys(gateway_id, epoch, reports)
+    windows = [key.window for key in keys]
+    known = {share.key: share for share in await unit.books.shares_of_epoch(windows, gateway_id, epoch)}
+    shares = [known.get(key) or Share(key) for key in keys]
+    return [report for share, report in zip(shares, reports, strict=True) if _reported(share, report) != share]
 
 
 def take(positions: Positions, gateway_id: str, epoch: int, reports: Sequence[ShareReport]) -> None:
