@@ -4,6 +4,7 @@ from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
+from farebox.postgres import session
 from support.office import BudgetOffice, won
 
 
@@ -25,6 +26,18 @@ async def test_a_limit_is_guaranteed_when_the_last_live_gateway_has_confirmed_it
     await office.beat(gateway="first", policy_revision=revision)
     assert (await shown(office, budget))["hard_since"] is None
     await office.beat(gateway="second", policy_revision=revision)
+    assert (await shown(office, budget))["hard_since"] is not None
+
+
+async def test_a_budget_that_somebody_changes_is_confirmed_later_and_nobody_waits(office: BudgetOffice) -> None:
+    await office.ready("10")
+    budget = await office.budget("5", account="minh")
+    revision = (await office.beat()).policy_revision
+    async with session(office.pool) as other, other.transaction():
+        await other.execute("SELECT FROM budget FOR NO KEY UPDATE")
+        await office.beat(policy_revision=revision)
+        assert (await shown(office, budget))["hard_since"] is None
+    await office.beat(policy_revision=revision)
     assert (await shown(office, budget))["hard_since"] is not None
 
 
