@@ -289,6 +289,8 @@ class BudgetLink:
         return WireAsk(key_hash=question.key_hash, opening=question.opening, windows=tuple(windows))
 
     def _lost(self, question: Question) -> None:
+        """Its answer may have granted something."""
+        self._shares.doubt(each.window.key for each in question.raises)
         if question.opening is not None:
             self._unheard[question.key_hash] = question
 
