@@ -299,7 +299,7 @@ class Journal:
         is_same_boot = self._boot != "" and replay.boot == self._boot
         if replay.epoch and not (replay.is_closed or is_same_boot):
             log.error("journal_of_another_boot", boot=replay.boot, now=self._boot)
-        return not replay.damaged and not replay.gaps and (replay.is_closed or is_same_boot)
+        return not replay.damaged and not replay.gaps and (not replay.epoch or replay.is_closed or is_same_boot)
 
     def _complete(self, replay: Replay, id_: UUID, intent: Place) -> tuple[UUID, Place]:
         entry = self.entry(intent)
