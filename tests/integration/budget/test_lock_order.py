@@ -27,7 +27,7 @@ SHUT, OPEN = "SELECT pg_advisory_lock(7)", "SELECT pg_advisory_unlock(7)"
 LOCKING = QUERIES["windows_for_update"]
 OTHER_WAY_ROUND = LOCKING.replace("ORDER BY w.budget_id, w.window_start", "ORDER BY w.budget_id DESC")
 WAITING = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
-WORKED = "SELECT count(*) FROM budget_share s, posting p WHERE s.posted > 0 AND s.returned > 0"
+WORKED = "SELECT count(*) FROM posting"
 GATEWAYS = ("gw", "other", "third")
 
 
