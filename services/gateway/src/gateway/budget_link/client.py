@@ -290,7 +290,7 @@ class BudgetLink:
 
     def _lost(self, question: Question) -> None:
         """Its answer may have granted something."""
-        self._shares.doubt(each.window.key for each in question.raises)
+        self._shares.doubt((each.window for each in question.raises), self._clock.monotonic())
         if question.opening is not None:
             self._unheard[question.key_hash] = question
 

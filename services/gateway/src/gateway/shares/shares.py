@@ -246,11 +246,11 @@ class Shares:
         fresh = [share for key in keys if (share := self._shares[key]).has_news][:limit]
         return [_report(share) for share in (*fresh, *self._next(also, fresh))]
 
-    def doubt(self, keys: Iterable[WindowKey]) -> None:
+    def doubt(self, windows: Iterable[Window], now: float) -> None:
         """The answer to a raise of these was lost: the next report asks for their totals."""
-        for key in keys:
-            if share := self._shares.get(key):
-                share.is_doubtful = True
+        for window in windows:
+            self.granted(window, 0, now)
+            self._shares[window.key].is_doubtful = True
 
     def acknowledge(self, reports: Iterable[Report]) -> None:
         """The service has taken these reports."""
