@@ -1,6 +1,7 @@
 """Members of a consumer group, in this process, that a test starts and stops."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from farebox.kafka import Broker, Delivery, Producer, Record, Rejected, Subscription, make_broker, subscribe
@@ -55,3 +56,13 @@ class Group:
     async def stop(self) -> None:
         for member in self._members:
             await member.stop()
+
+
+@asynccontextmanager
+async def grouped(bootstrap: str, topic: str, producer: Producer) -> AsyncIterator[Group]:
+    """A group whose members stop with the test."""
+    group = Group(bootstrap, topic, producer)
+    try:
+        yield group
+    finally:
+        await group.stop()

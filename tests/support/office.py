@@ -40,6 +40,7 @@ def nothing() -> None:
 class BudgetOffice:
     """The service as an administrator, a gateway and metering use it."""
 
+    dsn: str
     pool: Pool
     clock: HandClock
     admin: httpx.AsyncClient
@@ -177,5 +178,5 @@ async def open_office(dsn: str) -> AsyncIterator[BudgetOffice]:
     headers = {"authorization": f"Bearer {token}"}
     transport = httpx.ASGITransport(app=app, raise_app_exceptions=False)
     async with httpx.AsyncClient(transport=transport, base_url="http://budget", headers=headers) as admin:
-        yield BudgetOffice(pool, clock, admin, leases, UsageHandler(store, clock, nothing))
+        yield BudgetOffice(dsn, pool, clock, admin, leases, UsageHandler(store, clock, nothing))
     await pool.close()

@@ -1,6 +1,6 @@
 """Handlers that remember, and topics read back."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.record.util import calc_crc32c
@@ -80,3 +80,25 @@ async def publish_undecodable(bootstrap: str, topic: str) -> None:
         raw[17:21] = calc_crc32c(raw[21:]).to_bytes(4, "big")
         batch._buffer = raw
         await (await producer.send_batch(batch, topic, partition=0))
+
+
+class Counted:
+    """A handler, and how often it was called."""
+
+    def __init__(self, handle: Callable[[Sequence[Record]], Awaitable[Sequence[Rejected]]]) -> None:
+        self.calls = 0
+        self._handle = handle
+
+    async def __call__(self, records: Sequence[Record]) -> Sequence[Rejected]:
+        self.calls += 1
+        return await self._handle(records)
+
+    def called(self, times: int) -> Callable[[], bool]:
+        """The condition that it was called so often."""
+        return lambda: self.calls >= times
+
+
+async def length(bootstrap: str, topic: str) -> int:
+    """Records that were ever written to a topic of one partition."""
+    async with AIOKafkaConsumer(topic, bootstrap_servers=bootstrap) as consumer:
+        return sum((await consumer.end_offsets(list(consumer.assignment()))).values())

@@ -7,7 +7,9 @@ from farebox.kafka.record import Message, Rejected
 SUFFIX: Final = ".dead"
 DETAIL_CHARS_MAX: Final = 1_000
 HANDLER_ERROR: Final = "handler_error"
-"""Reason of a record at which the handler itself fails, however often it is tried."""
+"""Reason of a record at which the handler itself fails while others of its batch pass."""
+DATA_ERROR: Final = "data_error"
+"""Reason of a record whose values the database refuses while it takes those of others."""
 UNREADABLE: Final = "unreadable"
 """Reason of a record that the client cannot decode. Its dead letter has only the place where the original is."""
 
