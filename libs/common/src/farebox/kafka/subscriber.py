@@ -5,6 +5,7 @@ Every trap of FastStream's Kafka subscribers has its guard here; ADR 4 says why.
 
 import asyncio
 import contextlib
+from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
@@ -22,6 +23,7 @@ from farebox.kafka.broker import Broker
 from farebox.kafka.consumer import Unreadable
 from farebox.kafka.dead import DATA_ERROR, HANDLER_ERROR, UNREADABLE, dead_letter
 from farebox.kafka.faults import StrayCancel, is_stray_cancel, is_transient
+from farebox.kafka.offsets import Behind, Offsets, after_all
 from farebox.kafka.producer import MessageTooLarge, Producer
 from farebox.kafka.record import Record, Rejected
 from farebox.postgres import is_about_data
@@ -82,12 +84,21 @@ class NothingPasses(FareboxError):
 class Subscription(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has no types
     """One group's membership, as this process sees it."""
 
-    def __init__(self, *, group_id: str, handle: Handler, producer: Producer, delivery: Delivery) -> None:
+    def __init__(
+        self,
+        *,
+        group_id: str,
+        handle: Handler,
+        producer: Producer,
+        delivery: Delivery,
+        offsets: Offsets | None,
+    ) -> None:
         self.group_id = group_id
         self.subscriber: Any = None  # FastStream's, set by `subscribe`: it needs this listener first
         self._handle = handle
         self._producer = producer
         self._delivery = delivery
+        self._offsets = offsets
         self._faults = 0
         self._handler_errors = 0
         self._fault = ""
@@ -123,10 +134,16 @@ class Subscription(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka
         self._leaving.clear()
         self._assigned = True
         self._handled.clear()
+        self._go_back()
 
     def leave(self) -> None:
         """End a backoff under way: the batch goes to whoever gets the partition."""
         self._leaving.set()
+
+    def _go_back(self) -> None:
+        """Let the consumer ask where the database's effects end before it goes on."""
+        if self._offsets is not None:
+            self.subscriber.consumer.go_back(self._offsets.begin)
 
     # How it is
 
@@ -227,6 +244,8 @@ class Subscription(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka
 
     async def _back_off(self, error: Exception) -> None:
         """Wait before the batch comes again; a rebalance or a stop ends the wait."""
+        if isinstance(error, Behind):
+            self._go_back()
         transient = is_transient(error)
         self._faults += 1
         self._handler_errors += not transient
@@ -257,11 +276,11 @@ class Subscription(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka
         self._fault = ""
 
     def _count_handled(self, records: Sequence[Any]) -> None:
-        counts: dict[str, int] = {}
-        for record in records:
-            self._handled[record.topic, record.partition] = record.offset + 1
-            counts[record.topic] = counts.get(record.topic, 0) + 1
-        for topic, count in counts.items():
+        after = after_all(records)
+        self._handled |= after
+        if self._offsets is not None:
+            self._offsets.settle(after)
+        for topic, count in Counter(record.topic for record in records).items():
             metrics.CONSUMED.labels(self.group_id, topic).inc(count)
 
 
@@ -273,15 +292,17 @@ def subscribe(
     producer: Producer,
     delivery: Delivery = DEFAULT_DELIVERY,
     instance_id: str | None = None,
+    offsets: Offsets | None = None,
 ) -> Subscription:
     """Let `handle` take the records of these topics for the group, in batches.
 
     Rejected records go to `<topic>.dead` through `producer`, and so do those at which the handler keeps failing while
     others pass. Transient faults (`farebox.errors.Transient`, whatever the database says that is not about the data, a
     handler over its time) and batches of which nothing passes are retried for ever; ADR 17 says why.
+    With `offsets`, noted by the handler in the transaction of its effect, the group goes back to where effects end.
     With `instance_id` (stable, unique in the group) a restarted process gets its partitions back without a rebalance.
     """
-    subscription = Subscription(group_id=group_id, handle=handle, producer=producer, delivery=delivery)
+    subscription = Subscription(group_id=group_id, handle=handle, producer=producer, delivery=delivery, offsets=offsets)
     subscriber = broker.subscriber(
         *topics,
         batch=True,
