@@ -2,22 +2,16 @@
 
 from collections.abc import Awaitable, Callable
 
-from farebox.events import Envelope, UsagePriced
-from farebox.ids import new_id
-from farebox.kafka import Message, Producer
+from farebox.kafka import Producer
 from farebox.kafka.subscriber import HANDLER_ATTEMPTS
 from farebox.postgres import ping
 from farebox_local.postgres import GivenPostgres
 from support.eventually import eventually
 from support.failover import read_only
 from support.group import grouped
-from support.office import BudgetOffice, open_office, won
+from support.office import BudgetOffice, announcing, open_office, won
 from support.records import Counted, length
 from support.topic import create_topics
-
-
-def announcing(topic: str, entry: UsagePriced) -> Message:
-    return Message.carrying(Envelope(new_id(), "farebox/metering", entry.priced_at, "k", entry), topic=topic, key="k")
 
 
 async def test_entries_are_posted_after_the_database_was_read_only(

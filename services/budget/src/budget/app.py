@@ -15,7 +15,7 @@ from farebox import topics
 from farebox.clock import SystemClock
 from farebox.http import api, health_routes, ops
 from farebox.invariants import watched
-from farebox.kafka import Producer, alive, make_broker, subscribe, unready
+from farebox.kafka import Offsets, Producer, alive, make_broker, subscribe, unready
 from farebox.outbox import Relay
 from farebox.postgres import migrate as migrate_schema
 from farebox.postgres import open_pool, ping
@@ -42,8 +42,9 @@ async def run(settings: BudgetSettings) -> None:
     lost_after = timedelta(seconds=settings.gateway_lost_after_s)
     lost = Recurring("lost_gateways", lambda: leases.suspend_lost(lost_after), every_s=LOOK_EVERY_S)
     invariants = watched(pool, QUERIES, metrics.INVARIANT_VIOLATIONS, clock)
-    handler = UsageHandler(store, clock, relay.wake)
-    subscribe(broker, topics.USAGE_PRICED.name, group_id=GROUP, handle=handler, producer=producer)
+    offsets = Offsets(pool, GROUP)
+    handler = UsageHandler(store, clock, relay.wake, offsets)
+    subscribe(broker, topics.USAGE_PRICED.name, group_id=GROUP, handle=handler, producer=producer, offsets=offsets)
 
     def live() -> list[str]:
         return alive(producer, broker, relay, lost, invariants)
