@@ -1,5 +1,6 @@
 """Handlers that remember, and topics read back."""
 
+import time
 from collections.abc import Awaitable, Callable, Sequence
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
@@ -69,6 +70,15 @@ async def publish(
     async with AIOKafkaProducer(bootstrap_servers=bootstrap, acks="all") as producer:
         for value in values:
             await producer.send_and_wait(topic, value, key=b"key", partition=0, headers=list(headers))
+
+
+async def publish_old(bootstrap: str, *messages: Message) -> None:
+    """As if it had been done an hour ago."""
+    hour_ago = int(time.time() - 3_600) * 1_000
+    async with AIOKafkaProducer(bootstrap_servers=bootstrap, acks="all") as producer:
+        for each in messages:
+            headers = list(each.headers)
+            await producer.send_and_wait(each.topic, each.value, each.key, timestamp_ms=hour_ago, headers=headers)
 
 
 async def publish_undecodable(bootstrap: str, topic: str) -> None:

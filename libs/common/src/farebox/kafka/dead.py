@@ -5,6 +5,7 @@ from typing import Final
 from farebox.kafka.record import Message, Rejected
 
 SUFFIX: Final = ".dead"
+REASON: Final = "farebox-dead-reason"
 DETAIL_CHARS_MAX: Final = 1_000
 HANDLER_ERROR: Final = "handler_error"
 """Reason of a record at which the handler itself fails while others of its batch pass."""
@@ -22,7 +23,7 @@ def dead_letter(rejected: Rejected, *, keep_value: bool = True) -> Message:
     """
     record = rejected.record
     place = (
-        ("farebox-dead-reason", rejected.reason.encode()),
+        (REASON, rejected.reason.encode()),
         ("farebox-dead-detail", rejected.detail[:DETAIL_CHARS_MAX].encode(errors="replace")),
         ("farebox-dead-topic", record.topic.encode()),
         ("farebox-dead-partition", b"%d" % record.partition),
