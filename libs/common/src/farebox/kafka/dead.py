@@ -2,10 +2,13 @@
 
 from typing import Final
 
-from farebox.kafka.record import Message, Rejected
+from farebox.kafka.record import Message, Record, Rejected
 
 SUFFIX: Final = ".dead"
 REASON: Final = "farebox-dead-reason"
+REQUEUED: Final = "farebox-requeued"
+"""Of a record that was put back: the place of its dead letter."""
+_OWN: Final = "farebox-dead-"
 DETAIL_CHARS_MAX: Final = 1_000
 HANDLER_ERROR: Final = "handler_error"
 """Reason of a record at which the handler itself fails while others of its batch pass."""
@@ -33,3 +36,14 @@ def dead_letter(rejected: Rejected, *, keep_value: bool = True) -> Message:
         return Message(record.topic + SUFFIX, record.key, record.value, record.raw_headers + place)
     size = ("farebox-dead-value-bytes", b"%d" % len(record.value or b""))
     return Message(record.topic + SUFFIX, record.key, None, (*place, size))
+
+
+def put_back(letter: Record, topic: str) -> Message:
+    """The original of a dead letter, which names the letter it was."""
+    original = [(name, value) for name, value in letter.raw_headers if not name.startswith(_OWN) and name != REQUEUED]
+    return Message(topic, letter.key, letter.value, (*original, (REQUEUED, place_of(letter))))
+
+
+def place_of(letter: Record) -> bytes:
+    """Where a dead letter is, as a header's value: `usage.priced.dead/0/17`."""
+    return f"{letter.topic}/{letter.partition}/{letter.offset}".encode()
