@@ -57,3 +57,9 @@ WHERE before.group_id = $1;
 
 -- name: offsets_of_group
 SELECT topic, partition, next_offset FROM consumer_offset WHERE group_id = $1;
+
+-- name: durability
+-- As they are in this session: a role may have its own.
+SELECT name, setting
+FROM pg_settings
+WHERE name IN ('fsync', 'full_page_writes', 'synchronous_commit', 'synchronous_standby_names');

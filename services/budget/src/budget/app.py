@@ -11,7 +11,7 @@ from budget.settings import BudgetSettings
 from budget.shares.operations import Leases
 from budget.shares.silence import LOOK_EVERY_S
 from budget.store import QUERIES, Store
-from farebox import topics
+from farebox import durability, topics
 from farebox.clock import SystemClock
 from farebox.http import api, health_routes, ops
 from farebox.invariants import watched
@@ -42,12 +42,13 @@ async def run(settings: BudgetSettings) -> None:
     lost_after = timedelta(seconds=settings.gateway_lost_after_s)
     lost = Recurring("lost_gateways", lambda: leases.suspend_lost(lost_after), every_s=LOOK_EVERY_S)
     invariants = watched(pool, QUERIES, metrics.INVARIANT_VIOLATIONS, clock)
+    durable = durability.watched(pool, schema=SCHEMA)
     offsets = Offsets(pool, GROUP)
     handler = UsageHandler(store, clock, relay.wake, offsets)
     subscribe(broker, topics.USAGE_PRICED.name, group_id=GROUP, handle=handler, producer=producer, offsets=offsets)
 
     def live() -> list[str]:
-        return alive(producer, broker, relay, lost, invariants)
+        return alive(producer, broker, relay, lost, invariants, durable)
 
     async def ready() -> list[str]:
         return unready(producer, broker) + await ping(pool)
@@ -61,6 +62,7 @@ async def run(settings: BudgetSettings) -> None:
         await stack.enter_async_context(relay)
         await stack.enter_async_context(lost)
         await stack.enter_async_context(invariants)
+        await stack.enter_async_context(durable)
         await stack.enter_async_context(broker)
         await broker.start()
         await serve(settings, api=api(served, secret=settings.service_secret.get_secret_value()), ops=ops(health))

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
 
-from farebox import http, postgres, topics
+from farebox import durability, http, postgres, topics
 from farebox.clock import Clock, SystemClock
 from farebox.events import SuspenseReason
 from farebox.http import health_routes, ops
@@ -122,6 +122,7 @@ async def metering(settings: Settings, names: Names = NAMES, clock: Clock = CLOC
     suspense = Recurring("suspense gauge", count_suspense, every_s=SUSPENSE_EVERY_S)
     invariants = watched(pool, QUERIES, metrics.INVARIANT_VIOLATIONS, clock)
     offsets = Offsets(pool, names.group)
+    durable = durability.watched(pool, schema=SCHEMA)
     handlers = Handlers(posting, reread, clock, offsets, retention=retention)
     broker = make_broker(settings.kafka_bootstrap, client_id=client)
     for _ in range(settings.consumers):
@@ -135,9 +136,9 @@ async def metering(settings: Settings, names: Names = NAMES, clock: Clock = CLOC
             offsets=offsets,
         )
     listed = Broadcast(settings.kafka_bootstrap, names.prices, client_id=client, handle=handlers.on_prices)
-    recurring = [months, reread, settle, suspense, invariants]
+    recurring = [months, reread, settle, suspense, invariants, durable]
     try:
-        async with producer, relay, listed, months, reread, settle, suspense, invariants, broker:
+        async with producer, relay, listed, months, reread, settle, suspense, invariants, durable, broker:
             await broker.start()
             yield Metering(pool, store, prices, posting, [producer, relay, broker, listed, *recurring])
     finally:
