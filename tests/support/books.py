@@ -51,6 +51,10 @@ class Books:
     producer: Producer
     pool: "asyncpg.Pool[asyncpg.Record]"
 
+    @property
+    def dsn(self) -> str:
+        return self.settings.postgres_dsn.get_secret_value()
+
     def replica(self) -> AbstractAsyncContextManager[Metering]:
         """A replica in this process, at work while entered."""
         return metering(self.settings, self.names)

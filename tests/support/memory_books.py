@@ -20,7 +20,7 @@ from budget.shares.rules import Share, ShareKey, WindowKey
 from budget.shares.silence import GatewayEpoch, Sign
 from budget.store.rows import SuspendedShare
 from farebox.errors import NotFound
-from farebox.kafka import Message
+from farebox.kafka import Message, Offsets, Record
 
 _FIRST_SIGN = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -311,6 +311,9 @@ class MemoryUnit:
 
     async def announce(self, messages: Sequence[Message]) -> None:
         self._tables.outbox += messages
+
+    async def note(self, offsets: Offsets, records: Sequence[Record]) -> None:
+        """There is no topic to go back in."""
 
 
 class MemoryStore:

@@ -21,7 +21,7 @@ from farebox.auth import Caller, Role, key_hash, sign
 from farebox.events import Envelope, LeaseUse, Principal, UsagePriced
 from farebox.http import api
 from farebox.ids import new_id
-from farebox.kafka import Message, Record, Rejected
+from farebox.kafka import Message, Offsets, Record, Rejected
 from farebox.leasing import Attributes, GrantAnswer, GrantRequest, Heartbeat, LeaseReport, Need, StartRequest
 from farebox.money import NANO
 from farebox.postgres import Pool, open_pool, session
@@ -40,10 +40,12 @@ def nothing() -> None:
 class BudgetOffice:
     """The service as an administrator, a gateway and metering use it."""
 
+    dsn: str
     pool: Pool
     clock: HandClock
     admin: httpx.AsyncClient
     leases: Leases
+    offsets: Offsets
     handler: UsageHandler
 
     async def org(self, currency: str = "KRW", fx_rate: str = "1300", **settings: Any) -> None:
@@ -153,6 +155,11 @@ class BudgetOffice:
         return [((dict(m.headers)["ce_type"] or b"").decode(), orjson.loads(m.value or b"")) for m in messages]
 
 
+def announcing(topic: str, entry: UsagePriced) -> Message:
+    """The entry as metering publishes it."""
+    return Message.carrying(Envelope(new_id(), "farebox/metering", entry.priced_at, "k", entry), topic=topic, key="k")
+
+
 def record(event: UsagePriced) -> Record:
     envelope = Envelope(new_id(), "farebox/metering", event.priced_at, event.principal.subject(), event)
     message = Message.carrying(envelope, topic="usage.priced", key=event.principal.subject())
@@ -172,10 +179,11 @@ async def open_office(dsn: str) -> AsyncIterator[BudgetOffice]:
     clock = HandClock(datetime(2026, 3, 2, 3, 0, tzinfo=UTC))
     store = Store(pool)
     leases = Leases(store, clock, nothing)
+    offsets = Offsets(pool, "budget")
     app = api(routes(Office(store, clock, nothing), leases), secret=SECRET)
     token = sign(SECRET, Caller("gateway", Role.PLATFORM_ADMIN), datetime.now(UTC))
     headers = {"authorization": f"Bearer {token}"}
     transport = httpx.ASGITransport(app=app, raise_app_exceptions=False)
     async with httpx.AsyncClient(transport=transport, base_url="http://budget", headers=headers) as admin:
-        yield BudgetOffice(pool, clock, admin, leases, UsageHandler(store, clock, nothing))
+        yield BudgetOffice(dsn, pool, clock, admin, leases, offsets, UsageHandler(store, clock, nothing, offsets))
     await pool.close()

@@ -12,11 +12,11 @@ from budget.shares.operations import Shares
 from budget.shares.raises import Raises
 from budget.shares.silence import LOOK_EVERY_S
 from budget.store import QUERIES, Store
-from farebox import topics
+from farebox import durability, topics
 from farebox.clock import SystemClock
 from farebox.http import api, health_routes, ops
 from farebox.invariants import watched
-from farebox.kafka import Producer, alive, make_broker, subscribe, unready
+from farebox.kafka import Offsets, Producer, alive, make_broker, subscribe, unready
 from farebox.outbox import Relay
 from farebox.postgres import migrate as migrate_schema
 from farebox.postgres import open_pool, ping
@@ -49,11 +49,13 @@ async def run(settings: BudgetSettings) -> None:
     lost = Recurring("lost_gateways", lambda: shares.suspend_lost(lost_after), every_s=LOOK_EVERY_S)
     forgotten = Recurring("forgotten", shares.forget, every_s=FORGET_EVERY_S)
     invariants = watched(pool, QUERIES, metrics.INVARIANT_VIOLATIONS, clock)
-    handler = UsageHandler(store, clock, relay.wake)
-    subscribe(broker, topics.USAGE_PRICED.name, group_id=GROUP, handle=handler, producer=producer)
+    durable = durability.watched(pool, schema=SCHEMA)
+    offsets = Offsets(pool, GROUP)
+    handler = UsageHandler(store, clock, relay.wake, offsets)
+    subscribe(broker, topics.USAGE_PRICED.name, group_id=GROUP, handle=handler, producer=producer, offsets=offsets)
 
     def live() -> list[str]:
-        return alive(producer, broker, relay, lost, forgotten, invariants)
+        return alive(producer, broker, relay, lost, forgotten, invariants, durable)
 
     async def ready() -> list[str]:
         return unready(producer, broker) + await ping(pool)
@@ -68,6 +70,7 @@ async def run(settings: BudgetSettings) -> None:
         await stack.enter_async_context(lost)
         await stack.enter_async_context(forgotten)
         await stack.enter_async_context(invariants)
+        await stack.enter_async_context(durable)
         await stack.enter_async_context(broker)
         await broker.start()
         await serve(settings, api=api(served, secret=settings.service_secret.get_secret_value()), ops=ops(health))

@@ -491,5 +491,10 @@ SELECT entry_id FROM posting WHERE entry_id = ANY ($1::uuid[])
 ON CONFLICT DO NOTHING
 RETURNING entry_id;
 
+-- name: audit_unposted
+-- Of these entries those that were never posted.
+SELECT entry_id FROM unnest($1::uuid[]) AS told (entry_id)
+WHERE NOT EXISTS (SELECT FROM posting p WHERE p.entry_id = told.entry_id);
+
 -- name: audit_windows
 SELECT w.budget_id, w.window_start, w.posted, b.counts_from, b.name FROM budget_window w JOIN budget b USING (budget_id);

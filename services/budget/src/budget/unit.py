@@ -13,7 +13,7 @@ from budget.posting.rules import Reached
 from budget.shares.rules import Share, ShareKey, WindowKey
 from budget.shares.silence import GatewayEpoch, Sign
 from budget.store.rows import SuspendedShare
-from farebox.kafka import Message
+from farebox.kafka import Message, Offsets, Record
 
 
 class Registry(Protocol):
@@ -110,6 +110,8 @@ class Unit(Protocol):
     def books(self) -> Books: ...
 
     async def announce(self, messages: Sequence[Message]) -> None: ...
+
+    async def note(self, offsets: Offsets, records: Sequence[Record]) -> None: ...
 
 
 class Store(Protocol):

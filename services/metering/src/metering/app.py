@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
 
-from farebox import http, postgres, topics
+from farebox import durability, http, postgres, topics
 from farebox.clock import Clock, SystemClock
 from farebox.events import SuspenseReason
 from farebox.http import health_routes, ops
 from farebox.invariants import watched
-from farebox.kafka import Broadcast, Delivery, Producer, Watched, alive, make_broker, subscribe, unready
+from farebox.kafka import Broadcast, Delivery, Offsets, Producer, Watched, alive, make_broker, subscribe, unready
 from farebox.outbox import Relay
 from farebox.postgres import Pool
 from farebox.process import serve
@@ -121,7 +121,9 @@ async def metering(settings: Settings, names: Names = NAMES, clock: Clock = CLOC
     prices.on_change(settle.wake)
     suspense = Recurring("suspense gauge", count_suspense, every_s=SUSPENSE_EVERY_S)
     invariants = watched(pool, QUERIES, metrics.INVARIANT_VIOLATIONS, clock)
-    handlers = Handlers(posting, reread, clock, retention=retention)
+    offsets = Offsets(pool, names.group)
+    durable = durability.watched(pool, schema=SCHEMA)
+    handlers = Handlers(posting, reread, clock, offsets, retention=retention)
     broker = make_broker(settings.kafka_bootstrap, client_id=client)
     for _ in range(settings.consumers):
         subscribe(
@@ -131,11 +133,12 @@ async def metering(settings: Settings, names: Names = NAMES, clock: Clock = CLOC
             handle=handlers.on_requests,
             producer=producer,
             delivery=Delivery(batch_records_max=settings.batch_records_max),
+            offsets=offsets,
         )
     listed = Broadcast(settings.kafka_bootstrap, names.prices, client_id=client, handle=handlers.on_prices)
-    recurring = [months, reread, settle, suspense, invariants]
+    recurring = [months, reread, settle, suspense, invariants, durable]
     try:
-        async with producer, relay, listed, months, reread, settle, suspense, invariants, broker:
+        async with producer, relay, listed, months, reread, settle, suspense, invariants, durable, broker:
             await broker.start()
             yield Metering(pool, store, prices, posting, [producer, relay, broker, listed, *recurring])
     finally:

@@ -2,11 +2,12 @@
 
 from collections.abc import Iterator, Sequence
 from datetime import timedelta
+from functools import partial
 from typing import Final
 
 from farebox.clock import Clock
 from farebox.events import Undecodable, decode
-from farebox.kafka import Record, Rejected
+from farebox.kafka import Offsets, Record, Rejected
 from farebox.recurring import Recurring
 from metering.attempt import Attempt, Refusal, Window, examine
 from metering.posting import Posting
@@ -18,8 +19,11 @@ READ_AT_ONCE: Final = 50
 class Handlers:
     """One method a topic."""
 
-    def __init__(self, posting: Posting, reread_prices: Recurring, clock: Clock, *, retention: timedelta) -> None:
+    def __init__(
+        self, posting: Posting, reread_prices: Recurring, clock: Clock, offsets: Offsets, *, retention: timedelta
+    ) -> None:
         self._posting = posting
+        self._offsets = offsets
         self._reread_prices = reread_prices
         self._clock = clock
         self._retention = retention
@@ -27,7 +31,7 @@ class Handlers:
     async def on_requests(self, records: Sequence[Record]) -> Sequence[Rejected]:
         """`request.completed`: charge each attempt once; what is no attempt is rejected."""
         reading = Reading(records, Window.at(self._clock.now(), self._retention))
-        await self._posting.post(reading)
+        await self._posting.post(reading, partial(self._offsets.note, records=records))
         return reading.rejected
 
     async def on_prices(self, _records: Sequence[Record]) -> None:

@@ -357,3 +357,10 @@ SELECT e.entry_id, e.attempt_id, e.amount_nano, e.priced_at
 FROM entry e
 WHERE e.priced_at >= $1 AND NOT EXISTS (SELECT FROM audited a WHERE a.entry_id = e.entry_id)
 LIMIT 1000;
+
+-- name: audit_unbooked
+-- Of these attempts those that are neither in the ledger nor in suspense.
+SELECT attempt_id FROM unnest($1::uuid[]) AS told (attempt_id)
+WHERE NOT EXISTS (
+    SELECT FROM entry e WHERE e.entry_id = told.attempt_id AND e.made_at = uuid_extract_timestamp(told.attempt_id)
+) AND NOT EXISTS (SELECT FROM suspense s WHERE s.attempt_id = told.attempt_id);

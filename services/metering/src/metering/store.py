@@ -1,9 +1,9 @@
 """Metering's tables. What a batch brings about is one transaction."""
 
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypeAlias
 from uuid import UUID
 
 import asyncpg
@@ -14,7 +14,7 @@ from farebox import faults
 from farebox.ids import instant_of, new_id
 from farebox.kafka import Message
 from farebox.outbox import enqueue
-from farebox.postgres import Pool, Queries, session, transaction
+from farebox.postgres import Connection, Pool, Queries, session, transaction
 from farebox.pricing import PriceRow
 from metering import rows
 from metering.attempt import Attempt
@@ -27,6 +27,14 @@ from metering.span import Span
 from metering.summary import GROUPS_MAX, By, Sums
 
 _SQL: Final = Queries.load("metering")
+
+
+Beside: TypeAlias = Callable[[Connection], Awaitable[None]]
+"""What else is written in the transaction of a batch."""
+
+
+async def nothing_beside(_: Connection) -> None:
+    """Nothing else."""
 
 
 class Page(NamedTuple):
@@ -78,14 +86,16 @@ class Store:
         """An empty batch."""
         return Draft(self._stored, at=at, topic=topic, new_id=new_id)
 
-    async def post(self, draft: Draft, *, revision: int) -> Fresh:
+    async def post(self, draft: Draft, beside: Beside = nothing_beside, *, revision: int) -> Fresh:
         """Write a batch: ledger, rollups, suspense and outbox. What had been posted before has no effect.
 
         Raises PricesChanged, with nothing written, if the batch was priced with another revision than the newest.
         """
         await self._add_months_of(draft)
         async with self._booking(revision) as booking:
-            return await booking.write(draft)
+            fresh = await booking.write(draft)
+            await beside(booking.connection)
+        return fresh
 
     async def settle(
         self,
@@ -181,12 +191,13 @@ class Store:
 
 @contextmanager
 def _in_order() -> Iterator[None]:
-    """What the database refuses, other than a value, is no record's fault: attempts wait until somebody mends it."""
+    """What a constraint refuses is no record's fault here: attempts wait until somebody mends it.
+
+    No check of these tables is about what an attempt says, and a month without its partition is told as a check, too.
+    """
     try:
         yield
-    except asyncpg.DataError:
-        raise  # whoever handed over the batch finds the record by halving
-    except asyncpg.PostgresError as error:
+    except asyncpg.IntegrityConstraintViolationError as error:
         raise BooksClosed(f"{type(error).__name__}: {error}") from error
 
 

@@ -12,7 +12,7 @@ from budget.unit import Store, Unit
 from farebox import faults
 from farebox.clock import Clock
 from farebox.events import Undecodable, UsagePriced, decode
-from farebox.kafka import Record, Rejected
+from farebox.kafka import Offsets, Record, Rejected
 
 log = structlog.get_logger()
 
@@ -23,19 +23,21 @@ CORRECTED: Final = "corrected"
 class UsageHandler:
     """Posts every ledger entry exactly once to the budgets on its path, and wakes the relay."""
 
-    def __init__(self, store: Store, clock: Clock, wake: Callable[[], None]) -> None:
+    def __init__(self, store: Store, clock: Clock, wake: Callable[[], None], offsets: Offsets) -> None:
         self._store = store
         self._clock = clock
         self._wake = wake
+        self._offsets = offsets
 
     async def __call__(self, records: Sequence[Record]) -> Sequence[Rejected]:
         entries, rejected = _read(records)
-        if entries:
-            async with self._store.transaction() as unit:
+        async with self._store.transaction() as unit:
+            if entries:
                 await self._post(unit, entries)
-                faults.point("budget.before_posting_commit")
-            faults.point("budget.after_posting_commit")
-            self._wake()
+            await unit.note(self._offsets, records)
+            faults.point("budget.before_posting_commit")
+        faults.point("budget.after_posting_commit")
+        self._wake()
         return rejected
 
     async def _post(self, unit: Unit, entries: list[UsagePriced]) -> None:
