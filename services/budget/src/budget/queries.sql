@@ -278,11 +278,18 @@ WHERE s.budget_id = $1 AND s.window_start = $2
   AND g.seen_at > clock_timestamp() - $5::interval;
 
 -- name: shares_recalled
--- What a gateway is asked to give back. It is told once; who is refused again asks again.
-UPDATE budget_share
+-- What a gateway is asked to give back. It is told once; who is refused again asks again. Of windows that somebody works
+-- on it is told with the next beat: no window is locked here, so nothing may be waited for.
+WITH asked AS (
+    SELECT budget_id, window_start FROM budget_share
+    WHERE gateway_id = $1 AND epoch = $2 AND recalled_at IS NOT NULL
+    FOR UPDATE SKIP LOCKED
+)
+UPDATE budget_share s
 SET recalled_at = NULL
-WHERE gateway_id = $1 AND epoch = $2 AND recalled_at IS NOT NULL
-RETURNING budget_id, window_start;
+FROM asked
+WHERE s.budget_id = asked.budget_id AND s.window_start = asked.window_start AND s.gateway_id = $1 AND s.epoch = $2
+RETURNING s.budget_id, s.window_start;
 
 -- name: shares_of_the_lost
 -- What gateways hold that have given no sign of life since that of $3. Locked, so that a beat that comes now waits.
@@ -353,13 +360,20 @@ DELETE FROM policy_change
 WHERE changed_at < $1 AND revision < (SELECT max(revision) FROM policy_change);
 
 -- name: budgets_confirmed
--- Every gateway that lives has confirmed these: from now on their limits are guaranteed.
-UPDATE budget
+-- Every gateway that lives has confirmed these: from now on their limits are guaranteed. A budget that somebody is changing
+-- is confirmed later, so that nobody waits here.
+WITH confirmed AS (
+    SELECT budget_id FROM budget
+    WHERE hard_revision IS NOT NULL AND hard_since IS NULL
+      AND hard_revision <= coalesce(
+          (SELECT min(policy_revision) FROM gateway WHERE seen_at > clock_timestamp() - $2::interval), hard_revision)
+    FOR NO KEY UPDATE SKIP LOCKED
+)
+UPDATE budget b
 SET hard_since = $1
-WHERE hard_revision IS NOT NULL AND hard_since IS NULL
-  AND hard_revision <= coalesce(
-      (SELECT min(policy_revision) FROM gateway WHERE seen_at > clock_timestamp() - $2::interval), hard_revision)
-RETURNING budget_id;
+FROM confirmed
+WHERE b.budget_id = confirmed.budget_id
+RETURNING b.budget_id;
 
 -- Uncertain amounts ------------------------------------------------------------------------------------------------
 

@@ -54,7 +54,7 @@ class Audit:
         accounts = {account for entry in fresh for account in entry.principal.path()}
         budgets = await self._unit.registry.budgets_of(accounts)
         leases = await self._unit.books.leases({entry.lease.lease_id for entry in fresh if entry.lease})
-        tallies, _ = tally(fresh, budgets, leases)
+        tallies, _ = tally(fresh, budgets, leases, {})
         for key, each in tallies.items():
             for part in each.parts:
                 if window := self._windows.get(key):

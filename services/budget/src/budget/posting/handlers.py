@@ -52,13 +52,14 @@ class UsageHandler:
         now = self._clock.now()
         budgets = await unit.registry.budgets_of({account for entry in fresh for account in entry.principal.path()})
         leases = {entry.lease.lease_id for entry in fresh if entry.lease and not entry.held}
-        tallies, left = tally(fresh, budgets, await unit.books.leases(leases) if leases else {})
+        settles = {entry.attempt_id for entry in fresh if entry.kind == "correction"}
+        unsure = await unit.books.uncertain_of(settles) if settles else {}
+        tallies, left = tally(fresh, budgets, await unit.books.leases(leases) if leases else {}, unsure)
         _show(left)
         await unit.books.open({key: each.span for key, each in tallies.items()})
         windows = await unit.books.lock(tallies)
         keys = {part.share for each in tallies.values() for part in each.parts if part.share}
         shares = {share.key: share for share in await unit.books.shares_named(keys)} if keys else {}
-        settles = {part.settles for each in tallies.values() for part in each.parts if part.settles}
         open_ = await unit.books.uncertain_of(settles) if settles else {}
         outcome = apply(tallies.values(), windows, shares, open_)
         await unit.books.save(outcome.windows)

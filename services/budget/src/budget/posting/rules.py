@@ -86,11 +86,12 @@ class Outcome:
 
 
 def tally(
-    entries: Iterable[UsagePriced], budgets: BudgetsByAccount, leases: Leases
+    entries: Sequence[UsagePriced], budgets: BudgetsByAccount, leases: Leases, open_: Uncertain
 ) -> tuple[dict[WindowKey, Tally], list[Left]]:
     """Sort entries into windows: those that held the call, and those of its time where other budgets count it.
 
-    What began before a budget counts is not for it.
+    What began before a budget counts is not for it. A correction also goes to the windows where something of its
+    attempt is uncertain.
     """
     tallies: dict[WindowKey, Tally] = {}
     left: list[Left] = []
@@ -107,12 +108,35 @@ def tally(
                     left.append(Left(entry.entry_id, budget, entry.currency))
                     continue
                 span = _span(budget, share.window_start if share else entry.occurred_at, spans)
-                key = (budget.budget_id, span.start)
-                found = tallies.get(key)
-                if found is None:
-                    found = tallies[key] = Tally(budget, key, span)
-                found.parts.append(_part(entry, budget, share))
+                _add(tallies, budget, span, _part(entry, budget, share))
+    if corrections := [entry for entry in entries if entry.kind == "correction"]:
+        _end_uncertain(tallies, corrections, budgets, open_)
     return tallies, left
+
+
+def _add(tallies: dict[WindowKey, Tally], budget: Budget, span: Span, part: Part) -> None:
+    key = (budget.budget_id, span.start)
+    found = tallies.get(key)
+    if found is None:
+        found = tallies[key] = Tally(budget, key, span)
+    found.parts.append(part)
+
+
+def _end_uncertain(
+    tallies: dict[WindowKey, Tally], corrections: Sequence[UsagePriced], budgets: BudgetsByAccount, open_: Uncertain
+) -> None:
+    """Of the corrected attempts, nothing stays uncertain in a window that its correction does not post to."""
+    unsure = set(open_)
+    for each in tallies.values():
+        unsure |= {(part.attempt_id, each.key) for part in each.parts if part.uncertain}
+    for each in tallies.values():
+        unsure -= {(part.settles, each.key) for part in each.parts if part.settles}
+    by_id = {budget.budget_id: budget for some in budgets.values() for budget in some}
+    for entry in corrections:
+        for _, (budget_id, start) in sorted(one for one in unsure if one[0] == entry.attempt_id):
+            budget = by_id[budget_id]
+            part = Part(entry.entry_id, entry.attempt_id, 0, settles=entry.attempt_id)
+            _add(tallies, budget, budget.calendar.span(start), part)
 
 
 def _held(entry: UsagePriced, leases: Leases) -> dict[UUID, ShareKey]:
