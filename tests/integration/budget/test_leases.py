@@ -235,7 +235,7 @@ async def test_what_a_lost_journal_left_in_suspense_stays_there_whatever_restart
     assert (await office.balance())["spent"] == "7.8"
 
 
-async def test_suspense_that_reaches_a_threshold_is_told_once_and_its_release_takes_it_back(
+async def test_what_suspense_reached_is_told_once_more_when_it_is_posted_and_its_release_takes_nothing_back(
     office: BudgetOffice,
 ) -> None:
     await office.org()
@@ -245,15 +245,14 @@ async def test_suspense_that_reaches_a_threshold_is_told_once_and_its_release_ta
     lease = (await office.grant(key, COST)).lease
     assert lease is not None
     await office.start(last_epoch=0)
-    assert [kind for kind, _ in await office.told()] == ["farebox.budget.threshold_crossed.v1"]
     await office.post(office.priced(key, won("6"), lease.lease_id))
-    assert [kind for kind, _ in await office.told()] == ["farebox.budget.threshold_crossed.v1"]
     release = await office.admin.post(f"/api/suspended-leases/{lease.lease_id}/release", json={"reason": "found"})
     assert release.status_code == 200
-    assert (await office.balance())["spent"] == "6"
+    assert [kind for kind, _ in await office.told()] == ["farebox.budget.threshold_crossed.v1"] * 2
+    assert [event["provisional"] for _, event in await office.told()] == [True, False]
 
 
-async def test_what_postings_take_out_of_suspense_reaches_no_threshold_again(office: BudgetOffice) -> None:
+async def test_what_postings_take_out_of_suspense_reaches_only_what_is_posted_by_then(office: BudgetOffice) -> None:
     await office.org()
     await office.budget("10", thresholds=[{"severity": "at", "percent": percent} for percent in ("50", "90")])
     key = await office.key()
@@ -263,7 +262,8 @@ async def test_what_postings_take_out_of_suspense_reaches_no_threshold_again(off
     await office.start(last_epoch=0)
     await office.post(*(office.priced(key, won("2.6"), lease.lease_id) for _ in range(3)))
     assert (await office.balance())["spent"] == "7.8"
-    assert [event["threshold"]["percent"] for _, event in await office.told()] == ["50"]
+    told = [(event["threshold"]["percent"], event["provisional"]) for _, event in await office.told()]
+    assert told == [("50", True), ("50", False)]
 
 
 async def test_one_request_sent_twice_at_once_is_granted_once(office: BudgetOffice) -> None:

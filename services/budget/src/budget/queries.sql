@@ -295,21 +295,35 @@ SELECT entry_id FROM unnest($1::uuid[]) AS new (entry_id) ORDER BY entry_id
 ON CONFLICT DO NOTHING
 RETURNING entry_id;
 
--- name: crossings_insert
-INSERT INTO crossing (budget_id, window_start, limit_revision, mark, event_id, crossed_at)
-SELECT * FROM unnest($1::uuid[], $2::timestamptz[], $3::integer[], $4::text[], $5::uuid[], $6::timestamptz[])
-ON CONFLICT DO NOTHING
-RETURNING event_id;
-
--- name: crossings_open
-SELECT c.budget_id, c.window_start, c.limit_revision, c.mark
+-- name: crossings_noted
+-- Of every mark that was ever crossed in the windows: the occurrence that is open, else the newest; the highest number;
+-- and when people last heard of it, under whatever limit.
+SELECT DISTINCT ON (c.budget_id, c.window_start, c.mark)
+       c.budget_id, c.window_start, c.mark, c.limit_revision, c.occurrence, c.provisional, c.notify_people,
+       c.resolved_at IS NOT NULL AS is_over,
+       max(c.occurrence) OVER of_the_mark AS newest,
+       max(c.crossed_at) FILTER (WHERE c.notify_people) OVER of_the_mark AS told_at
 FROM crossing c
 JOIN unnest($1::uuid[], $2::timestamptz[]) AS asked (budget_id, window_start) USING (budget_id, window_start)
-WHERE c.resolved_at IS NULL;
+WINDOW of_the_mark AS (PARTITION BY c.budget_id, c.window_start, c.mark)
+ORDER BY c.budget_id, c.window_start, c.mark, c.resolved_at IS NOT NULL, c.limit_revision DESC, c.occurrence DESC;
 
--- name: crossings_resolve
-UPDATE crossing SET resolved_at = $4
-WHERE budget_id = $1 AND window_start = $2 AND mark = $3 AND resolved_at IS NULL;
+-- name: crossings_end
+-- Under whatever limit they were crossed.
+UPDATE crossing c
+SET resolved_at = $4
+FROM unnest($1::uuid[], $2::timestamptz[], $3::text[]) AS over (budget_id, window_start, mark)
+WHERE (c.budget_id, c.window_start, c.mark) = (over.budget_id, over.window_start, over.mark) AND c.resolved_at IS NULL;
+
+-- name: crossings_insert
+-- Which of the occurrences are new: only their events are published.
+INSERT INTO crossing (budget_id, window_start, limit_revision, mark, occurrence, event_id, crossed_at, resolved_at,
+                      provisional, notify_people)
+SELECT *
+FROM unnest($1::uuid[], $2::timestamptz[], $3::integer[], $4::text[], $5::integer[], $6::uuid[], $7::timestamptz[],
+            $8::timestamptz[], $9::boolean[], $10::boolean[])
+ON CONFLICT DO NOTHING
+RETURNING event_id;
 
 -- Invariants -------------------------------------------------------------------------------------------------------
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 
 from budget import metrics
-from budget.alerts.operations import announce_reached, announce_resolved, balances
+from budget.alerts.operations import announce_courses, balances
 from budget.budgets.rules import BudgetsByAccount
 from budget.posting.rules import Outcome, Shares, Tally, apply, foreign_currency, tally
 from budget.store import Store, Unit
@@ -58,10 +58,7 @@ class UsageHandler:
 
     async def _announce(self, unit: Unit, tallies: Sequence[Tally], outcome: Outcome) -> None:
         now = self._clock.now()
-        reached = await announce_reached(unit, outcome.reached, outcome.windows, now)
-        metrics.MARKS.inc(reached)
-        for each in outcome.lowered:
-            await announce_resolved(unit, each.budget, outcome.windows[each.key], now)
+        metrics.MARKS.inc(await announce_courses(unit, outcome.courses, outcome.windows, now))
         await unit.announce(balances(((each.budget, outcome.windows[each.key]) for each in tallies), now))
 
 

@@ -1,7 +1,7 @@
 """Posting: what priced entries do to the windows and leases they touch. Pure; the shell locks, stores and publishes.
 
 tally(entries, …)   which windows, in which order of entries          (before any row is locked)
-apply(tallies, …)   new figures, and the marks each entry reached     (while the rows are locked)
+apply(tallies, …)   new figures, and how they went past marks         (while the rows are locked)
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from uuid import UUID
 
-from budget.alerts.rules import EXHAUSTED, OVER_LIMIT, Threshold, reached
+from budget.alerts.occurrences import Standing
+from budget.alerts.rules import EXHAUSTED, OVER_LIMIT, Mark, Threshold, id_of, reached
 from budget.budgets.rules import Budget, BudgetsByAccount, Window
 from budget.budgets.windows import Span
 from budget.shares.rules import Room, ShareState, WindowKey, release
@@ -42,28 +43,41 @@ class Tally:
 
 @dataclass(frozen=True, slots=True)
 class Reached:
-    """A mark that spending reached: `spent` right after the entry that did it; `is_highest` of those it reached."""
+    """A mark that spending reached: `spent` right after the entry that did it; `is_highest` of those it reached.
+
+    It is provisional if what is posted does not reach it without what is in suspense.
+    """
 
     budget: Budget
     key: WindowKey
-    mark: Threshold | str
+    mark: Mark
     spent: int
     is_highest: bool
     entry_id: UUID | None
+    provisional: bool = False
 
     @property
     def mark_id(self) -> str:
-        return self.mark if isinstance(self.mark, str) else self.mark.id
+        return id_of(self.mark)
+
+
+@dataclass(frozen=True, slots=True)
+class Course:
+    """How a batch moved a window's spending: where it stood before, and after each of the entries."""
+
+    budget: Budget
+    key: WindowKey
+    entry_ids: tuple[UUID, ...]
+    standings: tuple[Standing, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """The new figures of every window and share touched, the marks reached in order, and where spending went down."""
+    """The new figures of every window and share touched, and the course of each that may have passed a mark."""
 
     windows: dict[WindowKey, Window]
     shares: list[ShareState]
-    reached: list[Reached]
-    lowered: list[Tally]
+    courses: list[Course]
 
 
 def foreign_currency(entry: UsagePriced, budgets: BudgetsByAccount) -> Budget | None:
@@ -125,7 +139,7 @@ def _amount(entry: UsagePriced, budget: Budget) -> int:
 
 def apply(tallies: Iterable[Tally], windows: Mapping[WindowKey, Window], shares: Shares) -> Outcome:
     """Post every tally to its locked window, releasing what its leases held, and judge the marks."""
-    outcome = Outcome(windows={}, shares=[], reached=[], lowered=[])
+    outcome = Outcome(windows={}, shares=[], courses=[])
     for each in tallies:
         window = windows[each.key]
         posted = sum(part.amount for part in each.parts)
@@ -136,9 +150,8 @@ def apply(tallies: Iterable[Tally], windows: Mapping[WindowKey, Window], shares:
             room = release(before, after, room)
             outcome.shares.append(after)
         outcome.windows[each.key] = window.with_room(room)
-        outcome.reached.extend(_newly_reached(each, window, room, shares))
-        if posted < 0:
-            outcome.lowered.append(each)
+        if _may_pass_a_mark(each, window, room):
+            outcome.courses.append(_course(each, window, shares))
     return outcome
 
 
@@ -150,46 +163,45 @@ def _by_lease(parts: Sequence[Part]) -> dict[UUID, int]:
     return sums
 
 
-def _newly_reached(each: Tally, before: Window, after: Room, shares: Shares) -> list[Reached]:
-    """Marks between the window's old and new spending, each with the entry that reached it.
+def _may_pass_a_mark(each: Tally, before: Window, after: Room) -> bool:
+    """Whether the entries must be looked at one by one. Where spending only grows, its two ends tell."""
+    only_grows = before.room.suspended == after.suspended and all(part.amount >= 0 for part in each.parts)
+    marks = before.thresholds(each.budget)
+    first, last = standing(each.budget, marks, before.room), standing(each.budget, marks, after)
+    return not only_grows or (first.reached, first.posted) != (last.reached, last.posted)
 
-    What an entry takes out of suspense had been spent before.
-    """
+
+def _course(each: Tally, before: Window, shares: Shares) -> Course:
+    """What an entry takes out of suspense had been spent before."""
     marks = before.thresholds(each.budget)
     room = before.room
-    if marks_at(each.budget, marks, room) == marks_at(each.budget, marks, after):
-        return []
-    found: list[Reached] = []
+    standings = [standing(each.budget, marks, room)]
     held: dict[UUID, ShareState] = {}
     for part in each.parts:
-        grown = room.moved(posted=part.amount)
+        room = room.moved(posted=part.amount)
         if part.lease_id is not None:
             share = held.get(part.lease_id) or shares[part.lease_id][each.budget.budget_id]
             held[part.lease_id] = share.charged(part.settled)
-            grown = release(share, held[part.lease_id], grown)
-        fresh = [mark for mark in marks_at(each.budget, marks, grown) if mark not in marks_at(each.budget, marks, room)]
-        found.extend(
-            Reached(each.budget, each.key, mark, grown.spent, mark is highest(fresh), part.entry_id) for mark in fresh
-        )
-        room = grown
-    return found
+            room = release(share, held[part.lease_id], room)
+        standings.append(standing(each.budget, marks, room))
+    return Course(each.budget, each.key, tuple(part.entry_id for part in each.parts), tuple(standings))
 
 
-def highest(marks: Sequence[Threshold | str]) -> Threshold | str | None:
-    """Of the marks one posting reached, the one people hear of: the last threshold, or that it went over the limit."""
-    for mark in reversed(marks):
-        if mark != EXHAUSTED:
-            return mark
-    return None
+def standing(budget: Budget, marks: Sequence[Threshold], room: Room) -> Standing:
+    """What a window's spending has reached, with suspense and without."""
+    by_all = marks_at(budget, marks, room)
+    alone = by_all if room.posted == room.spent else marks_at(budget, marks, room, spent=room.posted)
+    return Standing(room.spent, by_all, alone)
 
 
-def marks_at(budget: Budget, marks: Sequence[Threshold], room: Room) -> tuple[Threshold | str, ...]:
+def marks_at(budget: Budget, marks: Sequence[Threshold], room: Room, *, spent: int | None = None) -> tuple[Mark, ...]:
     """Every mark that spending has reached: thresholds, then exhausted (hard budgets), then over the limit."""
     if not budget.is_active:
         return ()
-    found: tuple[Threshold | str, ...] = reached(marks, room.spent)
-    if budget.mode == "hard" and room.spent >= room.limit:
+    spent = room.spent if spent is None else spent
+    found: tuple[Mark, ...] = reached(marks, spent)
+    if budget.mode == "hard" and spent >= room.limit:
         found = (*found, EXHAUSTED)
-    if room.spent > room.limit:
+    if spent > room.limit:
         found = (*found, OVER_LIMIT)
     return found
