@@ -366,8 +366,9 @@ WHERE l.epoch < g.epoch AND l.suspended_at IS NULL
 LIMIT 1000;
 
 -- name: invariant_marks_are_noted
--- Every threshold that a window's spending has reached under its present limit has its row, and with it its event.
-SELECT w.budget_id, w.window_start, w.limit_revision, w.limit_amount, w.posted + w.suspended AS spent, mark.id
+-- Every threshold that a window's spending has reached under its present limit has an occurrence that is open, and with
+-- it its event; one that is not provisional where what is posted reaches it alone.
+SELECT w.budget_id, w.window_start, w.limit_revision, w.limit_amount, w.posted, w.posted + w.suspended AS spent, mark.id
 FROM budget_window w
 JOIN budget b USING (budget_id)
 CROSS JOIN LATERAL (
@@ -383,11 +384,33 @@ WHERE b.active
       SELECT FROM crossing c
       WHERE c.budget_id = w.budget_id AND c.window_start = w.window_start AND c.limit_revision = w.limit_revision
         AND c.mark = mark.id
+        AND c.resolved_at IS NULL
+        AND NOT (c.provisional AND w.posted > 0 AND w.posted >= mark.at)
   )
 LIMIT 1000;
 
+-- name: invariant_marks_are_resolved
+-- No threshold has an occurrence that is open while the window's spending is below it.
+SELECT w.budget_id, w.window_start, w.limit_amount, w.posted + w.suspended AS spent, c.mark, c.occurrence
+FROM crossing c
+JOIN budget_window w USING (budget_id, window_start)
+JOIN budget b USING (budget_id)
+CROSS JOIN LATERAL (
+    SELECT CASE WHEN m.percent IS NULL THEN 'amount:' || m.amount ELSE 'percent:' || trim_scale(m.percent) END AS id,
+           coalesce(m.amount, w.limit_amount * m.percent / 100) AS at
+    FROM jsonb_to_recordset(b.thresholds) AS m (percent numeric, amount numeric)
+) mark
+WHERE b.active
+  AND c.resolved_at IS NULL
+  AND c.mark = mark.id
+  AND NOT (w.posted + w.suspended > 0 AND w.posted + w.suspended >= mark.at)
+  AND coalesce(w.window_end, 'infinity') >= $1::timestamptz
+LIMIT 1000;
+
 -- name: crossings_since
-SELECT event_id, budget_id, window_start, limit_revision, mark, crossed_at FROM crossing WHERE crossed_at >= $1;
+SELECT event_id, budget_id, window_start, limit_revision, mark, occurrence, crossed_at
+FROM crossing
+WHERE crossed_at >= $1;
 
 -- Audits -----------------------------------------------------------------------------------------------------------
 
