@@ -7,8 +7,12 @@ from uuid import UUID
 
 import pytest
 
-from farebox.events import UsagePriced
+from budget.alerts.operations import announce_reached
+from budget.posting.rules import Reached
+from budget.store import Store, Unit
+from farebox.events import LeaseUse, UsagePriced
 from farebox.money import NANO
+from support.eventually import eventually
 from support.office import BudgetOffice
 
 WARNING = [{"severity": "warning", "percent": "75"}]
@@ -105,6 +109,37 @@ async def test_of_many_who_cross_a_mark_again_at_once_one_tells(office: BudgetOf
     assert [number for number, _ in await told(office)] == [1, 1, 2]
 
 
+async def test_of_two_who_hold_no_lock_the_keys_let_one_tell(office: BudgetOffice) -> None:
+    key, store = await at_work(office), Store(office.pool)
+    await spend(office, key, 80, -60)
+    async with store.transaction() as first:
+        assert await cross(first, office) == 1
+        second = asyncio.create_task(cross_alone(store, office))
+        await eventually(lambda: waits(office))
+    assert await second == 0
+    assert [number for number, _ in await told(office)] == [1, 1, 2]
+
+
+async def cross(unit: Unit, office: BudgetOffice) -> int:
+    """Announce the threshold as reached; how many events that makes."""
+    ((budget,),) = (await unit.registry.budgets_of(["acme"])).values()
+    windows = await unit.books.read([budget.window_key(office.clock.now())])
+    ((place, window),) = windows.items()
+    (mark,) = window.thresholds(budget)
+    return await announce_reached(unit, [Reached(budget, place, mark, 1, True, None)], windows, office.clock.now())
+
+
+async def cross_alone(store: Store, office: BudgetOffice) -> int:
+    async with store.transaction() as unit:
+        return await cross(unit, office)
+
+
+async def waits(office: BudgetOffice) -> bool:
+    """Whether a transaction waits for another."""
+    waiting = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+    return bool(await office.pool.fetchval(waiting))
+
+
 async def test_people_hear_of_a_mark_that_is_crossed_again_once_a_day(office: BudgetOffice) -> None:
     key = await at_work(office)
     for _ in range(3):
@@ -145,6 +180,17 @@ async def test_what_suspense_alone_reached_is_told_to_people_when_it_is_posted(o
     assert await told(office) == [(1, False), (2, True)]
 
 
+async def test_a_charge_below_what_it_takes_out_of_suspense_can_leave_a_mark_within_a_batch(
+    office: BudgetOffice,
+) -> None:
+    key = await at_work(office)
+    lease_id = UUID(await suspend(office, key))
+    use = LeaseUse(lease_id=lease_id, reserve_nano=20 * NANO, settled_nano=20 * NANO)
+    cheaper = entry(office, key, 10).model_copy(update={"lease": use})
+    await office.post(cheaper, entry(office, key, 8))
+    assert await events(office) == ["threshold_crossed", "threshold_resolved", "threshold_crossed"]
+
+
 async def test_people_hear_that_a_budget_is_over_its_limit_only_of_what_is_posted(office: BudgetOffice) -> None:
     key = await at_work(office, thresholds=[])
     await suspend(office, key)
@@ -182,3 +228,14 @@ async def test_a_replica_that_knows_no_occurrences_notes_no_mark_twice(office: B
         "UPDATE crossing SET limit_revision = 2 WHERE occurrence = 2"
     )  # under which no first occurrence was noted
     assert await office.pool.fetch(NOTED_BEFORE) == []
+
+
+async def test_what_a_replica_that_knows_no_occurrences_noted_has_an_end_and_a_successor(office: BudgetOffice) -> None:
+    key = await at_work(office)
+    await spend(office, key, 80, -60, 75)
+    budget = (await office.balance())["budget_id"]
+    await office.admin.patch(f"/api/budgets/{budget}", json={"limit": "200"})
+    await spend(office, key, 60)
+    await office.pool.execute("UPDATE crossing SET occurrence = 1 WHERE occurrence = 3")
+    await spend(office, key, -20, 20)
+    assert [number for number, _ in await told(office)][-3:] == [3, 1, 3]

@@ -63,7 +63,8 @@ def test_what_was_posted_stays_crossed_while_suspense_keeps_it_there() -> None:
 
 
 def test_what_a_refused_request_exhausted_stays_so_until_spending_falls() -> None:
-    assert story(at(20), at(30), at(29), notes={EXHAUSTED: Noted(1, REAL)}) == ["-exhausted"]
+    assert story(at(20), at(30), notes={EXHAUSTED: Noted(1, REAL)}) == []
+    assert story(at(30), at(29), notes={EXHAUSTED: Noted(1, REAL)}) == ["-exhausted"]
 
 
 def test_exhausted_and_over_the_limit_end_with_the_spending_that_made_them_so() -> None:
@@ -133,6 +134,7 @@ def test_what_is_crossed_and_left_in_one_batch_is_over_when_it_is_written() -> N
         register.resolve(place)
     register.cross(place, 1, UUID(int=3), provisional=False, is_for_people=True)
     assert [(each.occurrence.number, each.resolved_at) for each in register.made] == [(1, NOON), (2, NOON), (3, None)]
+    assert [each.occurrence.notify_people for each in register.made] == [True, False, False]
     assert register.ended == set()
 
 
