@@ -211,6 +211,16 @@ async def test_a_budget_that_refuses_again_after_a_correction_is_exhausted_again
     assert await events(office) == ["exhausted", "exhausted"]
 
 
+async def test_what_is_refused_for_suspense_alone_is_provisional(office: BudgetOffice) -> None:
+    key = await at_work(office, thresholds=[])
+    await suspend(office, key)
+    for spent in (0, 99):
+        await spend(office, key, spent)
+        await office.grant(key, SUSPENDED_COST, epoch=2)
+    exhausted = [event for kind, event in await office.told() if "exhausted" in kind]
+    assert [event["provisional"] for event in exhausted] == [True, False]
+
+
 async def test_a_raise_that_leaves_room_lets_a_budget_be_over_its_limit_again(office: BudgetOffice) -> None:
     key = await at_work(office, thresholds=[], mode="soft")
     budget = (await office.balance())["budget_id"]

@@ -138,7 +138,7 @@ class ThresholdResolved(BudgetEvent):
 class BudgetExhausted(MarkCrossed):
     """A hard budget refused a request, or has nothing left. Once per window, limit revision and occurrence.
 
-    Nothing is told of its end; the next occurrence can follow once less is spent, or the limit was changed.
+    Nothing is told of its end; the next occurrence can follow once less is spent, or the limit or suspense has changed.
     """
 
     type: ClassVar[str] = "farebox.budget.exhausted.v1"

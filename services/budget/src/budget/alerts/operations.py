@@ -101,9 +101,13 @@ def all_reached(budget: Budget, window: Window) -> list[Reached]:
     ]
 
 
-def refused(budget: Budget, window: Window) -> Reached:
-    """A hard budget turned a request away: it is exhausted, whatever small change is left."""
-    return Reached(budget, window.room.key, EXHAUSTED, window.room.spent, is_highest=False, entry_id=None)
+def refused(budget: Budget, window: Window, *, provisional: bool = False) -> Reached:
+    """A hard budget turned a request away: it is exhausted, whatever small change is left.
+
+    It is provisional if only what is in suspense stands in the way.
+    """
+    room = window.room
+    return Reached(budget, room.key, EXHAUSTED, room.spent, is_highest=False, entry_id=None, provisional=provisional)
 
 
 def balances(pairs: Iterable[tuple[Budget, Window]], now: datetime) -> list[Message]:

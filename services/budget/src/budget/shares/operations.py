@@ -175,7 +175,8 @@ class Leases:
             case Short(key, obstacle):
                 metrics.REFUSALS.labels(obstacle.value).inc()
                 budget = next(each for each in hard if spot.key(each) == key)
-                await announce_reached(unit, [refused(budget, seen[key])], seen, now)
+                only_suspense = obstacle is Obstacle.SUSPENDED
+                await announce_reached(unit, [refused(budget, seen[key], provisional=only_suspense)], seen, now)
                 # Where more is gone than leases hold, nothing that they return would help.
                 recalling = obstacle is Obstacle.HELD and await unit.books.recall(key, request.gateway_id, now)
                 refusal = Refusal(code=_code(budget), budget_id=budget.budget_id, is_recalling=recalling)
