@@ -29,6 +29,7 @@ BREAKING = {
     "within_limit": "ALTER TABLE budget_window DROP CONSTRAINT within_limit; UPDATE budget_window SET posted = 10^12",
     "dead_epochs_are_accounted_for": "UPDATE gateway SET epoch = epoch + 1",
     "marks_are_noted": "DELETE FROM crossing",
+    "marks_are_resolved": "UPDATE budget_window SET posted = posted - 10 * 10^9",
 }
 
 
@@ -55,6 +56,18 @@ async def test_wrong_books_are_found(office: BudgetOffice, name: str) -> None:
     await at_work(office)
     await office.pool.execute(BREAKING[name])
     assert name in await office.broken()
+
+
+async def test_a_mark_that_is_reached_while_its_last_occurrence_is_over_is_found(office: BudgetOffice) -> None:
+    await at_work(office)
+    await office.pool.execute("UPDATE crossing SET resolved_at = crossed_at")
+    assert "marks_are_noted" in await office.broken()
+
+
+async def test_a_mark_that_is_posted_and_noted_only_as_reached_by_suspense_is_found(office: BudgetOffice) -> None:
+    await at_work(office)
+    await office.pool.execute("UPDATE crossing SET provisional = true")
+    assert "marks_are_noted" in await office.broken()
 
 
 async def announced(office: BudgetOffice, kafka: str) -> None:

@@ -6,8 +6,8 @@ from typing import Final
 import structlog
 
 from budget import metrics
-from budget.alerts.operations import announce_reached, announce_resolved, balances
-from budget.posting.rules import Left, Outcome, Tally, apply, tally
+from budget.alerts.operations import announce_courses, balances
+from budget.posting.rules import LeftOut, Outcome, Tally, apply, tally
 from budget.unit import Store, Unit
 from farebox import faults
 from farebox.clock import Clock
@@ -72,10 +72,7 @@ class UsageHandler:
 
     async def _announce(self, unit: Unit, tallies: Sequence[Tally], outcome: Outcome) -> None:
         now = self._clock.now()
-        reached = await announce_reached(unit, outcome.reached, outcome.windows, now)
-        metrics.MARKS.inc(reached)
-        for each in outcome.lowered:
-            await announce_resolved(unit, each.budget, outcome.windows[each.key], now)
+        metrics.MARKS.inc(await announce_courses(unit, outcome.courses, outcome.windows, now))
         await unit.announce(balances(((each.budget, outcome.windows[each.key]) for each in tallies), now))
 
 
@@ -97,7 +94,7 @@ def _read(records: Sequence[Record]) -> tuple[list[UsagePriced], list[Rejected]]
     return entries, rejected
 
 
-def _show(left: Sequence[Left]) -> None:
+def _show(left: Sequence[LeftOut]) -> None:
     """Nothing is dropped in silence: each part left out is logged and counted."""
     metrics.FOREIGN.inc(len(left))
     for each in left:
