@@ -35,7 +35,7 @@ from farebox.events.envelope import (
     headers_of,
     value_of,
 )
-from farebox.events.price import PriceListed
+from farebox.events.price import CatalogueAsOf, PriceListed
 from farebox.events.usage import (
     BillingTerms,
     LeaseUse,
@@ -56,6 +56,7 @@ __all__ = [
     "BudgetOverLimit",
     "BudgetState",
     "BudgetWindow",
+    "CatalogueAsOf",
     "CloudEvent",
     "Envelope",
     "LeaseUse",
