@@ -27,9 +27,7 @@ def row(name: str, **changes: Any) -> PriceRow:
 
 
 def listed(*names: str, revision: int | None) -> Record:
-    event = PriceListed(
-        provider="openai", model="gpt-4o", rows=tuple(row(name) for name in names), revision=revision
-    )
+    event = PriceListed(provider="openai", model="gpt-4o", rows=tuple(row(name) for name in names), revision=revision)
     envelope = Envelope(new_id(), "farebox/metering", NOW, "openai/gpt-4o", event)
     return Record("price.catalogue", 0, 0, 0, KEY, value_of(event), headers_of(envelope))
 

@@ -106,7 +106,8 @@ class Gateway:
             return
         if isinstance(event, AccountPolicyChanged):
             revoked = event.status == "revoked"
-            self.policies.changed(event.account_id, revoked=revoked, now=self.clock.monotonic())
+            now = self.clock.monotonic()
+            self.policies.changed(event.account_id, revoked=revoked, revision=event.revision, now=now)
 
 
 async def run(settings: GatewaySettings) -> None:

@@ -146,7 +146,7 @@ class Policies:
         self._known: dict[str, Known] = {}
         self._unknown: dict[str, float] = {}
         self._changed: dict[str, float] = {}
-        self._revoked: set[str] = set()
+        self._revoked: dict[str, int] = {}
         self._budgets: dict[UUID, Budget] = {}
         self._terms: dict[Terms, Terms] = {}
         self._instants: dict[datetime | None, datetime | None] = {}
@@ -164,7 +164,7 @@ class Policies:
     def stale(self, key_hash: str, now: float) -> Known | None:
         """The key's policy, if it may be used while nobody can be asked."""
         known = self._known.get(key_hash)
-        if known is None or now - known.learnt_at > self._stale_s or not self._revoked.isdisjoint(known.who):
+        if known is None or now - known.learnt_at > self._stale_s or not self._revoked.keys().isdisjoint(known.who):
             return None
         return known
 
@@ -202,13 +202,17 @@ class Policies:
             self._unknown.clear()
         self._unknown[key_hash] = now + UNKNOWN_S
 
-    def changed(self, account_id: str, *, revoked: bool, now: float) -> None:
-        """`account.policy` said that what is cached about an account and those below it is out of date."""
+    def changed(self, account_id: str, *, revoked: bool, revision: int, now: float) -> None:
+        """`account.policy` said that what is cached about an account and those below it is out of date.
+
+        News from before a revocation, sent late by a stalled producer, do not undo it. Other late news only make the
+        gateway ask again, so that their revisions need not be remembered.
+        """
         self._changed[account_id] = now
         if revoked:
-            self._revoked.add(account_id)
-        else:
-            self._revoked.discard(account_id)
+            self._revoked[account_id] = revision
+        elif revision > self._revoked.get(account_id, 0):
+            self._revoked.pop(account_id, None)
 
     def tick(self, now: float) -> None:
         """Forget what is too old to matter."""
