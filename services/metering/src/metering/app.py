@@ -9,10 +9,11 @@ from typing import Final
 
 from farebox import http, postgres, topics
 from farebox.clock import Clock, SystemClock
+from farebox.compacted import CompactedTopic
 from farebox.events import SuspenseReason
 from farebox.http import health_routes, ops
 from farebox.invariants import watched
-from farebox.kafka import Broadcast, Delivery, Producer, Watched, alive, make_broker, subscribe, unready
+from farebox.kafka import Delivery, Producer, Watched, alive, make_broker, subscribe, unready
 from farebox.outbox import Relay
 from farebox.postgres import Pool
 from farebox.process import serve
@@ -21,7 +22,7 @@ from metering import metrics
 from metering.handlers import Handlers
 from metering.invariants import QUERIES
 from metering.posting import Posting
-from metering.prices import Prices
+from metering.prices import Prices, order_of, promise_every
 from metering.routes import routes
 from metering.settings import Settings
 from metering.store import Store
@@ -52,8 +53,17 @@ CLOCK: Final = SystemClock()
 class Metering:
     """The parts of one replica, and how they are."""
 
-    def __init__(self, pool: Pool, store: Store, prices: Prices, posting: Posting, watched: list[Watched]) -> None:
+    def __init__(
+        self,
+        pool: Pool,
+        store: Store,
+        prices: Prices,
+        posting: Posting,
+        listed: CompactedTopic,
+        watched: list[Watched],
+    ) -> None:
         self._pool = pool
+        self.listed = listed
         self.store = store
         self.prices = prices
         self.posting = posting
@@ -103,7 +113,8 @@ async def metering(settings: Settings, names: Names = NAMES, clock: Clock = CLOC
     producer = Producer(settings.kafka_bootstrap, client_id=client)
     relay = Relay(pool, producer, schema=SCHEMA)
     store = Store(pool)
-    prices = Prices(store, clock, topic=names.prices)
+    lead = timedelta(seconds=settings.price_lead_s)
+    prices = Prices(store, clock, topic=names.prices, lead=lead)
     posting = Posting(store, prices, relay, clock, topic=names.priced)
     retention = timedelta(days=settings.retention_days)
 
@@ -121,6 +132,12 @@ async def metering(settings: Settings, names: Names = NAMES, clock: Clock = CLOC
     prices.on_change(settle.wake)
     suspense = Recurring("suspense gauge", count_suspense, every_s=SUSPENSE_EVERY_S)
     invariants = watched(pool, QUERIES, metrics.INVARIANT_VIOLATIONS, clock)
+
+    async def promise() -> None:
+        if await prices.promise():
+            relay.wake()
+
+    promises = Recurring("age of the catalogue", promise, every_s=promise_every(lead).total_seconds())
     handlers = Handlers(posting, reread, clock, retention=retention)
     broker = make_broker(settings.kafka_bootstrap, client_id=client)
     for _ in range(settings.consumers):
@@ -132,11 +149,20 @@ async def metering(settings: Settings, names: Names = NAMES, clock: Clock = CLOC
             producer=producer,
             delivery=Delivery(batch_records_max=settings.batch_records_max),
         )
-    listed = Broadcast(settings.kafka_bootstrap, names.prices, client_id=client, handle=handlers.on_prices)
-    recurring = [months, reread, settle, suspense, invariants]
+    listed = CompactedTopic(
+        names.prices,
+        prices,
+        order_of,
+        pool=pool,
+        bootstrap=settings.kafka_bootstrap,
+        client_id=client,
+        wake=relay.wake,
+        heard=handlers.on_prices,
+    )
+    recurring = [months, reread, settle, suspense, promises, invariants]
     try:
-        async with producer, relay, listed, months, reread, settle, suspense, invariants, broker:
+        async with producer, relay, listed, months, reread, settle, suspense, promises, invariants, broker:
             await broker.start()
-            yield Metering(pool, store, prices, posting, [producer, relay, broker, listed, *recurring])
+            yield Metering(pool, store, prices, posting, listed, [producer, relay, broker, listed, *recurring])
     finally:
         await pool.close()

@@ -6,6 +6,7 @@ from typing import Final
 
 from farebox.clock import Clock
 from farebox.events import Undecodable, decode
+from farebox.events.price import AS_OF_KEY
 from farebox.kafka import Record, Rejected
 from farebox.recurring import Recurring
 from metering.attempt import Attempt, Refusal, Window, examine
@@ -30,9 +31,10 @@ class Handlers:
         await self._posting.post(reading)
         return reading.rejected
 
-    async def on_prices(self, _records: Sequence[Record]) -> None:
+    async def on_prices(self, records: Sequence[Record]) -> None:
         """`price.catalogue`: some replica has added prices. The database has them, and is the truth."""
-        self._reread_prices.wake()
+        if any(record.key != AS_OF_KEY.encode() for record in records):
+            self._reread_prices.wake()
 
 
 class Reading:

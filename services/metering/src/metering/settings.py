@@ -21,3 +21,8 @@ class Settings(StoreSettings):
         default=2,
         description="Members of the consumer group in this process: one reads while another waits for the database.",
     )
+    price_lead_s: Annotated[int, Field(ge=10, le=43_200)] = Field(
+        default=900,
+        description="A raise of a price takes effect so long after it is made; "
+        "gateways refuse calls under hard budgets when they have heard of no prices for so long.",
+    )

@@ -8,12 +8,9 @@ from uuid import UUID
 
 import asyncpg
 import orjson
-from pydantic import ValidationError
 
 from farebox import faults
 from farebox.ids import instant_of, new_id
-from farebox.kafka import Message
-from farebox.outbox import enqueue
 from farebox.postgres import Pool, Queries, session, transaction
 from farebox.pricing import PriceRow
 from metering import rows
@@ -21,8 +18,9 @@ from metering.attempt import Attempt
 from metering.booking import Booking, Fresh
 from metering.charge import Charged
 from metering.draft import Draft, Stored
-from metering.errors import BooksClosed, PricesChanged, PriceUnreadable
+from metering.errors import BooksClosed, PricesChanged
 from metering.explanation import Row
+from metering.listing import Listing, read_price
 from metering.span import Span
 from metering.summary import GROUPS_MAX, By, Sums
 
@@ -51,16 +49,27 @@ class Store:
         with _in_order():
             async with session(self._pool) as connection:
                 found = await connection.fetch(_SQL["prices_all"])
-        return (found[-1]["seq"] if found else 0), [_price(row["price"]) for row in found]
+        return (found[-1]["seq"] if found else 0), [read_price(row["price"]) for row in found]
 
-    async def add_price(self, row: PriceRow, announce: Callable[[Sequence[PriceRow]], Message]) -> None:
-        """Add an override and announce all of its model's, once no batch is being priced."""
-        provider, model = row.provider.lower(), row.model.lower()
+    @asynccontextmanager
+    async def changing_prices(self, topic: str) -> AsyncIterator[Listing]:
+        """A transaction in which prices are added, while no batch is being priced."""
         async with transaction(self._pool) as connection:
             await connection.execute(_SQL["prices_change"])
-            await connection.execute(_SQL["price_add"], row.id, provider, model, row.model_dump_json())
-            found = await connection.fetch(_SQL["prices_of_model"], provider, model)
-            await enqueue(connection, [announce([_price(price["price"]) for price in found])])
+            yield Listing(connection, topic)
+
+    @asynccontextmanager
+    async def telling_prices(self, topic: str) -> AsyncIterator[Listing]:
+        """A transaction in which prices are announced, while none is being added."""
+        async with transaction(self._pool) as connection:
+            await connection.execute(_SQL["prices_hold"])
+            yield Listing(connection, topic)
+
+    async def price_revisions(self, after: str, limit: int) -> list[tuple[str, int]]:
+        """A page of models, by their keys on `price.catalogue`, with the revision of each."""
+        async with session(self._pool) as connection:
+            found = await connection.fetch(_SQL["price_revisions"], after, limit)
+        return [(row["key"], row["revision"]) for row in found]
 
     # The ledger
 
@@ -188,13 +197,6 @@ def _in_order() -> Iterator[None]:
         raise  # whoever handed over the batch finds the record by halving
     except asyncpg.PostgresError as error:
         raise BooksClosed(f"{type(error).__name__}: {error}") from error
-
-
-def _price(json: str) -> PriceRow:
-    try:
-        return PriceRow.model_validate_json(json)
-    except ValidationError as error:
-        raise PriceUnreadable(f"a price override: {error}") from error
 
 
 def _sums(row: Any) -> Sums:
