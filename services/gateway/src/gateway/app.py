@@ -147,7 +147,8 @@ async def run(settings: GatewaySettings) -> None:
             return ended + alive(gateway.producer, listening, gateway.client)
 
         async def ready() -> list[str]:
-            return unready(listening, gateway.client) + gateway.journal.problems()
+            stale = gateway.prices.unready(gateway.clock.now())
+            return unready(listening, gateway.client) + gateway.journal.problems() + stale
 
         health = health_routes(live=live, ready=ready)
         inner = api([*health, *_routes(gateway, forwarding)], secret=gateway.secret)

@@ -158,9 +158,9 @@ class Reservations:
     ) -> "Reservation | Refused | _Short":
         """From what is known and in hand. A call is cut only once it is known that no more is to be had."""
         terms = known.terms
-        if not is_allowed(call.model, terms.allowed_models, terms.blocked_models):
-            return Refused(Reason.MODEL_NOT_ALLOWED, known)
         at = self._clock.now()
+        if barred := self._barred(call, known, attributes, at):
+            return barred
         rates = self._prices.rates(upstream.provider, call.model, at, known.who.org)
         worst = estimate(rates, terms.fx_rate, limits) if rates is not None else None
         if rates is None or worst is None or isinstance(worst, Unpriced):
@@ -176,6 +176,14 @@ class Reservations:
             if smaller and (hold := self._leases.reserve(pool, smaller.amount, now)):
                 return Reservation(call, upstream, known, rates, smaller, hold, at)
         return _SHORT
+
+    def _barred(self, call: Call, known: Known, attributes: Narrowing, at: datetime) -> Refused | None:
+        """Why no amount of money would let the call pass."""
+        if not is_allowed(call.model, known.terms.allowed_models, known.terms.blocked_models):
+            return Refused(Reason.MODEL_NOT_ALLOWED, known)
+        if (fault := self._prices.fault(at)) and known.holds_money(attributes):
+            return Refused(Reason.PRICES_OUTDATED, known, detail=fault)
+        return None
 
     def _ask(
         self, key_hash: str, known: Known | None, rates: Rates | None, limits: Bounds, attributes: Narrowing

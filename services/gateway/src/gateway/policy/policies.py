@@ -130,6 +130,10 @@ class Known:
         ids = sorted(b.id for b in self.budgets if b.is_hard and b.applies(attributes))
         return self.terms.currency, tuple(ids)
 
+    def holds_money(self, attributes: Narrowing) -> bool:
+        """Whether a hard budget in money applies to a call: then what is held for it must be no less than its bill."""
+        return any(b.is_hard and b.measure == "money" and b.applies(attributes) for b in self.budgets)
+
     def settle(self, money: int) -> None:
         """Count a call in the budgets that need no lease, until their next figures come."""
         for budget in self.budgets:

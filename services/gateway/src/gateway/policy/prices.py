@@ -6,15 +6,16 @@ from typing import Final, NamedTuple
 
 import structlog
 
-from farebox.events import PriceListed, Undecodable, decode
+from farebox.events import CatalogueAsOf, PriceListed, Undecodable, decode
 from farebox.kafka import Record
 from farebox.pricing import Catalogue, Rates
 from gateway import metrics
+from gateway.policy.catalogue_age import CatalogueAge
 
 log = structlog.get_logger()
 
-KEPT_FOR: Final = timedelta(seconds=1)
-"""Rates are looked up again after so long, because they begin and end at instants."""
+KEPT_FOR: Final = timedelta(minutes=1)
+"""Rates are kept for instants so long before and after the one they were looked up for, where they are the same."""
 KEPT_MAX: Final = 10_000
 OLDER: Final = "older"
 """Why a record is skipped that a stalled producer sent late."""
@@ -33,28 +34,45 @@ class _Heard(NamedTuple):
         return self.rows >= known.rows
 
 
+class _Kept(NamedTuple):
+    """Rates, and the instants [since, until) for which they are in force."""
+
+    since: datetime
+    until: datetime
+    rates: Rates | None
+
+
 class Prices:
     """The seed with the overrides heard so far, whatever order they came in. `aliases`: see `Catalogue`."""
 
     def __init__(self, catalogue: Catalogue) -> None:
         self._catalogue = catalogue
         self._heard: dict[str, _Heard] = {}
-        self._kept: dict[tuple[str, str, str | None], tuple[datetime, Rates | None]] = {}
+        self._kept: dict[tuple[str, str, str | None], _Kept] = {}
+        self._age: CatalogueAge | None = None
 
     def rates(self, provider: str, model: str, at: datetime, org: str | None) -> Rates | None:
-        """The rates in force about `at`; None if there is no price."""
+        """The rates in force at an instant; None if there is no price."""
         key = (provider, model, org)
         kept = self._kept.get(key)
-        if kept is not None and kept[0] >= at:
-            return kept[1]
-        found = self._catalogue.rates_for(provider, model, at, org)
+        if kept is not None and kept.since <= at < kept.until:
+            return kept.rates
         if len(self._kept) >= KEPT_MAX:
             self._kept.clear()
-        until = at + KEPT_FOR
-        if found is not None and found.effective_to is not None:
-            until = min(until, found.effective_to - timedelta(microseconds=1))
-        self._kept[key] = until, found
-        return found
+        turns = self._catalogue.turns(provider, model, at - KEPT_FOR, at + KEPT_FOR)
+        since = max(turn for turn in turns if turn <= at)
+        until = min((turn for turn in turns if turn > at), default=at + KEPT_FOR)
+        self._kept[key] = kept = _Kept(since, until, self._catalogue.rates_for(provider, model, at, org))
+        return kept.rates
+
+    def fault(self, at: datetime) -> str | None:
+        """Why these prices are not fit for a call of that instant under a hard budget; None if they are, or if metering
+        never said how old they are."""
+        return None if self._age is None else self._age.fault(at)
+
+    def unready(self, at: datetime) -> list[str]:
+        fault = self.fault(at)
+        return [] if fault is None else [f"prices: {fault}"]
 
     def models(self, provider: str, org: str | None) -> tuple[str, ...]:
         """Models of a provider that have prices."""
@@ -71,10 +89,13 @@ class Prices:
             except Undecodable as error:
                 _skip(record, error.reason)
                 continue
-            if isinstance(event, PriceListed):
-                self._replace(record, event)
-            else:
-                _skip(record, "unexpected_type")
+            match event:
+                case PriceListed():
+                    self._replace(record, event)
+                case CatalogueAsOf():
+                    self._note_age(record, event)
+                case _:
+                    _skip(record, "unexpected_type")
         self._kept.clear()
 
     def _replace(self, record: Record, event: PriceListed) -> None:
@@ -86,6 +107,15 @@ class Prices:
             return
         self._heard[model] = heard
         self._catalogue.replace(event.provider, event.model, event.rows)
+
+    def _note_age(self, record: Record, event: CatalogueAsOf) -> None:
+        known = self._age
+        # A lower revision with a later instant is no late record: metering's database has begun anew.
+        if known is not None and event.revision < known.revision and event.as_of <= known.as_of:
+            _skip(record, OLDER)
+            return
+        self._age = CatalogueAge(event.revision, event.as_of, timedelta(seconds=event.lead_s))
+        metrics.CATALOGUE_AS_OF.set(event.as_of.timestamp())
 
     def _delete(self, record: Record) -> None:
         """A tombstone. One without a revision is somebody's by hand: it deletes only what has no revision either."""
