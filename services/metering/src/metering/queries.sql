@@ -1,5 +1,8 @@
 -- Statements of metering's store.
 
+-- name: books_now
+SELECT clock_timestamp();
+
 -- name: prices_hold
 -- Prices stay as they are until the caller's transaction ends; batches hold them together.
 SELECT pg_advisory_xact_lock_shared(hashtextextended('farebox.prices.' || current_schema(), 0));
@@ -217,7 +220,7 @@ RETURNING suspense.attempt_id;
 
 -- name: suspense_claim
 -- A page of open attempts for settlement; those that another replica or a redelivery is at work on are left out.
-SELECT attempt_id, reason, detail, attempt
+SELECT attempt_id, reason, detail, attempt, occurred_at
 FROM suspense
 WHERE settled_at IS NULL AND attempt_id > $1
 ORDER BY attempt_id

@@ -1,6 +1,6 @@
 """Metering's tables. What a batch brings about is one transaction."""
 
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, NamedTuple
@@ -42,6 +42,12 @@ class Store:
         self._months: set[datetime] = set()
         self._stored = Stored()
 
+    async def now(self) -> datetime:
+        """The database's clock."""
+        async with session(self._pool) as connection:
+            now: datetime = await connection.fetchval(_SQL["books_now"])
+        return now
+
     # Prices
 
     async def prices(self) -> tuple[int, list[PriceRow]]:
@@ -75,7 +81,10 @@ class Store:
 
     async def add_months(self, first: datetime, last: datetime) -> None:
         """Make the ledger's partitions for every UTC month from `first` to `last`."""
-        missing = [month for month in _months(first, last) if month not in self._months]
+        await self._add_missing(_months(first, last))
+
+    async def _add_missing(self, months: Iterable[datetime]) -> None:
+        missing = sorted({*months} - self._months)
         if missing:
             with _in_order():
                 async with session(self._pool) as connection:
@@ -111,7 +120,7 @@ class Store:
         """
         async with self._booking(revision) as booking:
             claimed = await booking.connection.fetch(_SQL["suspense_claim"], after, attempts_max)
-            charged = charge([rows.attempt_of(row["attempt"]) for row in claimed])
+            charged = charge([rows.attempt_of(row["attempt"], row["occurred_at"]) for row in claimed])
             await booking.explain_again(claimed, charged.suspended)
             draft.add(Charged(charged.entries, []))
             await self._add_months_of(draft)
@@ -184,8 +193,10 @@ class Store:
         booking.committed()
 
     async def _add_months_of(self, draft: Draft) -> None:
+        """Only those: between a clock that is years behind and one that is years ahead there are many months."""
         if draft.priced:
-            await self.add_months(instant_of(min(draft.priced)), instant_of(max(draft.priced)))
+            first, last = _month(min(draft.priced)), _month(max(draft.priced))
+            await self._add_missing([first] if first == last else map(_month, draft.priced))
 
 
 @contextmanager
@@ -206,6 +217,11 @@ def _sums(row: Any) -> Sums:
 
 def _bounds(span: Span) -> tuple[datetime, ...]:
     return span.start, span.first_day, span.last_day, span.end
+
+
+def _month(id_: UUID) -> datetime:
+    """The UTC month that an id was made in."""
+    return next(_months(at := instant_of(id_), at))
 
 
 def _months(first: datetime, last: datetime) -> Iterator[datetime]:
