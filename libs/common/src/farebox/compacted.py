@@ -12,6 +12,7 @@ from typing import Final, Protocol, Self, TypeAlias
 import structlog
 from prometheus_client import Counter, Gauge
 
+from farebox.events import AccountPolicyChanged, CatalogueAsOf, PriceListed, Undecodable, decode
 from farebox.kafka import Broadcast, Record
 from farebox.kafka.broadcast import Learn
 from farebox.outbox import backlog
@@ -38,6 +39,21 @@ AHEAD: Final = Gauge(
 )
 
 
+def by_revision(record: Record) -> Order:
+    """The order of records that say a revision, tombstones included."""
+    if record.value is None:
+        return OLDEST if record.deleted_as_of is None else (record.deleted_as_of,)
+    try:
+        event = decode(headers=record.headers, value=record.value).event
+    except Undecodable:
+        return OLDEST
+    match event:
+        case PriceListed() | CatalogueAsOf() | AccountPolicyChanged():
+            return OLDEST if event.revision is None else (event.revision,)
+        case _:
+            return OLDEST
+
+
 class LastRecords:
     """The order of every key's last record on a topic. `take` is a handler for `Broadcast`."""
 
@@ -45,10 +61,10 @@ class LastRecords:
         self._order_of = order_of
         self._orders: dict[str, Order] = {}
         self._next_offsets: dict[int, int] = {}
-        self._stepped_back: set[str] = set()
+        self._stepped_back: dict[str, Order] = {}
 
     def take(self, records: Sequence[Record]) -> bool:
-        """Whether a record is older than the one of its key before it.
+        """Whether the last record of any key is now older than one before it.
 
         Records that come again after a reconnect are left out: they say nothing of what is last.
         """
@@ -62,13 +78,16 @@ class LastRecords:
         return self._orders.get(key, OLDEST)
 
     def take_stepped_back(self) -> set[str]:
-        """Keys of which an older record came after a newer one since this was asked last."""
-        taken, self._stepped_back = self._stepped_back, set()
-        return taken
+        """Keys of which an older record came after a newer one, and no newer one since; each is told once."""
+        taken, self._stepped_back = self._stepped_back, {}
+        return set(taken)
 
     def _take(self, key: str, order: Order) -> None:
-        if order < self.order(key):
-            self._stepped_back.add(key)
+        newest = max(self.order(key), self._stepped_back.get(key, OLDEST))
+        if order < newest:
+            self._stepped_back[key] = newest
+        else:
+            self._stepped_back.pop(key, None)
         self._orders[key] = order
 
 
@@ -76,7 +95,10 @@ class Owner(Protocol):
     """Who has the rows that a topic tells of."""
 
     async def orders(self, after: str, limit: int) -> Sequence[tuple[str, Order]]:
-        """The keys after one of them, sorted, each with the order of its row; without keys never published."""
+        """The keys after one of them, sorted, each with the order of its row; without keys never published.
+
+        None at all where rows change that nobody is told of: then only records that came after newer ones are repaired.
+        """
         ...
 
     async def publish_again(self, keys: Sequence[str]) -> None:
@@ -150,9 +172,8 @@ class CompactedTopic:
             return 0
         stepped_back = self._last.take_stepped_back()
         behind = await self._keys_behind()
-        overdue = {
-            key for key in behind if key in stepped_back or self._last.order(key) < self._behind.get(key, OLDEST)
-        }
+        overdue = {key for key, order in self._behind.items() if key in behind and self._last.order(key) < order}
+        overdue |= stepped_back
         if overdue:
             await self._owner.publish_again(sorted(overdue))
             self._wake()

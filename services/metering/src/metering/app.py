@@ -9,7 +9,7 @@ from typing import Final
 
 from farebox import http, postgres, topics
 from farebox.clock import Clock, SystemClock
-from farebox.compacted import CompactedTopic
+from farebox.compacted import CompactedTopic, by_revision
 from farebox.events import SuspenseReason
 from farebox.http import health_routes, ops
 from farebox.invariants import watched
@@ -23,7 +23,7 @@ from metering.books_clock import BooksClock
 from metering.handlers import Handlers
 from metering.invariants import QUERIES
 from metering.posting import Posting
-from metering.prices import Prices, order_of, promise_every
+from metering.prices import Prices, promise_every
 from metering.routes import routes
 from metering.settings import Settings
 from metering.store import Store
@@ -158,7 +158,7 @@ async def metering(settings: Settings, names: Names = NAMES, clock: Clock = CLOC
     listed = CompactedTopic(
         names.prices,
         prices,
-        order_of,
+        by_revision,
         pool=pool,
         bootstrap=settings.kafka_bootstrap,
         client_id=client,

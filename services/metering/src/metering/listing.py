@@ -48,8 +48,10 @@ class Listing:
         await self.announce(provider, model, now)
 
     async def announce(self, provider: str, model: str, now: datetime) -> None:
-        """Put a model's rows and their revision into the outbox."""
+        """Put a model's rows and their revision into the outbox; nothing for what is no model with rows."""
         found = await self._connection.fetch(_SQL["prices_of_model"], provider, model)
+        if not found:
+            return
         revision = await self._connection.fetchval(_SQL["price_revision"], provider, model)
         rows = tuple(read_price(row["price"]) for row in found)
         event = PriceListed(provider=provider, model=model, rows=rows, revision=revision)

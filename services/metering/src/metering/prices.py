@@ -10,12 +10,10 @@ import structlog
 from pydantic import JsonValue
 
 from farebox.clock import Clock
-from farebox.compacted import OLDEST, Order
+from farebox.compacted import Order
 from farebox.errors import Invalid
-from farebox.events import CatalogueAsOf, PriceListed, Undecodable, decode
 from farebox.http import parsed
 from farebox.ids import new_id
-from farebox.kafka import Record
 from farebox.pricing import Catalogue, PriceRow, Rates
 from metering import metrics
 from metering.charge import PriceBook
@@ -139,15 +137,3 @@ def timed(wanted: Mapping[str, JsonValue], before: Catalogue, moment: Moment) ->
 def promise_every(lead: timedelta) -> timedelta:
     """How often gateways are told: often enough that some dozens of records may be late before one refuses a call."""
     return min(max(lead / PROMISES_A_LEAD, PROMISE_EVERY_MIN), PROMISE_EVERY_MAX)
-
-
-def order_of(record: Record) -> Order:
-    """Where a record of `price.catalogue` stands among those of its key."""
-    if record.value is None:
-        return (record.deleted_as_of,) if record.deleted_as_of is not None else OLDEST
-    try:
-        event = decode(headers=record.headers, value=record.value).event
-    except Undecodable:
-        return OLDEST
-    revision = event.revision if isinstance(event, PriceListed | CatalogueAsOf) else None
-    return OLDEST if revision is None else (revision,)
