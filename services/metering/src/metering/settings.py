@@ -12,7 +12,7 @@ class Settings(StoreSettings):
 
     retention_days: Annotated[int, Field(ge=31, le=3660)] = Field(
         default=90,
-        description="Attempts made longer ago are dead-lettered: the partition that would know them may be gone.",
+        description="Attempts that say they were made longer ago are dated when they are heard of: a clock is off.",
     )
     batch_records_max: Annotated[int, Field(ge=1, le=20_000)] = Field(
         default=2_000, description="Records in one batch, which is one transaction."
