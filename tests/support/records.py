@@ -55,6 +55,17 @@ async def read(bootstrap: str, topic: str, count: int) -> list[Record]:
     return records
 
 
+async def everything(bootstrap: str, topic: str) -> list[Record]:
+    """What is on a topic now, each partition in order."""
+    records: list[Record] = []
+    async with AIOKafkaConsumer(topic, bootstrap_servers=bootstrap, auto_offset_reset="earliest") as consumer:
+        ends = await consumer.end_offsets(list(consumer.assignment()))
+        while any([await consumer.position(place) < end for place, end in ends.items()]):
+            for polled in (await consumer.getmany(timeout_ms=100)).values():
+                records += map(Record.of, polled)
+    return records
+
+
 async def committed(bootstrap: str, group_id: str, topic: str, partitions: int) -> int:
     """Records of the topic that the group has committed."""
     consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap, group_id=group_id, enable_auto_commit=False)

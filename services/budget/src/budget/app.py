@@ -6,6 +6,7 @@ from datetime import timedelta
 from budget import metrics
 from budget.administration import Office
 from budget.posting.handlers import UsageHandler
+from budget.published import Balances, PolicyNews, by_window
 from budget.routes import routes
 from budget.settings import BudgetSettings
 from budget.shares.operations import Shares
@@ -14,6 +15,7 @@ from budget.shares.silence import LOOK_EVERY_S
 from budget.store import QUERIES, Store
 from farebox import durability, topics
 from farebox.clock import SystemClock
+from farebox.compacted import CompactedTopic, by_revision
 from farebox.http import api, health_routes, ops
 from farebox.invariants import watched
 from farebox.kafka import Offsets, Producer, alive, make_broker, subscribe, unready
@@ -54,8 +56,24 @@ async def run(settings: BudgetSettings) -> None:
     handler = UsageHandler(store, clock, relay.wake, offsets)
     subscribe(broker, topics.USAGE_PRICED.name, group_id=GROUP, handle=handler, producer=producer, offsets=offsets)
 
+    kept = [
+        CompactedTopic(
+            topic.name,
+            owner,
+            order_of,
+            pool=pool,
+            bootstrap=settings.kafka_bootstrap,
+            client_id=f"budget-{settings.instance}",
+            wake=relay.wake,
+        )
+        for topic, owner, order_of in (
+            (topics.ACCOUNT_POLICY, PolicyNews(store, clock), by_revision),
+            (topics.BUDGET_BALANCES, Balances(store, clock), by_window),
+        )
+    ]
+
     def live() -> list[str]:
-        return alive(producer, broker, relay, lost, forgotten, invariants, durable)
+        return alive(producer, broker, relay, lost, forgotten, invariants, durable, *kept)
 
     async def ready() -> list[str]:
         return unready(producer, broker) + await ping(pool)
@@ -71,6 +89,8 @@ async def run(settings: BudgetSettings) -> None:
         await stack.enter_async_context(forgotten)
         await stack.enter_async_context(invariants)
         await stack.enter_async_context(durable)
+        for each in kept:
+            await stack.enter_async_context(each)
         await stack.enter_async_context(broker)
         await broker.start()
         await serve(settings, api=api(served, secret=settings.service_secret.get_secret_value()), ops=ops(health))

@@ -27,7 +27,23 @@ SET name = coalesce($2, name),
 WHERE account_id = $1;
 
 -- name: account_revise
-UPDATE account SET revision = revision + 1 WHERE account_id = $1 RETURNING kind, revision;
+UPDATE account SET revision = revision + 1 WHERE account_id = $1 RETURNING revision;
+
+-- name: account_news
+-- What `account.policy` is to say of accounts, locked as a change of them locks them.
+SELECT a.account_id, a.kind, a.revision,
+       EXISTS (SELECT FROM api_key k WHERE k.account_id = a.account_id AND k.revoked_at IS NOT NULL) AS is_revoked
+FROM account a
+WHERE a.account_id = ANY ($1::text[])
+ORDER BY a.account_id
+FOR NO KEY UPDATE OF a;
+
+-- name: account_revisions
+-- A page of accounts after $1 that were announced before: their first revision never is.
+SELECT account_id, revision FROM account
+WHERE revision > 1 AND account_id COLLATE "C" > $1
+ORDER BY account_id COLLATE "C"
+LIMIT $2;
 
 -- name: accounts_on_path
 -- Every account from the platform down to $1, in that order.
