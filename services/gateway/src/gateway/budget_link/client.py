@@ -375,7 +375,7 @@ class BudgetLink:
         for total in answer.shares:
             self._shares.total(WindowKey(total.budget_id, total.window_start), total.granted)
         for account in answer.changed or ():
-            self._policies.changed(account, revoked=False, now=now)
+            self._policies.changed(account, revoked=None, now=now)
         if answer.changed is None:
             self._policies.all_changed(now)
         self._policy_revision = answer.policy_revision
