@@ -1,34 +1,68 @@
-"""The lease protocol with its two real halves and nothing else real.
+"""The share protocol with its two real halves and nothing else real.
 
-`Service` is `budget.leases` and `budget.handlers` without PostgreSQL; `Gateway` is `gateway.lease_client`,
-`gateway.attempts` and `gateway.journal` without sockets. Where a rule of theirs is pure, it is the real one that runs.
+`Books` are the budget service's own operations over books in memory; `Gateway` is a gateway's own shares, journal, link
+and reservation, without sockets and prices. Whatever one of them decides, the real code decides it.
 """
 
-from collections.abc import Iterable, Sequence
+import os
+import shutil
+from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
-from typing import Final
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, Final, TypeVar, cast
 from uuid import UUID
 
-from budget.budgets.rules import Budget, Window
+import orjson
+
+from budget.accounts.rules import Account, Terms
+from budget.budgets.rules import Budget
 from budget.budgets.windows import Calendar
-from budget.posting.rules import apply, tally
-from budget.shares.rules import Ask, Desk, Granted, Obstacle, Room, ShareState, Short, WindowKey, grant
-from farebox.events import AccountRef, LeaseUse, Measure, Principal, UsagePriced
+from budget.posting.handlers import UsageHandler
+from budget.shares.operations import Shares as Operations
+from budget.shares.raises import Raises
+from budget.shares.rules import WindowKey
+from farebox.events import AccountRef, CallAttributes, Envelope, Held, HeldWindow, Measure, Measured, Principal, UsagePriced
 from farebox.events.budget import AccountKind
 from farebox.ids import new_id
-from farebox.leasing import Attributes, Lease, LeaseReport, Share
-from gateway.admission.estimate import Amount
-from gateway.budget_link.client import closing
-from gateway.journal.record import Entry, Kind, checkpoint_line, entry_line, epoch_line, lease_line, published_line
-from gateway.journal.replay import Replay
-from gateway.shares.leases import Hold, Leases, PoolKey, Total
+from farebox.kafka import Message, Record
+from farebox.matching import EVERYTHING, Admitted, Narrowing
+from farebox.shares import Beat, Opening, RaiseRequest, StartAnswer, StartRequest
+from gateway.admission.reservations import Reservations
+from gateway.admission.verdict import Reservation
+from gateway.budget_link.client import BudgetLink, Question, Raise
+from gateway.journal.journal import Journal
+from gateway.journal.record import Entry
+from gateway.journal.replay import Place
+from gateway.policy.policies import Known, Policies
+from gateway.shares.amount import Amount
+from gateway.shares.shares import Hold, Path as SharePath, Report, Shares
+from support.clock import HandClock
+from support.memory_books import MemoryStore
+
+T = TypeVar("T")
 
 BEGINNING: Final = datetime(2026, 3, 1, tzinfo=UTC)
 TOKENS: Final = 10
+RELEASE_AFTER_S: Final = 600.0
+ORG: Final = "acme"
+MODELS: Final = ("gpt-4o", "gpt-4o-mini")
 
 
-def a_budget(account: str, kind: AccountKind, limit: int, measure: Measure = "money") -> Budget:
+def run(work: Coroutine[Any, Any, T]) -> T:
+    """To its end, at once: nothing here waits for anything."""
+    try:
+        work.send(None)
+    except StopIteration as end:
+        return cast("T", end.value)
+    raise AssertionError("something waits in a world where nothing does")
+
+
+def a_budget(
+    account: str, kind: AccountKind, limit: int, measure: Measure = "money", narrowed_to: Narrowing = EVERYTHING
+) -> Budget:
     return Budget(
         budget_id=new_id(),
         name=f"{account} {measure}",
@@ -42,267 +76,335 @@ def a_budget(account: str, kind: AccountKind, limit: int, measure: Measure = "mo
         mode="hard",
         is_active=True,
         marks=(),
-        narrowed_to=Attributes(),
+        narrowed_to=narrowed_to,
+        counts_from=BEGINNING,
     )
 
 
-class Fenced(Exception):
-    """The service knows a newer epoch of this gateway."""
+class Books:
+    """The budget service, and who there is in it."""
+
+    def __init__(self, budgets: Sequence[Budget], users: Sequence[str]) -> None:
+        self.clock = HandClock(BEGINNING)
+        self.store = MemoryStore()
+        self.operations = Operations(self.store, self.clock, _nothing, release_after_s=RELEASE_AFTER_S)
+        self.raises = Raises(self.store, self.clock, _nothing)
+        self.handler = UsageHandler(self.store, self.clock, _nothing)
+        self.highest: dict[WindowKey, int] = {}
+        tables = self.store.tables
+        tables.accounts["platform"] = _account("platform", "platform", (), _PLATFORM)
+        tables.accounts[ORG] = _account(ORG, "org", ("platform",), Terms())
+        for user in users:
+            tables.accounts[user] = _account(user, "user", ("platform", ORG), Terms())
+            tables.accounts[f"key-{user}"] = _account(f"key-{user}", "key", ("platform", ORG, user), Terms())
+            tables.keys[key_hash(user)] = f"key-{user}"
+        tables.budgets |= {budget.budget_id: budget for budget in budgets}
+
+    def path(self, user: str, model: str) -> list[Budget]:
+        """The hard budgets that a call meets."""
+        call = admitted(model)
+        mine = [budget for budget in self.store.tables.budgets.values() if budget.account.id in {ORG, user}]
+        return [budget for budget in mine if budget.applies_to(call)]
+
+    def limit_of(self, key: WindowKey) -> int:
+        """The highest that a window ever had."""
+        now = self.store.tables.budgets[key[0]].limit
+        self.highest[key] = max(self.highest.get(key, 0), now)
+        return self.highest[key]
+
+    def set_limit(self, budget_id: UUID, limit: int) -> None:
+        """In the present window and those to come."""
+        tables = self.store.tables
+        old = tables.budgets[budget_id]
+        for key in tables.windows:
+            if key[0] == budget_id:
+                self.limit_of(key)
+        budget = tables.budgets[budget_id] = replace(old, limit=limit, limit_revision=old.limit_revision + 1)
+        key = budget.window_key(self.clock.now())
+        if key in tables.windows:
+            tables.windows[key] = tables.windows[key].under(budget)
+        self.limit_of(key)
+
+    def post(self, entries: Sequence[UsagePriced]) -> None:
+        assert not run(self.handler([_record(entry) for entry in entries]))
 
 
-@dataclass
-class Service:
-    """The budget service in memory; each method is one transaction."""
-
-    budgets: list[Budget]
-    live_gateways: int = 1
-    now: datetime = BEGINNING
-    windows: dict[WindowKey, Window] = field(default_factory=dict)
-    shares: dict[tuple[UUID, UUID], ShareState] = field(default_factory=dict)
-    owners: dict[UUID, tuple[str, int]] = field(default_factory=dict)
-    epochs: dict[str, int] = field(default_factory=dict)
-    recalled: set[UUID] = field(default_factory=set)
-    posted: dict[UUID, int] = field(default_factory=dict)
-    highest_limit: dict[WindowKey, int] = field(default_factory=dict)
-
-    def path(self, user: str) -> list[Budget]:
-        return [budget for budget in self.budgets if budget.account.id in {"acme", user}]
-
-    def start(self, gateway: str, last_epoch: int, reports: Sequence[LeaseReport]) -> int:
-        epoch = self.epochs[gateway] = self.epochs.get(gateway, 0) + 1
-        desk = self._desk()
-        for report in reports:
-            desk.report(report)
-        told = {report.lease_id for report in reports}
-        for lease_id, (owner, granted_in) in self.owners.items():
-            in_suspense = any(share.is_suspended for share in desk.shares_of(lease_id))
-            if owner == gateway and granted_in < epoch and lease_id not in told and not in_suspense:
-                if last_epoch == epoch - 1:
-                    desk.close(lease_id)
-                else:
-                    desk.suspend(lease_id)
-        self._save(desk)
-        return epoch
-
-    def heartbeat(self, gateway: str, epoch: int, reports: Iterable[LeaseReport]) -> set[UUID]:
-        """Which leases others need back, told once."""
-        self._fence(gateway, epoch)
-        desk = self._desk()
-        for report in reports:
-            desk.report(report)
-        self._save(desk)
-        told = {lease_id for lease_id in self.recalled if self.owners[lease_id] == (gateway, epoch)}
-        self.recalled -= told
-        return told
-
-    def grant(
-        self, gateway: str, epoch: int, lease_id: UUID, user: str, need: int, want: int, reports: Iterable[LeaseReport]
-    ) -> Lease | None:
-        """None is a refusal; where only leases are in the way, the other gateways are asked for what they hold."""
-        self._fence(gateway, epoch)
-        path = self.path(user)
-        for budget in path:
-            self._open(budget, budget.window_key(self.now))
-        desk = self._desk()
-        for report in reports:
-            desk.report(report)
-        rooms = [desk.rooms[budget.window_key(self.now)] for budget in path]
-        verdict = self._verdict(desk, rooms, lease_id, need, want)
-        if isinstance(verdict, Granted) and lease_id not in self.owners:
-            self.owners[lease_id] = (gateway, epoch)
-            for key, amount in verdict.amounts.items():
-                desk.rooms[key] = desk.rooms[key].promised(amount)
-                desk.shares[lease_id, key[0]] = ShareState(lease_id, key, amount)
-        self._save(desk)
-        if isinstance(verdict, Short):
-            if verdict.obstacle is Obstacle.HELD:
-                self._recall(verdict.key, gateway)
-            return None
-        return self._lease(lease_id, verdict.amounts, path)
-
-    def post(self, entries: Iterable[UsagePriced]) -> None:
-        fresh = {entry.entry_id: entry for entry in entries if entry.entry_id not in self.posted}
-        self.posted |= {entry.entry_id: entry.billed_nano or 0 for entry in fresh.values()}
-        by_account: dict[str, tuple[Budget, ...]] = {}
-        for budget in self.budgets:
-            by_account[budget.account.id] = (*by_account.get(budget.account.id, ()), budget)
-        shares: dict[UUID, dict[UUID, ShareState]] = {}
-        for (lease_id, budget_id), share in self.shares.items():
-            shares.setdefault(lease_id, {})[budget_id] = share
-        tallies = tally(fresh.values(), by_account, shares)
-        for each in tallies.values():
-            self._open(each.budget, each.key)
-        outcome = apply(tallies.values(), self.windows, shares)
-        self.windows |= outcome.windows
-        self.shares |= {(share.lease_id, share.key[0]): share for share in outcome.shares}
-
-    def set_limit(self, place: int, limit: int) -> None:
-        """Of one budget, in its present window and those to come."""
-        old = self.budgets[place]
-        budget = self.budgets[place] = replace(old, limit=limit, limit_revision=old.limit_revision + 1)
-        key = budget.window_key(self.now)
-        if key in self.windows:
-            self.windows[key] = self.windows[key].under(budget)
-            self.highest_limit[key] = max(self.highest_limit[key], limit)
-
-    def _verdict(self, desk: Desk, rooms: Sequence[Room], lease_id: UUID, need: int, want: int) -> Granted | Short:
-        if known := desk.shares_of(lease_id):
-            return Granted({share.key: share.granted for share in known})
-        asks: dict[Measure, Ask] = {
-            "money": Ask(need, need, want),
-            "requests": Ask(1, 1, 4),
-            "tokens": Ask(TOKENS, TOKENS, TOKENS),
-        }
-        return grant(rooms, asks, live_gateways=self.live_gateways)
-
-    def _recall(self, key: WindowKey, asking: str) -> None:
-        for (lease_id, _), share in self.shares.items():
-            owner, epoch = self.owners[lease_id]
-            can_answer = owner != asking and self.epochs[owner] == epoch
-            if share.key == key and share.held and not share.is_suspended and can_answer:
-                self.recalled.add(lease_id)
-
-    def _lease(self, lease_id: UUID, amounts: dict[WindowKey, int] | object, path: Sequence[Budget]) -> Lease:
-        by_id = {budget.budget_id: budget for budget in path}
-        end = path[0].calendar.span(self.now).end
-        assert end is not None
-        assert isinstance(amounts, dict)
-        return Lease(
-            lease_id=lease_id,
-            shares=tuple(
-                Share(budget_id=key[0], measure=by_id[key[0]].measure, granted=amount)
-                for key, amount in amounts.items()
-            ),
-            valid_for_ms=int((end - self.now).total_seconds() * 1000),
-        )
-
-    def _open(self, budget: Budget, key: WindowKey) -> None:
-        if key not in self.windows:
-            room = Room(key, budget.measure, budget.limit, 0, 0, 0)
-            self.windows[key] = Window(room, None, budget.limit_revision, 1)
-            self.highest_limit[key] = budget.limit
-
-    def _desk(self) -> Desk:
-        return Desk({key: window.room for key, window in self.windows.items()}, dict(self.shares))
-
-    def _save(self, desk: Desk) -> None:
-        for key, room in desk.rooms.items():
-            assert room.posted + room.escrowed + room.suspended <= room.limit or room.is_over, "CHECK within_limit"
-            if room != self.windows[key].room:
-                self.windows[key] = self.windows[key].with_room(room)
-        self.shares = desk.shares
-
-    def _fence(self, gateway: str, epoch: int) -> None:
-        if self.epochs.get(gateway) != epoch:
-            raise Fenced
-
-
-@dataclass(frozen=True, slots=True)
+@dataclass(eq=False)
 class Call:
-    """An attempt that was admitted, and the most it may cost."""
+    """An attempt that was admitted: what may be billed for it at most, and what will be."""
 
     attempt: UUID
     user: str
+    model: str
     hold: Hold
     reserve: int
+    bill: int
+    place: Place
+    at: datetime
+    gateway: "Gateway"
 
 
-@dataclass(frozen=True, slots=True)
-class Completed:
-    """What `request.completed` says of an attempt."""
+@dataclass(frozen=True)
+class Told:
+    """What `request.completed` says of an attempt: `charge` and what is uncertain beside it."""
 
     attempt: UUID
     user: str
-    lease_id: UUID
-    amount: int
-    requests: int
+    model: str
+    gateway: str
+    epoch: int
+    windows: tuple[WindowKey, ...]
+    charge: int
+    uncertain: int
+    at: datetime
 
 
-@dataclass
+@dataclass(eq=False)
+class Sent:
+    """A message on its way to the service; its answer goes to the process that sent it."""
+
+    gateway: "Gateway"
+    request: RaiseRequest | Beat
+    question: Question | None = None
+    reports: tuple[Report, ...] = ()
+
+
+@dataclass(eq=False)
 class Gateway:
     """One gateway process and its disk."""
 
     name: str
-    service: Service
-    disk: list[bytes] = field(default_factory=list)
-    entries: dict[UUID, Entry] = field(default_factory=dict)
-    leases: Leases = field(default_factory=Leases)
-    epoch: int = 0
-    is_segment_full: bool = False
+    books: Books
+    folder: Path
+    boot_id: str = "boot-1"
+    calls: list[Call] = field(default_factory=list)
 
-    def boot(self) -> list[Completed]:
+    def boot(self) -> list[Told]:
         """Read the journal, claim an epoch; the events to send, again or for the first time."""
-        replay = Replay()
-        replay.segment(0, self.disk)
-        assert not replay.damaged
-        for attempt in replay.intents:
-            self.disk.append(entry_line(Kind.COMPLETED, self.entries[attempt]))
-            replay.spend(self.entries[attempt].lease_id, self.entries[attempt].amount)
-        reports = [closing(total) for total in replay.leases.values()]
-        self.epoch = self.service.start(self.name, replay.epoch, reports)
-        self.disk.append(epoch_line(self.epoch))
-        return [self._event(attempt) for attempt in (*replay.intents, *replay.completions)]
+        self.shares = Shares()
+        self.journal = Journal(
+            self.folder, segment_bytes=2_000, limit_bytes=1 << 30, spent=self.shares.spent, boot=self.boot_id
+        )
+        self.policies = Policies(fresh_s=20, stale_s=600)
+        self.link = BudgetLink(
+            cast("Any", self),
+            instance=self.name,
+            shares=self.shares,
+            policies=self.policies,
+            journal=self.journal,
+            clock=self.books.clock,
+        )
+        self.reservations = Reservations(
+            policies=self.policies,
+            shares=self.shares,
+            link=self.link,
+            prices=cast("Any", None),
+            clock=self.books.clock,
+            max_tokens_default=1,
+            media_tokens=0,
+        )
+        recovered = self.journal.recovered
+        run(self.link._claim(recovered))
+        return [self._told(self.journal.entry(place)) for _, place in recovered.unpublished]
 
-    def crash(self, *, loses_disk: bool = False) -> None:
-        self.leases, self.epoch = Leases(), 0
-        if loses_disk:
-            self.disk, self.entries = [], {}
+    async def start(self, request: StartRequest) -> StartAnswer:
+        """The answer to the first is lost: it is asked again."""
+        await self.books.operations.start(request)
+        return await self.books.operations.start(request)
 
-    def take(self, pool: PoolKey, lease: Lease, now: float) -> None:
-        """A granted lease, into hand and onto disk."""
-        if held := self.leases.add(pool, lease, now):
-            self.disk.append(lease_line(Total(held.id, held.shares, held.spent)))
+    def die(self) -> None:
+        """What was written stays; nothing is closed in order."""
+        for segment in self.journal._segments.values():
+            os.close(segment.file)
+        self.journal._segments.clear()
+        self.journal.close()
 
-    def admit(self, user: str, pool: PoolKey, reserve: int, now: float) -> Call | None:
-        """Reserve, and write the intent; None if no lease in hand carries it."""
-        hold = self.leases.reserve(pool, Amount(reserve, 1, TOKENS), now)
-        if hold is None:
-            return None
-        call = Call(new_id(), user, hold, reserve)
-        self._write(Kind.INTENT, call, Amount(reserve, 1, TOKENS))
+    def copy_of_the_disk(self, to: Path) -> Path:
+        self.journal._remover.submit(int).result()  # what is being deleted is gone
+        shutil.rmtree(to, ignore_errors=True)
+        return Path(shutil.copytree(self.folder, to))
+
+    # Calls
+
+    def known(self, user: str) -> Known | None:
+        return self.policies.fresh(key_hash(user), self.books.clock.monotonic())
+
+    def admit(self, user: str, model: str, reserve: int, bill: int) -> Call | Question:
+        """As `Reservations` decides once the price is known: the call, or what to ask."""
+        worst = Amount(reserve, 1, TOKENS)
+        known = self.known(user)
+        if known is None:
+            need = worst.need(reserve)
+            attributes = CallAttributes(**admitted(model)._asdict())
+            return Question(key_hash(user), opening=Opening(attributes=attributes, least=need, need=need))
+        free = Reservation(*[cast("Any", None)] * 3, known, cast("Any", None), _estimate(worst), None, BEGINNING)
+        path = known.path(admitted(model))
+        verdict = self.reservations._held(free, path, may_clamp=False)
+        if not isinstance(verdict, Reservation):
+            return self._question(user, path, worst)
+        assert verdict.hold is not None
+        hold = verdict.hold
+        entry = self._entry(new_id(), user, model, hold, worst, charge=reserve // 2)
+        call = Call(entry.id, user, model, hold, reserve, bill, self.journal.intent(entry), entry.time, self)
+        self.calls.append(call)
         return call
 
-    def complete(self, call: Call, cost: int) -> Completed:
-        """The answer came: journal, settle, tell."""
-        amount = Amount(cost, 1, TOKENS)
-        self._write(Kind.COMPLETED, call, amount)
-        assert self.leases.settle(call.hold, amount)
-        return self._event(call.attempt)
+    def settle(self, call: Call, charge: int, uncertain: int) -> Told:
+        """The answer came, or broke off: journal, settle, tell."""
+        self.calls.remove(call)
+        settled = Amount(charge + uncertain, 1, TOKENS)
+        entry = self._entry(call.attempt, call.user, call.model, call.hold, settled, charge=charge)
+        call.place = self.journal.completed(entry, call.place)
+        self.shares.settle(call.hold, settled)
+        return self._told(entry)
 
-    def published(self, attempt: UUID) -> None:
-        self.disk.append(published_line([attempt]))
+    def published(self, call: Call) -> None:
+        self.journal.published([(call.attempt, call.place)])
 
-    def _write(self, kind: Kind, call: Call, amount: Amount) -> None:
-        entry = Entry(call.attempt, call.hold.lease.id, amount, call.user, BEGINNING, b"{}")
-        self.entries[call.attempt] = entry
-        if self.is_segment_full:  # its checkpoint stands for all that older segments said of leases
-            self.disk.append(checkpoint_line(self.epoch, list(self.leases.totals())))
-            self.is_segment_full = False
-        self.disk.append(entry_line(kind, entry))
+    def _question(self, user: str, path: SharePath, need: Amount) -> Question:
+        now = self.books.clock.monotonic()
+        if any(window.ends_at is not None and window.ends_at <= now for window in path):
+            return Question(key_hash(user))
+        short = self.shares.short(path, need)
+        return Question(key_hash(user), raises=tuple(Raise(w, need[w.measure], need[w.measure]) for w in short))
 
-    def _event(self, attempt: UUID) -> Completed:
-        entry = self.entries[attempt]
-        assert entry.lease_id is not None
-        return Completed(attempt, entry.key, entry.lease_id, entry.amount.money, entry.amount.requests)
+    # Messages
+
+    def ask(self, question: Question) -> Sent:
+        now = self.books.clock.monotonic()
+        reports = tuple(self.shares.reports(100, within=[each.window.key for each in question.raises]))
+        request = RaiseRequest(
+            gateway_id=self.name,
+            epoch=self.link.epoch.epoch,
+            asks=(self.link._wire(question, now),),
+            reports=tuple(report.wire for report in reports),
+        )
+        return Sent(self, request, question, reports)
+
+    def beat(self) -> Sent:
+        self.shares.tick(self.books.clock.monotonic())
+        reports = tuple(self.shares.reports(100, also=2))
+        request = Beat(
+            gateway_id=self.name,
+            epoch=self.link.epoch.epoch,
+            last_record=self.journal.last_record,
+            reports=tuple(report.wire for report in reports),
+        )
+        return Sent(self, request, None, reports)
+
+    def _entry(self, id_: UUID, user: str, model: str, hold: Hold, settled: Amount, *, charge: int) -> Entry:
+        epoch = self.link.epoch
+        event = {"charge": charge, "user": user, "model": model, "gateway": epoch.gateway_id, "epoch": epoch.epoch}
+        windows = tuple((share.key, share.measure) for share in hold.shares)
+        return Entry(id_, windows, settled, user, self.books.clock.now(), orjson.dumps(event))
+
+    def _told(self, entry: Entry) -> Told:
+        event = orjson.loads(entry.event)
+        return Told(
+            attempt=entry.id,
+            user=event["user"],
+            model=event["model"],
+            gateway=event["gateway"],
+            epoch=event["epoch"],
+            windows=tuple((key.budget_id, key.start) for key, _ in entry.windows),
+            charge=event["charge"],
+            uncertain=entry.settled.money - event["charge"],
+            at=entry.time,
+        )
 
 
-def priced(event: Completed, at: datetime) -> UsagePriced:
+def priced(told: Told) -> UsagePriced:
     """What metering makes of it."""
+    return _usage(
+        told,
+        entry_id=told.attempt,
+        billed_nano=told.charge,
+        requests=1,
+        tokens=TOKENS,
+        settled=Measured(money=told.charge + told.uncertain, requests=1, tokens=TOKENS),
+        uncertain=Measured(money=told.uncertain),
+    )
+
+
+def corrected(told: Told, bill: int) -> UsagePriced:
+    """The true usage is entered: the difference, as an entry of its own."""
+    return _usage(
+        told,
+        entry_id=new_id(),
+        kind="correction",
+        billed_nano=bill - told.charge,
+        requests=0,
+        tokens=0,
+        settled=Measured(),
+        uncertain=Measured(),
+    )
+
+
+def _usage(told: Told, *, settled: Measured, uncertain: Measured, **fields: Any) -> UsagePriced:
+    call = admitted("a snapshot that serves it")
     return UsagePriced(
-        entry_id=event.attempt,
-        attempt_id=event.attempt,
-        request_id=event.attempt,
-        occurred_at=at,
-        priced_at=at,
-        principal=Principal(org="acme", user=event.user, key=f"key-{event.user}"),
-        provider="openai",
-        model="m",
-        cost_nano_usd=event.amount,
-        billed_nano=event.amount,
+        attempt_id=told.attempt,
+        request_id=told.attempt,
+        occurred_at=told.at,
+        priced_at=told.at,
+        principal=Principal(org=ORG, user=told.user, key=f"key-{told.user}"),
+        provider=call.upstream,
+        model=call.model,
+        cost_nano_usd=fields["billed_nano"],
         currency="USD",
         price_version="v",
-        requests=event.requests,
-        tokens=TOKENS,
         usage_source="reported",
-        lease=LeaseUse(lease_id=event.lease_id, reserve_nano=event.amount),
+        held=Held(
+            gateway=told.gateway,
+            epoch=told.epoch,
+            windows=tuple(HeldWindow(budget_id=budget, start=start) for budget, start in told.windows),
+            settled=settled,
+            uncertain=uncertain,
+            attributes=CallAttributes(**admitted(told.model)._asdict()),
+        ),
+        **fields,
     )
+
+
+def key_hash(user: str) -> str:
+    return user.encode().hex().rjust(64, "0")
+
+
+def admitted(model: str) -> Admitted:
+    return Admitted("demo", "openai", model)
+
+
+_PLATFORM: Final = Terms(
+    currency="USD",
+    fx_rate=Decimal(1),
+    fx_source="identity",
+    fx_date=date(1970, 1, 1),
+    language="en",
+    zone="UTC",
+    clamp=False,
+    min_output_tokens=16,
+    blocked_models=(),
+    alerts=True,
+)
+
+
+def _account(account_id: str, kind: AccountKind, above: tuple[str, ...], terms: Terms) -> Account:
+    return Account(account_id, kind, (*above, account_id), account_id, terms, 1)
+
+
+def _estimate(worst: Amount) -> Any:
+    return SimpleNamespace(amount=worst, bounds=None)
+
+
+def _record(entry: UsagePriced) -> Record:
+    envelope = Envelope(new_id(), "farebox/metering", entry.priced_at, entry.principal.subject(), entry)
+    message = Message.carrying(envelope, topic="usage.priced", key=entry.principal.subject())
+    return Record(message.topic, 0, 0, 0, message.key, message.value, message.headers)
+
+
+def _nothing() -> None:
+    """No relay to wake."""
+
+
+def minutes(count: float) -> timedelta:
+    return timedelta(minutes=count)

@@ -125,6 +125,7 @@ class BudgetLink:
         self._flights: dict[Hashable, _Flight] = {}
         self._queue: deque[_Flight] = deque()
         self._waiting: dict[WindowKey, int] = {}
+        self._unheard: dict[str, Question] = {}
         self._senders = 0
         self._tasks: set[asyncio.Task[None]] = set()
         self._beat_now = asyncio.Event()
@@ -154,6 +155,8 @@ class BudgetLink:
                 forget_at = now + FORGET_EVERY_S
             with contextlib.suppress(BudgetAway, Fenced):
                 await self._beat(also=IN_TURN)
+                for question in self.unheard():
+                    self.renew(question)
         log.error("fenced", instance=self._instance)
 
     async def stop(self) -> None:
@@ -170,6 +173,11 @@ class BudgetLink:
 
     def unready(self) -> list[str]:
         return [] if self._epoch else ["no epoch: the budget service has not answered yet"]
+
+    def unheard(self) -> list[Question]:
+        """Openings whose answer was lost: the service may hold shares for them that this gateway does not know of, and
+        would neither spend nor return. Asked again, they answer what there is."""
+        return list(self._unheard.values())[:ASKS_MAX]
 
     async def obtain(self, question: Question) -> Learnt | None:
         """Ask; None if somebody else's answer is worth a try.
@@ -256,6 +264,7 @@ class BudgetLink:
         except (BudgetAway, Fenced) as error:
             self._failed(error)
             for flight in batch:
+                self._lost(flight.question)
                 self._end(flight, error)
             return
         self._shares.acknowledge(reports)
@@ -279,8 +288,13 @@ class BudgetLink:
             )
         return WireAsk(key_hash=question.key_hash, opening=question.opening, windows=tuple(windows))
 
+    def _lost(self, question: Question) -> None:
+        if question.opening is not None:
+            self._unheard[question.key_hash] = question
+
     def _learn(self, flight: _Flight, answer: Answer) -> "Learnt | UnknownKey":
         key_hash = flight.question.key_hash
+        self._unheard.pop(key_hash, None)
         if answer.policy is None:
             self._policies.forget(key_hash, flight.asked_at)
             metrics.RAISES.labels("unknown_key").inc()

@@ -299,10 +299,10 @@ class Journal:
         for gap in replay.gaps:
             log.error("journal_gap", where=gap)
         boot = replay.story.boot
-        is_complete = boot is not None and (replay.is_closed or (boot == self._boot != ""))
-        if replay.epoch and not is_complete:
+        is_complete = not replay.epoch or (boot is not None and (replay.is_closed or (boot == self._boot != "")))
+        if not is_complete:
             log.error("journal_may_lack_records", boot=boot, now=self._boot)
-        return not replay.damaged and not replay.gaps and is_complete
+        return is_complete and not replay.damaged and not replay.gaps
 
     def _complete(self, replay: Replay, id_: UUID, intent: Place) -> tuple[UUID, Place]:
         entry = self.entry(intent)
