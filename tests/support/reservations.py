@@ -85,5 +85,6 @@ def reservation(*, hard: bool = True, headers: dict[bytes, bytes] | None = None,
         shares.granted(WINDOW, 1_000 * NANO, 0)
         hold = shares.reserve([WINDOW], worst.amount, 0)
         assert hold
-    admitted = Admitted(UPSTREAM.name, UPSTREAM.provider, call.model, call.attribution.feature, call.attribution.session)
+    what_for = call.attribution
+    admitted = Admitted(UPSTREAM.name, UPSTREAM.provider, call.model, what_for.feature, what_for.session)
     return Reservation(call, UPSTREAM, admitted, known(), rates, worst, hold, NOW)

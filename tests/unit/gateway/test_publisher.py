@@ -23,7 +23,7 @@ class FakeProducer:
     def __init__(self) -> None:
         self.sent: list[Message] = []
 
-    async def send(self, messages: Sequence[Message], timeout_s: float) -> None:  # noqa: ARG002 - the producer's
+    async def send(self, messages: Sequence[Message], timeout_s: float) -> None:
         self.sent += messages
 
 

@@ -1,7 +1,6 @@
 """Lines of the journal: `<crc32 hex> <kind> <number> <json>`, one record each, numbered without a gap.
 
-    checkpoint   at a segment's start: the epoch and what was spent of every window so far; the boot of the machine, null
-                 where records of the epoch may be missing; the epoch's last record, where its process is gone
+    checkpoint   at a segment's start: the epoch, what was spent of every window so far, and the epoch's story (below)
     epoch        the budget service gave a new epoch, in this boot; the one before is accounted for
     intent       an attempt is about to be sent: its reserve, and the event to publish should nobody see its end
     completed    how it ended; takes the intent's place
@@ -63,6 +62,9 @@ class Story(NamedTuple):
 
     boot: str | None
     last: int | None = None
+
+
+NO_STORY: Final = Story("")
 
 
 class Record(NamedTuple):

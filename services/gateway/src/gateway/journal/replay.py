@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from gateway.journal.record import Damaged, Entry, Kind, Record, Story, entry_of, read, spent_of
+from gateway.journal.record import NO_STORY, Damaged, Entry, Kind, Record, Story, entry_of, read, spent_of
 from gateway.shares.shares import Spent, WindowKey
 
 
@@ -26,7 +26,7 @@ class Replay:
     """
 
     epoch: int = 0
-    story: Story = Story("")
+    story: Story = NO_STORY
     last_record: int = 0
     is_closed: bool = False
     spent: dict[WindowKey, Spent] = field(default_factory=dict)
