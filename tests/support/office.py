@@ -9,6 +9,7 @@ from uuid import UUID
 
 import httpx
 import orjson
+from farebox.leasing import Attributes, GrantAnswer, GrantRequest, Heartbeat, LeaseReport, Need, StartRequest
 
 from budget.administration import Office
 from budget.posting.handlers import UsageHandler
@@ -22,7 +23,6 @@ from farebox.events import Envelope, LeaseUse, Principal, UsagePriced
 from farebox.http import api
 from farebox.ids import new_id
 from farebox.kafka import Message, Record, Rejected
-from farebox.leasing import Attributes, GrantAnswer, GrantRequest, Heartbeat, LeaseReport, Need, StartRequest
 from farebox.money import NANO
 from farebox.postgres import Pool, open_pool, session
 from support.clock import HandClock

@@ -42,14 +42,11 @@ log = structlog.get_logger()
 _SEGMENT: Final = re.compile(r"segment-([0-9]{12})\.journal")
 
 
-BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
-
-
-def boot_id() -> str:
+def boot_of(file: Path) -> str:
     """This boot of the machine; empty where it does not say, and then no crash leaves a whole story."""
     try:
-        return BOOT_ID.read_text("ascii").strip()
-    except OSError:
+        return file.read_text("ascii").strip()
+    except (OSError, ValueError):
         return ""
 
 
