@@ -14,10 +14,11 @@ from pathlib import Path
 from typing import Final, cast
 
 import orjson
+from farebox.leasing import Lease, Share
+from gateway.shares.leases import Leases
 
 from farebox.clock import SystemClock
 from farebox.ids import new_id
-from farebox.leasing import Lease, Share
 from farebox.pricing import Catalogue
 from gateway.admission.estimate import bounds, estimate
 from gateway.attempts.attempts import Attempts
@@ -27,7 +28,6 @@ from gateway.dialects.call import read
 from gateway.dialects.usage import from_openai
 from gateway.journal.journal import Journal
 from gateway.policy.prices import Prices
-from gateway.shares.leases import Leases
 
 sys.path[0] = str(Path(__file__).resolve().parent.parent / "tests")
 

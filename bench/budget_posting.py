@@ -21,6 +21,7 @@ from typing import Any
 import httpx
 import uvloop
 from aiokafka import AIOKafkaConsumer
+from farebox.leasing import Attributes, GrantRequest, Need, StartRequest
 from servers import servers
 
 from budget.administration import Office
@@ -36,7 +37,6 @@ from farebox.events import Envelope, LeaseUse, Principal, UsagePriced
 from farebox.http import api
 from farebox.ids import new_id
 from farebox.kafka import Delivery, Message, Offsets, Producer, Record, Rejected, make_broker, subscribe
-from farebox.leasing import Attributes, GrantRequest, Need, StartRequest
 from farebox.postgres import Pool, migrate, open_pool, transaction
 from farebox_local.databases import create_database, create_role, create_schema, role_of
 from farebox_local.postgres import GivenPostgres

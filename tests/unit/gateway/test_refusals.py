@@ -5,7 +5,7 @@ import orjson
 import pytest
 
 from gateway.admission.estimate import Reason
-from gateway.admission.reservations import Refused
+from gateway.admission.verdict import Refused
 from gateway.errors import BadCall, BudgetAway, Fenced, JournalFull, ModelNotFound, NoKey, UnknownKey
 from gateway.policy.policies import Known
 from gateway.refusals.refusals import Refusal, of, refused

@@ -27,7 +27,7 @@ from gateway.http import proxy
 from gateway.http.model_calls import Door
 from gateway.http.proxy import Proxy
 from gateway.http.routes import Front, routes
-from gateway.journal.journal import Journal, boot_id
+from gateway.journal.journal import Journal, boot_of
 from gateway.policy.policies import Policies
 from gateway.policy.prices import Prices
 from gateway.relay.dispatch import Dispatch, Limits
@@ -61,7 +61,7 @@ class Gateway:
             segment_bytes=settings.journal_segment_bytes,
             limit_bytes=settings.journal_limit_bytes,
             spent=self.shares.spent,
-            boot=boot_id(),
+            boot=boot_of(settings.boot_id_file),
         )
         self.producer = Producer(settings.kafka_bootstrap, client_id=f"gateway-{settings.instance}")
         self.publisher = Publisher(self.producer, self.journal)

@@ -44,6 +44,10 @@ class GatewaySettings(ServiceSettings):
     journal: Annotated[Path, AfterValidator(_writable_folder)] = Field(
         description="Folder of the journal; on a local disk, one gateway process each."
     )
+    boot_id_file: Path = Field(
+        default=Path("/proc/sys/kernel/random/boot_id"),
+        description="File that names this boot of the machine. Without one, every crash counts as a power loss.",
+    )
     budget_url: HttpUrl = Field(description="Root of the budget service.")
     metering_url: HttpUrl = Field(description="Root of the metering service.")
     notifier_url: HttpUrl = Field(description="Root of the notifier service.")

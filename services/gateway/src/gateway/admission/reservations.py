@@ -79,8 +79,6 @@ class Reservations:
 
     async def make(self, key_hash: str, call: Call, upstream: Upstream) -> Reservation | Refused:
         """Raises UnknownKey, Fenced."""
-        if self._link.is_fenced:
-            raise Fenced("a newer process has claimed this gateway's name")
         limits = bounds(call, max_tokens_default=self._max_tokens_default, media_tokens=self._media_tokens)
         candidate = Candidate(call, upstream, _admitted(call, upstream), limits)
         known = self._policies.fresh(key_hash, self._clock.monotonic())
@@ -121,12 +119,17 @@ class Reservations:
                 metrics.BUDGET_REFUSALS.labels("recalled" if learnt.refusal.is_recalling else "none").inc()
                 return refused
             else:
-                known, has_asked = learnt.known, bool(question.raises or question.opening)
+                known, has_asked = learnt.known, bool(question.raises)
             now = self._clock.monotonic()
         return Refused(Reason.BUDGET_UNAVAILABLE, known, detail="too many others ask for the same budgets")
 
     def _decide(self, candidate: Candidate, known: Known, *, may_clamp: bool) -> Reservation | Refused | Short:
-        """From what is known and in hand. A call is cut only once it is known that no more is to be had."""
+        """From what is known and in hand. A call is cut only once it is known that no more is to be had.
+
+        Raises Fenced: from the instant that is known, nothing is admitted, under soft budgets neither.
+        """
+        if self._link.is_fenced:
+            raise Fenced("a newer process has claimed this gateway's name")
         call, upstream, admitted, limits = candidate
         terms = known.terms
         at = self._clock.now()

@@ -251,7 +251,7 @@ class Policies:
             )
         if window.key.start < budget.window.key.start:
             return budget
-        if window.key.start > budget.window.key.start:
+        if window.key.start > budget.window.key.start or _ends_later(window, budget.window):
             budget.window = window
         budget.uncertain = figures.uncertain
         budget.limit, budget.spent, budget.held = figures.limit, figures.spent, figures.held
@@ -275,6 +275,11 @@ def _narrowing(figures: PathBudget) -> Narrowing:
 def _window(figures: PathBudget, asked_at: float) -> Window:
     ends_at = None if figures.ends_in_ms is None else asked_at + figures.ends_in_ms / 1000
     return Window(WindowKey(figures.budget_id, figures.window_start), MEASURES.index(figures.measure), ends_at)
+
+
+def _ends_later(window: Window, known: Window) -> bool:
+    """Of one window: its end is counted from before the answer was made, so the later count is nearer to the truth."""
+    return window.ends_at is not None and known.ends_at is not None and window.ends_at > known.ends_at
 
 
 def _terms(policy: Policy) -> Terms:

@@ -27,6 +27,9 @@ LOW_S: Final = 1
 LOOK_S: Final = 0.1
 IDLE_S: Final = 120.0
 """A share that nobody drew on for so long gives all of it back, also where nobody else asks for it."""
+FORGET_S: Final = 600.0
+"""A share is remembered for so long after its window: an answer that comes late, or a service whose clock was set back,
+must not find one without what was returned and spent of it."""
 CALLS_AHEAD: Final = 4
 """A raise is asked for at least so many calls, so that a slow caller does not ask for one a call."""
 
@@ -179,6 +182,8 @@ class Shares:
         share = self._shares.get(window.key)
         if share is None:
             share = self._shares[window.key] = Share(*window, used_at=now, raised_at=now)
+        elif window.ends_at is not None and share.ends_at is not None:
+            share.ends_at = max(share.ends_at, window.ends_at)
         if total > share.granted:
             share.granted = total
             share.raised_at, share.spent_at_raise = now, share.spent
@@ -233,11 +238,11 @@ class Shares:
         self.recall(tuple(self._shares))
 
     def tick(self, now: float) -> None:
-        """Give back what is over or lies idle, and forget what is over, returned and told of."""
+        """Give back what is over or lies idle, and forget what is long over, returned and told of."""
         for key, share in tuple(self._shares.items()):
             if share.is_over(now) or (now - share.used_at >= IDLE_S and not share.calls):
                 share.give_back()
-            if share.is_over(now) and not share.calls and not share.has_news:
+            if share.is_over(now - FORGET_S) and not share.calls and not share.has_news:
                 del self._shares[key]
 
     def reports(self, limit: int, *, also: int = 0, within: Collection[WindowKey] | None = None) -> list[Report]:
