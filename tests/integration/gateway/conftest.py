@@ -98,8 +98,10 @@ GatewayFactory = Callable[..., GatewayProcess]
 def start_gateway(
     made_topics: str, own_service: FakeBudget, provider: DemoProvider, tmp_path: Path
 ) -> Iterator[GatewayFactory]:
-    """`start_gateway(setting="value")` is a ready gateway of the test's own; `upstream={...}` changes its upstreams, and
-    `place="…"` puts its files apart from another's."""
+    """`start_gateway(setting="value")` is a ready gateway of the test's own.
+
+    `upstream={...}` changes its upstreams, `place="…"` puts its files apart from another's.
+    """
     started: list[GatewayProcess] = []
 
     def start(**settings: Any) -> GatewayProcess:
