@@ -21,6 +21,7 @@ from typing import Any
 import httpx
 import uvloop
 from aiokafka import AIOKafkaConsumer
+from farebox.leasing import Attributes, GrantRequest, Need, StartRequest
 from servers import servers
 
 from budget.administration import Office
@@ -35,8 +36,7 @@ from farebox.clock import SystemClock
 from farebox.events import Envelope, LeaseUse, Principal, UsagePriced
 from farebox.http import api
 from farebox.ids import new_id
-from farebox.kafka import Delivery, Message, Producer, Record, Rejected, make_broker, subscribe
-from farebox.leasing import Attributes, GrantRequest, Need, StartRequest
+from farebox.kafka import Delivery, Message, Offsets, Producer, Record, Rejected, make_broker, subscribe
 from farebox.postgres import Pool, migrate, open_pool, transaction
 from farebox_local.databases import create_database, create_role, create_schema, role_of
 from farebox_local.postgres import GivenPostgres
@@ -139,11 +139,13 @@ async def drain_bare(kafka: str, pool: Pool, count: int) -> float:
         return count / (time.perf_counter() - started)
 
 
-async def drain_budget(kafka: str, store: Store, count: int) -> float:
+async def drain_budget(kafka: str, pool: Pool, count: int) -> float:
     """Events a second of the service's own subscriber and handler."""
     left, started = count, 0.0
     done: asyncio.Future[float] = asyncio.get_running_loop().create_future()
-    handler = UsageHandler(store, SystemClock(), nothing)
+    group = f"budget-{uuid.uuid4().hex}"
+    offsets = Offsets(pool, group)
+    handler = UsageHandler(Store(pool), SystemClock(), nothing, offsets)
 
     async def timed(records: Sequence[Record]) -> Sequence[Rejected]:
         nonlocal left, started
@@ -158,8 +160,15 @@ async def drain_budget(kafka: str, store: Store, count: int) -> float:
     async with Producer(kafka, client_id="bench") as producer:
         broker = make_broker(kafka, client_id="bench")
         delivery = Delivery(batch_records_max=BATCH)
-        group = f"budget-{uuid.uuid4().hex}"
-        subscribe(broker, topics.USAGE_PRICED.name, group_id=group, handle=timed, producer=producer, delivery=delivery)
+        subscribe(
+            broker,
+            topics.USAGE_PRICED.name,
+            group_id=group,
+            handle=timed,
+            producer=producer,
+            delivery=delivery,
+            offsets=offsets,
+        )
         async with broker:
             await broker.start()
             return await done
@@ -173,7 +182,7 @@ async def posting(kafka: str, server: GivenPostgres, count: int) -> None:
     store = Store(pool)
     await company(store, Leases(store, SystemClock(), nothing))
     bare = await drain_bare(kafka, bare_pool, count)
-    ours = await drain_budget(kafka, store, count)
+    ours = await drain_budget(kafka, pool, count)
     async with transaction(pool) as connection:
         posted = await connection.fetchval("SELECT posted FROM budget_window ORDER BY limit_amount DESC LIMIT 1")
     assert posted == count * COST_NANO, f"posted {posted} for {count} entries"

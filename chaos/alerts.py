@@ -7,6 +7,7 @@ from uuid import UUID
 
 from chaos.evidence import Evidence, Told
 from chaos.findings import Finding
+from chaos.occurrences import mark_id, occurrence_findings
 from chaos.tenants import Budget, Tenant
 from farebox.events import ThresholdCrossed
 
@@ -17,6 +18,7 @@ Mark: TypeAlias = tuple[str, str, int, str]
 def alert_findings(tenants: Sequence[Tenant], budgets: Mapping[UUID, Budget], evidence: Evidence) -> Iterator[Finding]:
     """All sentences about alerts."""
     yield from _every_mark_has_one_event(budgets, evidence)
+    yield from occurrence_findings(budgets, evidence)
     yield from _every_crossing_row_is_told(evidence)
     for tenant in tenants:
         yield from _mail_reached(tenant, evidence)
@@ -24,14 +26,14 @@ def alert_findings(tenants: Sequence[Tenant], budgets: Mapping[UUID, Budget], ev
 
 
 def _every_mark_has_one_event(budgets: Mapping[UUID, Budget], evidence: Evidence) -> Iterator[Finding]:
-    """Exactly the thresholds that posted history reached, each once."""
-    seen: Counter[Mark] = Counter(_mark(told) for told in evidence.events if isinstance(told.event, ThresholdCrossed))
+    """Exactly the thresholds that posted history reached, each occurrence once."""
+    seen = Counter(_occurrence(told) for told in evidence.events if isinstance(told.event, ThresholdCrossed))
     due = _due(budgets, evidence)
-    for mark in sorted(due - seen.keys()):
+    for mark in sorted(due - {mark for mark, _ in seen}):
         yield Finding("missed alert event", f"{_shown(budgets, mark)} was reached and is not on budget.events")
-    for mark, times in sorted(seen.items()):
+    for (mark, occurrence), times in sorted(seen.items()):
         if times > 1:
-            yield Finding("doubled alert event", f"{_shown(budgets, mark)} has {times} events")
+            yield Finding("doubled alert event", f"{_shown(budgets, mark)}, {occurrence}: {times} events")
         if mark not in due:
             yield Finding("needless alert event", f"{_shown(budgets, mark)} was told and not reached")
 
@@ -58,13 +60,13 @@ def _due(budgets: Mapping[UUID, Budget], evidence: Evidence) -> set[Mark]:
     }
 
 
-def _mark(told: Told) -> Mark:
+def _occurrence(told: Told) -> tuple[Mark, int]:
+    """The mark of an event, and its number."""
     event = told.event
     assert isinstance(event, ThresholdCrossed)
     state = event.budget
-    percent = event.threshold.percent
-    text = "?" if percent is None else f"{percent.normalize():f}"
-    return str(state.budget_id), state.window.start.isoformat(), state.limit_revision, f"percent:{text}"
+    mark = str(state.budget_id), state.window.start.isoformat(), state.limit_revision, mark_id(event.threshold)
+    return mark, event.occurrence
 
 
 def _every_crossing_row_is_told(evidence: Evidence) -> Iterator[Finding]:

@@ -3,6 +3,7 @@
 import asyncio
 import random
 from datetime import UTC, datetime
+from typing import Any
 
 from chaos.schedule import Fault
 from chaos.tariff import Rate, Tariff
@@ -10,8 +11,8 @@ from chaos.tenants import Budget, Office, Tenant
 
 FIRST: Rate = Rate(3000, 3000, 15000)
 STEP: Rate = Rate(500, 500, 1000)
-"""By so much a new price is lower: a reserve at the old one holds for it until every gateway knows."""
 LEAST: Rate = Rate(500, 500, 5000)
+MOST: Rate = Rate(6000, 6000, 30000)
 
 
 class Market:
@@ -43,7 +44,11 @@ class Market:
         if not self.models:
             await self.add_price(fault)
             return
-        model = _chance(fault).choice(self.models)
+        chance = _chance(fault)
+        model = chance.choice(self.models)
+        if chance.choice((True, False)):
+            await self._raise_price(model, self._tariff.newest(model))
+            return
         old = self._tariff.at(model, datetime.now(UTC))
         new = Rate(
             max(LEAST.input, old.input - STEP.input),
@@ -53,12 +58,22 @@ class Market:
         self._tariff.put(model, datetime.now(UTC), new)
         await self._announce(model, new)
 
+    async def _raise_price(self, model: str, old: Rate) -> None:
+        """It takes effect when metering says: a lead time later, when every gateway that is not cut off knows it."""
+        new = Rate(
+            min(MOST.input, old.input + STEP.input),
+            min(MOST.cached, old.cached + STEP.cached),
+            min(MOST.output, old.output + STEP.output),
+        )
+        row = await self._announce(model, new)
+        self._tariff.put(model, datetime.fromisoformat(row["effective_from"]), new)
+
     async def _change(self, budget: Budget, percent: int) -> None:
         await self._office.limit(budget, budget.newest_limit * percent // 100)
 
-    async def _announce(self, model: str, rate: Rate) -> None:
-        """In USD a million tokens."""
-        await self._office.price(model, {"input": f"{rate.input / 1000:g}", "output": f"{rate.output / 1000:g}"})
+    async def _announce(self, model: str, rate: Rate) -> dict[str, Any]:
+        """In USD a million tokens; the price row as it was added."""
+        return await self._office.price(model, {"input": f"{rate.input / 1000:g}", "output": f"{rate.output / 1000:g}"})
 
 
 def _chance(fault: Fault) -> random.Random:

@@ -32,6 +32,7 @@ REPLICAS: Final = {"gateway": 3, "metering": 2, "budget": 2, "notifier": 1}
 SETTINGS: Final = {
     "notifier": {"delivery_timeout_s": "3", "delivery_lease_s": "6"},
     "budget": {"gateway_lost_after_s": "30"},
+    "metering": {"price_lead_s": "150"},
 }
 HASTY: Final = {"fsync": "off"}
 """A SIGKILL loses nothing by it; only a machine that fails would."""

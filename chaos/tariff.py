@@ -44,6 +44,10 @@ class Tariff:
         place = bisect_right(rates, when, key=lambda each: each[0])
         return rates[max(0, place - 1)][1]
 
+    def newest(self, model: str) -> Rate:
+        """The rate that takes effect last, perhaps only later."""
+        return self._of[model][-1][1]
+
     def all(self, model: str) -> list[Rate]:
         return [rate for _, rate in self._of[model]]
 

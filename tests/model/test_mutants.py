@@ -6,23 +6,41 @@ The first is the check-then-charge rule that other gateways use.
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
-from uuid import UUID
 
 import pytest
 from hypothesis import settings
 from hypothesis.stateful import run_state_machine_as_test
 
 import budget.posting.rules
-from budget.shares.rules import Desk, Granted, Room, ShareState, Short, grant
-from gateway.admission.estimate import Amount
-from gateway.journal.record import Kind
+from budget.shares import operations, raises
+from budget.shares.operations import Shares as Operations
+from budget.shares.rules import Positions, Room, Share, ShareKey
+from gateway.budget_link.client import BudgetLink
+from gateway.journal.journal import Journal
 from gateway.journal.replay import Replay
-from gateway.shares.leases import Held, Hold, Leases
+from gateway.policy.policies import Policies
+from gateway.shares.amount import NOTHING, Amount
+from gateway.shares.shares import Hold, Path, Shares, Window
+from gateway.shares.shares import Share as GatewayShare
 from model.hunt import HUNT
-from model.test_lease_protocol import LeaseProtocol
-from model.world import TOKENS, Call, Completed, Gateway, Service
+from model.test_share_protocol import ShareProtocol
+from model.world import Call, Gateway, Told
+from support.memory_books import MemoryBooks
 
 Patch = pytest.MonkeyPatch
+
+
+class EveryEpoch:
+    """Equal to all of them."""
+
+    def __eq__(self, other: object) -> bool:
+        return True
+
+    def __hash__(self) -> int:
+        return 0
+
+
+EVERY_EPOCH = EveryEpoch()
 MUTANTS: dict[str, Callable[[Patch], None]] = {}
 
 
@@ -31,183 +49,305 @@ def mutant(change: Callable[[Patch], None]) -> Callable[[Patch], None]:
     return change
 
 
+# The service's half
+
+
 @mutant
 def check_then_charge(patch: Patch) -> None:
-    """A grant looks at what is spent, not at what is promised."""
+    """A raise looks at what is spent, not at what is given out."""
     patch.setattr(Room, "free", property(lambda room: max(0, room.limit - room.posted - room.suspended)))
 
 
 @mutant
-def release_by_time_to_live(patch: Patch) -> None:
-    """A lease of another gateway is taken back because it looks old."""
-    granting = Service.grant
-
-    def taking_back(service: Service, gateway: str, *arguments: Any) -> Any:
-        desk = service._desk()
-        for lease_id, (owner, _) in service.owners.items():
-            if owner != gateway and not any(share.is_suspended for share in desk.shares_of(lease_id)):
-                desk.close(lease_id)
-        service._save(desk)
-        return granting(service, gateway, *arguments)
-
-    patch.setattr(Service, "grant", taking_back)
+def what_is_uncertain_is_free(patch: Patch) -> None:
+    patch.setattr(Room, "out", property(lambda room: room.posted + room.escrowed + room.suspended))
 
 
 @mutant
-def a_lost_node_is_believed_to_have_spent_nothing(patch: Patch) -> None:
-    patch.setattr(Desk, "suspend", Desk.close)
+def a_raise_is_a_difference(patch: Patch) -> None:
+    """A raise that comes twice raises twice."""
+    real = raises._verdict
+
+    def added(demand: Any, positions: Positions, *arguments: Any) -> Any:
+        key = next(iter(demand.wanted), None)
+        if key is not None:
+            have = positions.share(ShareKey(key[0], key[1], arguments[-1].gateway_id, arguments[-1].epoch)).granted
+            totals = demand.wanted[key]
+            more = replace(totals, least=totals.least + have, need=totals.need + have, want=totals.want + have)
+            demand = replace(demand, wanted={**demand.wanted, key: more})
+        return real(demand, positions, *arguments)
+
+    patch.setattr(raises, "_verdict", added)
 
 
 @mutant
-def charge_nothing_without_an_answer(patch: Patch) -> None:
-    """Recovery takes a call whose end nobody saw for one that never was."""
-    boot = Gateway.boot
-
-    def forgetful(gateway: Gateway) -> list[Completed]:
-        replay = Replay()
-        replay.segment(0, gateway.disk)
-        for attempt in replay.intents:
-            gateway.entries[attempt] = gateway.entries[attempt]._replace(amount=Amount())
-        return boot(gateway)
-
-    patch.setattr(Gateway, "boot", forgetful)
+def overdrawn_is_not_heard(patch: Patch) -> None:
+    """What was billed above a reserve counts only once the ledger posts it."""
+    reported = Share.reported
+    patch.setattr(Share, "reported", lambda share, **totals: reported(share, **(totals | {"overdrawn": 0})))
 
 
 @mutant
-def recovery_forgets_calls_under_way(patch: Patch) -> None:
-    """Leases are reported as spent by what had completed only."""
-    patch.setattr(Replay, "spend", lambda *_: None)
-
-
-@mutant
-def no_dedupe(patch: Patch) -> None:
-    """An entry is posted every time it arrives."""
-    post = Service.post
-
-    def again(service: Service, entries: Any) -> None:
-        known, service.posted = service.posted, {}
-        post(service, entries)
-        service.posted = known | service.posted
-
-    patch.setattr(Service, "post", again)
-
-
-@mutant
-def settle_twice(patch: Patch) -> None:
-    settle = Leases.settle
-
-    def twice(leases: Leases, hold: Hold, actual: Amount) -> bool:
-        fits = settle(leases, hold, actual)
-        hold.lease.spent = Amount(*(a + b for a, b in zip(hold.lease.spent, actual, strict=True)))
-        return fits
-
-    patch.setattr(Leases, "settle", twice)
-
-
-@mutant
-def settle_without_spending(patch: Patch) -> None:
-    """The reserve goes back whole, whatever the call cost."""
-    settle = Leases.settle
-    patch.setattr(Leases, "settle", lambda leases, hold, _: settle(leases, hold, Amount()))
-
-
-@mutant
-def settle_before_the_journal(patch: Patch) -> None:
-    """A segment that begins in between counts the call twice: in its checkpoint, and by its record."""
-
-    def complete(gateway: Gateway, call: Call, cost: int) -> Completed:
-        amount = Amount(cost, 1, TOKENS)
-        gateway.leases.settle(call.hold, amount)
-        gateway._write(Kind.COMPLETED, call, amount)
-        return gateway._event(call.attempt)
-
-    patch.setattr(Gateway, "complete", complete)
-
-
-@mutant
-def a_new_epoch_forgets_the_old_leases(patch: Patch) -> None:
-    patch.setattr(Desk, "close", lambda *_: None)
-
-
-@mutant
-def forget_the_fence(patch: Patch) -> None:
-    """A process goes on under a name that another one has taken over."""
-    patch.setattr(Service, "_fence", lambda *_: None)
+def the_last_total_counts_and_not_the_largest(patch: Patch) -> None:
+    patch.setattr(
+        Share,
+        "reported",
+        lambda share, **totals: replace(share, returned=totals["returned"], overdrawn=totals["overdrawn"]),
+    )
 
 
 @mutant
 def reports_are_differences(patch: Patch) -> None:
     """What is returned is added up instead of compared."""
-
-    def added(share: ShareState, *, spent: int, returned: int) -> ShareState:
-        return replace(share, spent=max(spent, share.spent), returned=min(share.granted, share.returned + returned))
-
-    patch.setattr(ShareState, "reported", added)
+    patch.setattr(
+        Share,
+        "reported",
+        lambda share, **totals: replace(
+            share, returned=share.returned + totals["returned"], overdrawn=totals["overdrawn"]
+        ),
+    )
 
 
 @mutant
-def return_what_was_spent(patch: Patch) -> None:
-    """A gateway gives back its reserves under way and all it spent."""
+def release_by_time_to_live(patch: Patch) -> None:
+    """Shares of other gateways are taken back because they look old."""
+    answers = raises.Raises._answers
 
-    def whole(leases: Leases, lease: Held) -> None:
-        lease.returned = {share.budget_id: share.granted for share in lease.shares}
-        lease.spent = Amount()
-        lease.revision += 1
+    async def taking_back(self: Any, unit: Any, request: Any) -> Any:
+        tables = unit.books._tables
+        for share in list(tables.shares.values()):
+            if share.key.gateway_id != request.gateway_id and share.held and not share.is_suspended:
+                window = tables.windows[share.key.window]
+                tables.windows[share.key.window] = window.with_room(window.room.moved(escrowed=-share.held))
+                tables.shares[share.key] = share.released()
+        return await answers(self, unit, request)
 
-    patch.setattr(Leases, "_return", whole)
+    patch.setattr(raises.Raises, "_answers", taking_back)
+
+
+@mutant
+def a_lost_node_is_believed_to_have_spent_nothing(patch: Patch) -> None:
+    def released(positions: Positions, keys: Any) -> None:
+        for key in list(keys):
+            positions.become(positions.share(key).released())
+
+    patch.setattr(Positions, "suspend", released)
+
+
+@mutant
+def a_new_epoch_forgets_the_old_shares(patch: Patch) -> None:
+    async def nothing(*_: Any, **__: Any) -> None:
+        """Nobody accounts for them."""
+
+    patch.setattr(Operations, "_end_the_rest", nothing)
+
+
+@mutant
+def every_story_is_whole(patch: Patch) -> None:
+    """The epoch still matches, so what a journal does not tell of was never used."""
+    start = MemoryBooks.start_gateway
+
+    async def believed(self: MemoryBooks, gateway_id: str, process_id: Any, **words: Any) -> tuple[int, bool]:
+        epoch, _ = await start(self, gateway_id, process_id, **words)
+        return epoch, True
+
+    patch.setattr(MemoryBooks, "start_gateway", believed)
+
+
+@mutant
+def the_newest_record_is_not_asked_for(patch: Patch) -> None:
+    """An older disk tells less than the service knows, and is believed."""
+    start = MemoryBooks.start_gateway
+
+    async def careless(self: MemoryBooks, gateway_id: str, process_id: Any, **words: Any) -> tuple[int, bool]:
+        return await start(self, gateway_id, process_id, **(words | {"last_record": 1 << 40}))
+
+    patch.setattr(MemoryBooks, "start_gateway", careless)
+
+
+@mutant
+def forget_the_fence(patch: Patch) -> None:
+    """A process goes on under a name that another one has taken over, and its totals count for the other."""
+    patch.setattr(operations, "_fence", lambda *_: None)
+    seen = MemoryBooks.seen
+
+    async def lenient(self: MemoryBooks, gateway_id: str, epoch: int, **words: Any) -> bool:
+        await seen(self, gateway_id, epoch, **words)
+        return True
+
+    async def claimed(self: MemoryBooks, gateway_id: str) -> Any:
+        return EVERY_EPOCH
+
+    patch.setattr(MemoryBooks, "seen", lenient)
+    patch.setattr(MemoryBooks, "epoch", claimed)
+
+
+@mutant
+def a_gateway_is_released_on_an_operators_word(patch: Patch) -> None:
+    """Without waiting for its silence."""
+    init = Operations.__init__
+
+    def hasty(self: Operations, *arguments: Any, release_after_s: float) -> None:
+        init(self, *arguments, release_after_s=-1)
+
+    patch.setattr(Operations, "__init__", hasty)
+
+
+@mutant
+def no_dedupe(patch: Patch) -> None:
+    """An entry is posted every time it arrives."""
+
+    async def all_of_them(self: MemoryBooks, entry_ids: Any) -> set[Any]:
+        self._tables.posted |= set(entry_ids)
+        return set(entry_ids)
+
+    patch.setattr(MemoryBooks, "first_seen", all_of_them)
+
+
+@mutant
+def post_without_the_share(patch: Patch) -> None:
+    """A posting does not release what was held for it."""
+    patch.setattr(budget.posting.rules, "release", lambda _before, _after, room: room)
+
+
+@mutant
+def post_what_was_served(patch: Patch) -> None:
+    """A narrowed budget is posted by the model that served the call, and not where the call was held."""
+    patch.setattr(budget.posting.rules, "_held", lambda *_: {})
 
 
 @mutant
 def release_on_a_cut(patch: Patch) -> None:
-    """A lowered limit takes back what is promised."""
+    """A lowered limit takes back what is given out."""
     limited = Room.limited
     patch.setattr(
         Room, "limited", lambda room, limit, *, is_hard: limited(replace(room, escrowed=0), limit, is_hard=is_hard)
     )
 
 
-@mutant
-def post_without_the_lease(patch: Patch) -> None:
-    """A posting does not release what was held for it."""
-    patch.setattr(budget.posting.rules, "release", lambda _before, _after, room: room)
+# The gateway's half
 
 
 @mutant
 def only_the_first_level_holds(patch: Patch) -> None:
-    """A lease is taken from the org, and the user's own budget is not asked."""
-    real = grant
-
-    def first(rooms: Any, asks: Any, *, live_gateways: int) -> Granted | Short:
-        return real(rooms[:2], asks, live_gateways=live_gateways)
-
-    patch.setattr("model.world.grant", first)
+    """The org's share is drawn on, and the user's own is not asked."""
+    reserve = Shares.reserve
+    patch.setattr(Shares, "reserve", lambda shares, path, amount, now: reserve(shares, path[:2], amount, now))
 
 
 @mutant
-def yesterdays_lease_is_good_today(patch: Patch) -> None:
-    add = Leases.add
+def a_share_that_is_missing_is_no_obstacle(patch: Patch) -> None:
+    reserve = Shares.reserve
 
-    def endless(leases: Leases, key: Any, granted: Any, now: float) -> Held | None:
-        return add(leases, key, granted.model_copy(update={"valid_for_ms": None}), now)
+    def lenient(shares: Shares, path: Path, amount: Amount, now: float) -> Hold | None:
+        return reserve(shares, [window for window in path if window.key in shares._shares], amount, now)
 
-    patch.setattr(Leases, "add", endless)
+    patch.setattr(Shares, "reserve", lenient)
 
 
 @mutant
-def a_repeated_grant_is_granted_twice(patch: Patch) -> None:
-    """The answer is lost, the request comes again, and a second amount is promised under a name nobody has."""
-    granting = Service.grant
+def yesterdays_share_is_good_today(patch: Patch) -> None:
+    """And so is the window that a policy of yesterday named."""
+    patch.setattr(GatewayShare, "is_over", lambda *_: False)
+    patch.setattr(Policies, "fresh", lambda policies, key_hash, _: policies._known.get(key_hash))
 
-    def doubled(service: Service, gateway: str, epoch: int, lease_id: UUID, *arguments: Any) -> Any:
-        answer = granting(service, gateway, epoch, lease_id, *arguments)
-        if answer is not None:
-            for share in answer.shares:
-                key = service.shares[lease_id, share.budget_id].key
-                room = service.windows[key].room
-                service.windows[key] = service.windows[key].with_room(room.moved(escrowed=min(room.free, 1)))
-        return answer
 
-    patch.setattr(Service, "grant", doubled)
+@mutant
+def settle_without_spending(patch: Patch) -> None:
+    """The reserve goes back whole, whatever the call cost."""
+    settle = Shares.settle
+    patch.setattr(Shares, "settle", lambda shares, hold, _: settle(shares, hold, NOTHING))
+
+
+@mutant
+def settle_twice(patch: Patch) -> None:
+    settle = Shares.settle
+
+    def twice(shares: Shares, hold: Hold, spent: Amount) -> bool:
+        fits = settle(shares, hold, spent)
+        for share in hold.shares:
+            share.spent += spent[share.measure]
+        return fits
+
+    patch.setattr(Shares, "settle", twice)
+
+
+@mutant
+def a_bill_above_its_reserve_is_not_overdrawn(patch: Patch) -> None:
+    def plainly(share: GatewayShare, reserve: int, spent: int) -> None:
+        share.reserved -= reserve
+        share.spent += min(reserve, spent)
+        share.calls -= 1
+
+    patch.setattr(GatewayShare, "settle", plainly)
+
+
+@mutant
+def the_estimate_is_believed(patch: Patch) -> None:
+    """What a provider did not report goes back to the share."""
+    settle = Gateway.settle
+
+    def certain(gateway: Gateway, call: Call, charge: int, uncertain: int) -> Told:
+        return settle(gateway, call, charge, 0)
+
+    patch.setattr(Gateway, "settle", certain)
+
+
+@mutant
+def return_what_is_reserved(patch: Patch) -> None:
+    """A gateway gives back its reserves under way."""
+
+    def whole(share: GatewayShare) -> None:
+        share.returned = max(share.returned, share.granted + share.overdrawn - share.spent)
+
+    patch.setattr(GatewayShare, "give_back", whole)
+
+
+@mutant
+def recovery_forgets_calls_under_way(patch: Patch) -> None:
+    """What is stated as spent is what had completed only."""
+    patch.setattr(Journal, "_complete", lambda _journal, _replay, id_, intent: (id_, intent))
+
+
+@mutant
+def recovery_forgets_what_completed(patch: Patch) -> None:
+    patch.setattr(Replay, "settle", lambda *_: None)
+
+
+@mutant
+def settle_before_the_journal(patch: Patch) -> None:
+    """A segment that begins in between counts the call twice: in its checkpoint, and by its record."""
+    settle = Gateway.settle
+
+    def early(gateway: Gateway, call: Call, charge: int, uncertain: int) -> Told:
+        gateway.shares.settle(call.hold, Amount(charge + uncertain, 1, 10))
+        return settle(gateway, call, charge, uncertain)
+
+    patch.setattr(Gateway, "settle", early)
+
+
+@mutant
+def another_boot_is_no_reason_for_doubt(patch: Patch) -> None:
+    patch.setattr(Journal, "_is_whole", lambda *_: True)
+
+
+@mutant
+def a_lost_answer_is_not_asked_for_again(patch: Patch) -> None:
+    patch.setattr(BudgetLink, "unheard", lambda *_: [])
+
+
+@mutant
+def the_totals_of_beats_are_not_taken(patch: Patch) -> None:
+    """A raise whose answer was lost is neither spent nor returned."""
+    patch.setattr(Shares, "total", lambda *_: None)
+    wanted = Shares.wanted
+
+    def anew(shares: Shares, window: Window, **words: Any) -> tuple[int, int, int]:
+        share = shares._shares.get(window.key)
+        least, need, want = wanted(shares, window, **words)
+        return (least, need, want) if share is None else (least + 1, need + 1, want + 1)
+
+    patch.setattr(Shares, "wanted", anew)
 
 
 @pytest.mark.timeout(600)
@@ -216,4 +356,4 @@ def test_the_state_machine_finds_a_protocol_that_is_wrong(name: str, monkeypatch
     MUTANTS[name](monkeypatch)
     found = settings(HUNT, max_examples=20_000, stateful_step_count=40)  # most need a hundred
     with pytest.raises(AssertionError):  # whichever invariant it is that breaks
-        run_state_machine_as_test(LeaseProtocol, settings=found)
+        run_state_machine_as_test(ShareProtocol, settings=found)

@@ -8,6 +8,7 @@ import shutil
 import tempfile
 from collections import Counter
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from uuid import UUID
 
@@ -99,8 +100,9 @@ class ShareProtocol(RuleBasedStateMachine):
 
     def admitted(self, call: Call, beyond: int) -> None:
         """Billed from here on, whatever happens to the gateway; and held in every hard budget that it meets."""
-        held = {share.key.budget_id for share in call.hold.shares}
-        assert held == {budget.budget_id for budget in self.books.path(call.user, call.model)}
+        now = self.books.clock.now()
+        held = {(share.key.budget_id, share.key.start) for share in call.hold.shares}
+        assert held == {budget.window_key(now) for budget in self.books.path(call.user, call.model)}
         self.calls[call.attempt] = call
         for share in call.hold.shares:
             key = (share.key.budget_id, share.key.start)
@@ -130,11 +132,12 @@ class ShareProtocol(RuleBasedStateMachine):
                     answer = run(self.books.raises.answer(request))
                     if is_answered and sent.question is not None:
                         sent.gateway.shares.acknowledge(sent.reports)
-                        asked_at = self.books.clock.monotonic()
-                        link._learn(Any_(question=sent.question, asked_at=asked_at), answer.answers[0])
+                        asked: Any = SimpleNamespace(question=sent.question, asked_at=self.books.clock.monotonic())
+                        link._learn(asked, answer.answers[0])
                 case Beat():
                     beat = run(self.books.operations.beat(request))
                     if is_answered:
+                        link._answered_at = self.books.clock.monotonic()
                         link._heard(sent.reports, beat)
         except Fenced:
             link.is_fenced = link.is_fenced or is_answered
@@ -147,9 +150,8 @@ class ShareProtocol(RuleBasedStateMachine):
         sent = processes[place % len(processes)].beat()
         if how != "at once":
             self.net.append(sent)
-        if how != "late":
-            if self.deliver(sent, is_answered=how == "at once"):
-                self.ask_again(sent.gateway)
+        if how != "late" and self.deliver(sent, is_answered=how == "at once"):
+            self.ask_again(sent.gateway)
 
     def ask_again(self, gateway: Gateway) -> None:
         for question in gateway.link.unheard():
@@ -344,7 +346,7 @@ class ShareProtocol(RuleBasedStateMachine):
         if self.bus:
             self.post(self.bus)
         for gateway in self.gateways:
-            for _ in range(2):  # the first answers tell of raises whose answers were lost
+            for _ in range(6):  # answers tell of raises whose answers were lost, some shares with each beat
                 self.ask_again(gateway)
                 gateway.shares.close_all()
                 self.deliver(gateway.beat(), is_answered=True)
@@ -362,11 +364,6 @@ class ShareProtocol(RuleBasedStateMachine):
             self.post(self.bus)
         assert before == {key: window.room for key, window in self.books.store.tables.windows.items()}
         self.what_providers_bill_is_within_the_limit()
-
-
-class Any_:  # noqa: N801 - as much of a flight as `_learn` looks at
-    def __init__(self, **fields: Any) -> None:
-        self.__dict__.update(fields)
 
 
 ShareProtocol.TestCase.settings = settings(

@@ -24,7 +24,17 @@ from budget.posting.handlers import UsageHandler
 from budget.shares.operations import Shares as Operations
 from budget.shares.raises import Raises
 from budget.shares.rules import WindowKey
-from farebox.events import AccountRef, CallAttributes, Envelope, Held, HeldWindow, Measure, Measured, Principal, UsagePriced
+from farebox.events import (
+    AccountRef,
+    CallAttributes,
+    Envelope,
+    Held,
+    HeldWindow,
+    Measure,
+    Measured,
+    Principal,
+    UsagePriced,
+)
 from farebox.events.budget import AccountKind
 from farebox.ids import new_id
 from farebox.kafka import Message, Record
@@ -38,7 +48,8 @@ from gateway.journal.record import Entry
 from gateway.journal.replay import Place
 from gateway.policy.policies import Known, Policies
 from gateway.shares.amount import Amount
-from gateway.shares.shares import Hold, Path as SharePath, Report, Shares
+from gateway.shares.shares import Hold, Report, Shares
+from gateway.shares.shares import Path as SharePath
 from support.clock import HandClock
 from support.memory_books import MemoryStore
 
@@ -89,7 +100,7 @@ class Books:
         self.store = MemoryStore()
         self.operations = Operations(self.store, self.clock, _nothing, release_after_s=RELEASE_AFTER_S)
         self.raises = Raises(self.store, self.clock, _nothing)
-        self.handler = UsageHandler(self.store, self.clock, _nothing)
+        self.handler = UsageHandler(self.store, self.clock, _nothing, cast("Any", None))
         self.highest: dict[WindowKey, int] = {}
         tables = self.store.tables
         tables.accounts["platform"] = _account("platform", "platform", (), _PLATFORM)
@@ -237,7 +248,8 @@ class Gateway:
             need = worst.need(reserve)
             attributes = CallAttributes(**admitted(model)._asdict())
             return Question(key_hash(user), opening=Opening(attributes=attributes, least=need, need=need))
-        free = Reservation(*[cast("Any", None)] * 3, known, cast("Any", None), _estimate(worst), None, BEGINNING)
+        nobody: Any = None
+        free = Reservation(nobody, nobody, nobody, known, nobody, _estimate(worst), None, BEGINNING)
         path = known.path(admitted(model))
         verdict = self.reservations._held(free, path, may_clamp=False)
         if not isinstance(verdict, Reservation):

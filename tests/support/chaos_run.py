@@ -10,13 +10,24 @@ from chaos.load import Call
 from chaos.oracle import Run, Verdict, judge
 from chaos.tariff import SEED, Tariff
 from chaos.tenants import Budget, Key, Tenant
-from farebox.events import AccountRef, Locale, Principal, ThresholdCrossed, ThresholdMark, UsagePriced
-from farebox.events.budget import BudgetState, BudgetWindow
+from farebox.events import (
+    AccountRef,
+    BalanceChanged,
+    BudgetState,
+    BudgetWindow,
+    Locale,
+    Principal,
+    ThresholdCrossed,
+    ThresholdMark,
+    ThresholdResolved,
+    UsagePriced,
+)
 
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
 START = datetime(1970, 1, 1, tzinfo=UTC)
 COST = 100 * 150 + 50 * 600
 SPACE = UUID(int=1)
+HALF = ThresholdMark(severity="at_50", percent="50")
 BUDGET = uuid5(SPACE, "budget")
 KEY = Key("key", "fbx_secret", ("platform", "acme", "acme-a", "acme-a1"))
 
@@ -79,6 +90,27 @@ class World:
         priced = {attempt(1): _priced(1)}
         self.see(ledger=[_row(1)], priced=priced, windows=[_window(posted=COST)])
 
+    def see_spent(self, *spent: int) -> None:
+        """The balances that were published, one after the other, all under the first limit."""
+        (told, *_) = self.evidence.events
+        states = [
+            told.event.budget.model_copy(update={"spent": each, "revision": place})
+            for place, each in enumerate(spent, 1)
+        ]
+        self.see(balances=[BalanceChanged(budget=state) for state in states])
+
+    def see_marks(self, *marks: ThresholdCrossed | ThresholdResolved) -> None:
+        """What was told of the one threshold, of which all heard."""
+        told = [Told(str(uuid5(SPACE, f"mark {place}")), 1, event) for place, event in enumerate(marks)]
+        deliveries = [{"delivery_id": UUID(each.id), "event_id": UUID(each.id), "kind": "email"} for each in told]
+        self.see(
+            events=told,
+            crossings=[],
+            hooks={"acme": [(each.id, True) for each in told]},
+            mails=[each.id for each in told],
+            deliveries=[each | {"account": "acme", "state": "delivered", "url": None} for each in deliveries],
+        )
+
     def lose_the_gateway(self, *, suspended: int, at: datetime = NOON + timedelta(seconds=5)) -> None:
         """Its node went down, and its lease is in suspense."""
         held = {"gateway_id": "gateway", "epoch": 1, "newest": 2, "suspended_at": NOON, "budget_id": BUDGET}
@@ -127,11 +159,27 @@ def _priced(number: int) -> UsagePriced:
 
 def _window(*, posted: int, suspended: int = 0) -> dict[str, Any]:
     figures = {"posted": posted, "suspended": suspended, "escrowed": 0}
-    return {"budget_id": BUDGET, "window_start": START, "limit_revision": 1} | figures
+    return {"budget_id": BUDGET, "window_start": START, "limit_revision": 1, "revision": 9} | figures
+
+
+def crossed(occurrence: int = 1, **fields: Any) -> ThresholdCrossed:
+    """The budget's threshold was crossed."""
+    common = {"budget": _state(), "locale": Locale(language="en", zone="UTC"), "threshold": HALF}
+    return ThresholdCrossed.model_validate(common | {"occurrence": occurrence} | fields)
+
+
+def resolved(occurrence: int = 1) -> ThresholdResolved:
+    return ThresholdResolved(
+        budget=_state(), locale=Locale(language="en", zone="UTC"), threshold=HALF, occurrence=occurrence
+    )
 
 
 def _told(number: int) -> Told:
-    state = BudgetState(
+    return Told(str(uuid5(SPACE, f"event {number}")), 1, crossed())
+
+
+def _state() -> BudgetState:
+    return BudgetState(
         budget_id=BUDGET,
         budget_name="acme",
         account=AccountRef(id="acme", kind="org", name="acme"),
@@ -148,6 +196,3 @@ def _told(number: int) -> Told:
         percent_spent="50.00",
         revision=2,
     )
-    mark = ThresholdMark(severity="at_50", percent="50")
-    event = ThresholdCrossed(budget=state, locale=Locale(language="en", zone="UTC"), threshold=mark)
-    return Told(str(uuid5(SPACE, f"event {number}")), 1, event)

@@ -7,6 +7,7 @@ import httpx
 import pytest
 
 from farebox.auth import Caller, Role, sign
+from farebox.ids import new_id
 from support.office import SECRET, BudgetOffice, won
 
 
@@ -117,11 +118,11 @@ async def test_a_viewer_sees_its_own_balances_and_nobody_elses(office: BudgetOff
 async def test_without_a_service_token_nothing_is_answered(office: BudgetOffice) -> None:
     office.admin.headers.pop("authorization")
     assert (await office.admin.get("/api/balances")).status_code == 401
-    assert (await office.admin.post("/internal/v1/grants", json={})).status_code == 401
+    assert (await office.admin.post("/internal/v2/raises", json={})).status_code == 401
 
 
-async def test_people_cannot_reach_the_lease_api(office: BudgetOffice) -> None:
-    assert (await office.admin.post("/internal/v1/heartbeats", json={})).status_code == 403
+async def test_people_cannot_reach_the_share_api(office: BudgetOffice) -> None:
+    assert (await office.admin.post("/internal/v2/beats", json={})).status_code == 403
 
 
 async def test_malformed_and_oversized_bodies_are_refused(office: BudgetOffice) -> None:
@@ -137,3 +138,24 @@ async def test_a_raised_limit_shows_at_once(office: BudgetOffice) -> None:
     answer = await office.admin.patch(f"/api/budgets/{budget}", json={"limit": "12.5"})
     assert (answer.json()["limit"], answer.json()["limit_revision"]) == ("12.5", 2)
     assert (await office.balance())["remaining"] == "8.5"
+
+
+@pytest.mark.parametrize("message", ["starts", "grants", "heartbeats"])
+async def test_a_gateway_of_the_version_before_is_told_to_drain(office: BudgetOffice, message: str) -> None:
+    token = sign(SECRET, Caller("gw", Role.SERVICE), datetime.now(UTC))
+    headers = {"authorization": f"Bearer {token}"}
+    answer = await office.admin.post(f"/internal/v1/{message}", json={"gateway_id": "gw"}, headers=headers)
+    assert (answer.status_code, answer.json()["error"]["code"]) == (409, "fenced")
+
+
+async def test_a_gateway_starts_beats_and_raises_by_http(office: BudgetOffice) -> None:
+    headers = {"authorization": f"Bearer {sign(SECRET, Caller('gw', Role.SERVICE), datetime.now(UTC))}"}
+
+    async def said(what: str, **body: Any) -> Any:
+        return await office.admin.post(f"/internal/v2/{what}", json={"gateway_id": "gw"} | body, headers=headers)
+
+    start = await said("starts", process_id=str(new_id()), last_epoch=0, last_record=0, is_whole=True)
+    assert start.json() == {"epoch": 1}
+    assert (await said("raises", epoch=1, asks=[{"key_hash": "0" * 64}])).json()["answers"][0]["policy"] is None
+    assert (await said("beats", epoch=1)).json()["recalled"] == []
+    assert (await said("beats", epoch=2)).status_code == 409

@@ -1,4 +1,4 @@
-"""A wall clock that somebody sets changes no lease, and makes no gateway look lost or dead."""
+"""A wall clock that somebody sets changes no share, and makes no gateway look lost or dead."""
 
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
@@ -6,17 +6,15 @@ from typing import Any
 
 import pytest
 
-from budget.shares.operations import Leases
+from budget.shares.operations import Shares
 from budget.store import Store
-from farebox.leasing import Amounts, LeaseReport
 from support.clock import HandClock
-from support.office import LOST_AFTER, BudgetOffice, nothing, won
+from support.office import LOST_AFTER, RELEASE_AFTER, BudgetOffice, nothing, report, won
 
 COST = 6_000_000  # 7.80 won
 DAY = timedelta(days=1)
 BOOKS = (
-    "SELECT lease_id, budget_id, window_start, granted, returned, posted, spent FROM lease_share",
-    "SELECT lease_id, epoch, suspended_at FROM lease",
+    "SELECT gateway_id, epoch, budget_id, granted, returned, overdrawn, posted, suspended_at FROM budget_share",
     "SELECT gateway_id, epoch FROM gateway",
     "SELECT * FROM budget_window",
 )
@@ -38,58 +36,44 @@ async def books(office: BudgetOffice) -> list[Any]:
 
 
 @pytest.mark.parametrize("set_clock", [of_the_service, of_postgres])
-async def test_a_clock_that_jumps_a_day_forward_and_back_changes_no_lease(
+async def test_a_clock_that_jumps_a_day_forward_and_back_changes_no_share(
     office: BudgetOffice, set_clock: SetClock
 ) -> None:
-    await office.org()
-    budget = await office.budget("100")
-    key = await office.key()
-    await office.start()
-    lease = (await office.grant(key, COST)).lease
-    assert lease is not None
-    report = LeaseReport(lease_id=lease.lease_id, spent=Amounts(money=won("3")), returned={budget: won("1")})
-    await office.beat(reports=(report,))
+    key = await office.ready("100")
+    share = await office.opened(key, COST)
+    told = report(share, returned=won("1"))
+    await office.beat(told)
     before = await books(office)
     for by in (DAY, -2 * DAY, DAY):
         await set_clock(office, by)
-        assert await office.leases.suspend_lost(LOST_AFTER) == 0, "before anybody could be heard"
+        assert await office.shares.suspend_lost(LOST_AFTER) == 0, "before anybody could be heard"
         for _ in range(2):
-            assert await office.beat(reports=(report,)) == ()
+            assert (await office.beat(told)).recalled == ()
             assert await office.wait(LOST_AFTER * 0.6) == 0
     assert await books(office) == before
 
 
 async def test_a_gateway_that_is_lost_is_found_though_the_clock_goes_back(office: BudgetOffice) -> None:
-    await office.org()
-    await office.budget("100")
-    await office.start()
-    await office.grant(await office.key(), COST)
+    await office.opened(await office.ready("100"), COST)
     assert await office.wait(LOST_AFTER * 0.6) == 0
     office.clock.jump(-DAY)
     assert await office.wait(LOST_AFTER * 0.6) == 1
 
 
 async def test_who_is_heard_while_the_service_looks_is_not_lost(office: BudgetOffice) -> None:
-    await office.org()
-    await office.budget("100")
-    await office.start()
-    await office.grant(await office.key(), COST)
+    await office.opened(await office.ready("100"), COST)
     async with Store(office.pool).transaction() as unit:
         silent = await unit.books.signs_of_life()
-        assert len(await unit.books.lost(silent)) == 1
+        assert len(await unit.books.shares_of_the_lost(silent, 100)) == 1
     await office.beat()
     async with Store(office.pool).transaction() as unit:
-        assert await unit.books.lost(silent) == set()
+        assert await unit.books.shares_of_the_lost(silent, 100) == []
 
 
 async def test_replicas_whose_clocks_differ_suspend_nobody_who_is_heard(office: BudgetOffice) -> None:
-    await office.org()
-    await office.budget("100")
-    key = await office.key()
-    await office.start()
-    await office.grant(key, COST)
+    await office.opened(await office.ready("100"), COST)
     clock = HandClock(office.clock.now() + DAY)
-    ahead = Leases(Store(office.pool), clock, nothing)
+    ahead = Shares(Store(office.pool), clock, nothing, release_after_s=RELEASE_AFTER.total_seconds())
     for _ in range(40):
         assert await ahead.suspend_lost(LOST_AFTER) == 0
         await office.beat()
@@ -99,15 +83,10 @@ async def test_replicas_whose_clocks_differ_suspend_nobody_who_is_heard(office: 
 async def test_who_was_heard_just_now_is_asked_to_give_back_whatever_the_services_clock_says(
     office: BudgetOffice,
 ) -> None:
-    await office.org()
-    await office.budget("10", window={"kind": "lifetime"})
-    key = await office.key()
-    for gateway in ("first", "second"):
-        await office.start(gateway=gateway)
-    idle = await office.grant(key, COST, gateway="first")
-    assert idle.lease is not None
+    key = await office.ready("10", "first", "second", window={"kind": "lifetime"})
+    idle = await office.opened(key, COST, gateway="first")
     office.clock.jump(DAY)
-    short = await office.grant(key, COST, gateway="second")
+    short = await office.raise_(key, COST, gateway="second")
     assert short.refusal is not None
     assert short.refusal.is_recalling
-    assert await office.beat("first") == (idle.lease.lease_id,)
+    assert await office.recalled("first") == [idle.budget_id]

@@ -1,12 +1,12 @@
-"""What stood in the way of a grant is counted: what is gone, or only what leases hold."""
+"""What stood in the way of a raise is counted: what is gone, or only what shares hold."""
 
-from uuid import UUID
+from typing import Any
 
 from prometheus_client import REGISTRY
 
 from budget.shares.rules import Obstacle
-from farebox.leasing import GrantAnswer
-from support.office import BudgetOffice, won
+from farebox.shares import Refusal, ShareTotal
+from support.office import BudgetOffice, held, total, won
 
 COST = 6_000_000  # 7.80 won
 
@@ -18,47 +18,48 @@ def refusals() -> dict[str, float]:
     }
 
 
-async def counted(office: BudgetOffice, key: dict[str, object], cost: int) -> tuple[dict[str, float], GrantAnswer]:
+async def counted(office: BudgetOffice, key: dict[str, Any], cost: int) -> tuple[dict[str, float], Refusal]:
     """What a refusal of the second gateway adds to the count."""
     before = refusals()
-    answer = await office.grant(key, cost, gateway="second")
-    assert answer.refusal is not None
-    return {name: count - before[name] for name, count in refusals().items() if count != before[name]}, answer
+    refusal = (await office.raise_(key, cost, gateway="second")).refusal
+    assert refusal is not None
+    return {name: count - before[name] for name, count in refusals().items() if count != before[name]}, refusal
 
 
-async def two_gateways(office: BudgetOffice, limit: str) -> tuple[dict[str, object], UUID]:
-    """The first holds a lease of 7.80 won."""
-    await office.org()
-    await office.budget(limit)
-    key = await office.key()
-    for gateway in ("first", "second"):
-        await office.start(gateway=gateway)
-    lease = (await office.grant(key, COST, gateway="first")).lease
-    assert lease is not None
-    return key, lease.lease_id
+async def two_gateways(office: BudgetOffice, limit: str) -> tuple[dict[str, Any], ShareTotal]:
+    """The first holds 7.80 won."""
+    key = await office.ready(limit, "first", "second")
+    return key, await office.opened(key, COST, gateway="first")
 
 
-async def test_a_call_that_would_fit_but_for_leases_is_held_up(office: BudgetOffice) -> None:
+async def test_a_call_that_would_fit_but_for_shares_is_held_up(office: BudgetOffice) -> None:
     key, _ = await two_gateways(office, "10")
-    count, answer = await counted(office, key, COST)
+    count, refusal = await counted(office, key, COST)
     assert count == {"held": 1}
-    assert answer.refusal is not None
-    assert answer.refusal.is_recalling
+    assert refusal.is_recalling
 
 
 async def test_where_too_much_is_spent_nobody_is_asked_to_give_back(office: BudgetOffice) -> None:
-    key, lease_id = await two_gateways(office, "18")
-    await office.post(office.priced(key, won("7.8"), lease_id))
-    await office.grant(key, COST, gateway="first")
-    count, answer = await counted(office, key, 2 * COST)
+    key, share = await two_gateways(office, "18")
+    await office.post(office.priced(key, won("7.8"), held(share, settled=won("7.8"), gateway="first")))
+    await office.raise_(key, windows=[total(share, won("15"))], gateway="first")
+    count, refusal = await counted(office, key, 2 * COST)
     assert count == {"spent": 1}
-    assert answer.refusal is not None
-    assert not answer.refusal.is_recalling
-    assert await office.beat("first") == ()
+    assert not refusal.is_recalling
+    assert await office.recalled("first") == []
 
 
 async def test_what_a_lost_gateway_may_have_spent_is_counted_apart(office: BudgetOffice) -> None:
     key, _ = await two_gateways(office, "10")
-    await office.start(gateway="first", last_epoch=0)
+    await office.start("first", last_epoch=0)
     count, _ = await counted(office, key, COST)
     assert count == {"suspended": 1}
+
+
+async def test_what_a_provider_may_have_billed_is_counted_apart(office: BudgetOffice) -> None:
+    key, share = await two_gateways(office, "10")
+    use = held(share, settled=won("7.8"), uncertain=won("5.8"), gateway="first")
+    await office.post(office.priced(key, won("2"), use))
+    count, refusal = await counted(office, key, COST)
+    assert count == {"suspended": 1}
+    assert not refusal.is_recalling

@@ -100,7 +100,7 @@ def start_gateway(
 ) -> Iterator[GatewayFactory]:
     """`start_gateway(setting="value")` is a ready gateway of the test's own.
 
-    `upstream={...}` changes its upstreams, `place="…"` puts its files apart from another's.
+    `upstream={...}` changes its upstreams, and `place="…"` puts its files apart from another's.
     """
     started: list[GatewayProcess] = []
 

@@ -68,18 +68,18 @@ def test_no_answer_makes_a_policy_fresh_for_longer_than_revocation_may_take() ->
 
 @pytest.mark.parametrize("account", ["platform", "acme", "ann", "k1"])
 def test_a_change_anywhere_on_the_path_outdates_it(policies: Policies, account: str) -> None:
-    policies.changed(account, revoked=False, now=1)
+    policies.changed(account, revoked=False, revision=2, now=1)
     assert policies.fresh("key", 1) is None
     assert policies.stale("key", 1)
 
 
 def test_a_change_elsewhere_does_not(policies: Policies) -> None:
-    policies.changed("other", revoked=False, now=1)
+    policies.changed("other", revoked=False, revision=2, now=1)
     assert policies.fresh("key", 1)
 
 
 def test_an_answer_to_a_question_from_before_the_change_is_outdated_too(policies: Policies) -> None:
-    policies.changed("ann", revoked=False, now=5)
+    policies.changed("ann", revoked=False, revision=2, now=5)
     policies.learn("key", policy(), asked_at=4)
     assert policies.fresh("key", 6) is None
     policies.learn("key", policy(), asked_at=6)
@@ -87,13 +87,21 @@ def test_an_answer_to_a_question_from_before_the_change_is_outdated_too(policies
 
 
 def test_a_revoked_key_is_not_even_used_while_nobody_can_be_asked(policies: Policies) -> None:
-    policies.changed("k1", revoked=True, now=1)
+    policies.changed("k1", revoked=True, revision=2, now=1)
     assert policies.stale("key", 1) is None
 
 
+def test_news_from_before_a_revocation_that_come_late_do_not_undo_it(policies: Policies) -> None:
+    policies.changed("k1", revoked=True, revision=3, now=1)
+    policies.changed("k1", revoked=False, revision=2, now=1)
+    assert policies.stale("key", 1) is None
+    policies.changed("k1", revoked=False, revision=4, now=1)
+    assert policies.stale("key", 1)
+
+
 def test_news_of_a_change_does_not_unmake_a_revocation(policies: Policies) -> None:
-    policies.changed("k1", revoked=True, now=1)
-    policies.changed("k1", revoked=None, now=2)
+    policies.changed("k1", revoked=True, revision=3, now=1)
+    policies.outdated("k1", 2)
     assert policies.stale("key", 2) is None
 
 

@@ -108,7 +108,8 @@ class Gateway:
             return
         if isinstance(event, AccountPolicyChanged):
             revoked = event.status == "revoked"
-            self.policies.changed(event.account_id, revoked=revoked, now=self.clock.monotonic())
+            now = self.clock.monotonic()
+            self.policies.changed(event.account_id, revoked=revoked, revision=event.revision, now=now)
 
 
 async def run(settings: GatewaySettings) -> None:
@@ -148,7 +149,8 @@ async def run(settings: GatewaySettings) -> None:
             return ended + alive(gateway.producer, listening, gateway.link)
 
         async def ready() -> list[str]:
-            return unready(listening, gateway.link) + gateway.journal.problems()
+            stale = gateway.prices.unready(gateway.clock.now())
+            return unready(listening, gateway.link) + gateway.journal.problems() + stale
 
         health = health_routes(live=live, ready=ready)
         inner = api([*health, *_routes(gateway, forwarding)], secret=gateway.secret)

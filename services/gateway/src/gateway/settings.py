@@ -46,7 +46,7 @@ class GatewaySettings(ServiceSettings):
     )
     boot_id_file: Path = Field(
         default=Path("/proc/sys/kernel/random/boot_id"),
-        description="File that names this boot of the machine. Without it every crash counts as a power loss.",
+        description="File that names this boot of the machine. Without one, every crash counts as a power loss.",
     )
     budget_url: HttpUrl = Field(description="Root of the budget service.")
     metering_url: HttpUrl = Field(description="Root of the metering service.")

@@ -69,14 +69,17 @@ CREATE TABLE uncertain (
 );
 CREATE INDEX uncertain_open ON uncertain (noted_at) WHERE ended_at IS NULL;
 
--- Leases that are open become shares of their epoch. Where one of them was overspent, the others' rest stays held.
-INSERT INTO budget_share (budget_id, window_start, gateway_id, epoch, granted, returned, overdrawn, posted, suspended_at)
+-- Leases become one share of their epoch. What each held stays held, also where another was overspent; and so does what
+-- was spent above a lease, which it held nothing for. Epochs that are over have said what they spent.
+INSERT INTO budget_share (budget_id, window_start, gateway_id, epoch, granted, returned, overdrawn, posted, is_final,
+                          suspended_at)
 SELECT s.budget_id, s.window_start, l.gateway_id, l.epoch, sum(s.granted), sum(s.returned),
-       sum(greatest(0, s.granted - s.returned - s.posted)) - sum(s.granted - s.returned - s.posted),
-       sum(s.posted), max(l.suspended_at)
+       sum(greatest(0, s.granted - s.returned - s.posted, s.spent - s.posted)) - sum(s.granted - s.returned - s.posted),
+       sum(s.posted), l.epoch < g.epoch AND max(l.suspended_at) IS NULL, max(l.suspended_at)
 FROM lease_share s
 JOIN lease l USING (lease_id)
-GROUP BY s.budget_id, s.window_start, l.gateway_id, l.epoch;
+JOIN gateway g USING (gateway_id)
+GROUP BY s.budget_id, s.window_start, l.gateway_id, l.epoch, g.epoch;
 
 UPDATE budget_window w
 SET escrowed = held.escrowed, suspended = held.suspended,

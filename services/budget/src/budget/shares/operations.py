@@ -69,9 +69,9 @@ class Shares:
             )
             if not lives:
                 raise Fenced(f"epoch {beat.epoch} of this gateway is over")
-            recalled = await unit.books.recalled(beat.gateway_id, beat.epoch)
-            changes = await unit.books.policy_changes(beat.policy_revision, CHANGES_MAX + 1)
             await unit.books.confirm_budgets(self._clock.now())
+            changes = await unit.books.policy_changes(beat.policy_revision, CHANGES_MAX + 1)
+            recalled = await unit.books.recalled(beat.gateway_id, beat.epoch)
         totals: list[ShareTotal] = []
         for part in _parts(beat.reports):
             totals += await self._report(beat.gateway_id, beat.epoch, part)
@@ -88,16 +88,20 @@ class Shares:
         Looks at their signs of life; to be called every `LOOK_EVERY_S`. Nothing becomes free by it: until somebody
         releases it, what a lost node may have spent stays spent.
         """
+        await self._look()
         async with self._store.transaction() as unit:
-            self._silence.look(await unit.books.signs_of_life(), self._clock.monotonic())
-            silent = self._silence.of_those_silent_for(unheard_for.total_seconds())
-            lost = await unit.books.shares_of_the_lost(silent, BATCH)
-            if lost:
-                await self._suspend(unit, lost)
             await unit.books.confirm_budgets(self._clock.now())
-        metrics.SHARES_SUSPENDED.inc(len(lost))
+        silent = self._silence.of_those_silent_for(unheard_for.total_seconds())
+        suspended = 0
+        while True:
+            async with self._store.transaction() as unit:
+                lost = await unit.books.shares_of_the_lost(silent, BATCH)
+                await self._suspend(unit, lost)
+            suspended += len(lost)
+            if len(lost) < BATCH:
+                break
         self._wake()
-        return len(lost)
+        return suspended
 
     async def release(self, gateway_id: str, epoch: int, note: str, budget_id: UUID | None = None) -> int:
         """An operator's word that nothing of what an epoch has in suspense was spent beyond what is posted.
@@ -105,25 +109,18 @@ class Shares:
         The epoch is ended with it. Raises StillAlive until it was silent for long enough, NotFound if it has nothing in
         suspense.
         """
-        silent_s = self._silence.seconds_of((gateway_id, epoch))
-        if silent_s < self._release_after_s:
-            left_s = self._release_after_s - silent_s
-            raise StillAlive(
-                f"gateway {gateway_id}, epoch {epoch}, may still be at work: it can be released after another "
-                f"{left_s:.0f} s of silence"
-            )
+        await self._look()
+        await self._releasable(gateway_id, epoch, budget_id)
         released = 0
         while True:
             async with self._store.transaction() as unit:
+                await unit.books.fence(gateway_id, epoch)
                 shares = await unit.books.shares_to_release(gateway_id, epoch, budget_id, BATCH)
-                if shares:
-                    await unit.books.fence(gateway_id, epoch)
-                    await self._release(unit, shares, note)
+                await self._release(unit, shares, note)
+            self._silence.ended((gateway_id, epoch))
             released += len(shares)
             if len(shares) < BATCH:
                 break
-        if not released:
-            raise NotFound(f"gateway {gateway_id} has nothing of epoch {epoch} in suspense")
         self._wake()
         return released
 
@@ -139,40 +136,70 @@ class Shares:
             await unit.books.forget_leases(before)
             await unit.books.forget_policy_changes(before)
 
+    async def _look(self) -> None:
+        async with self._store.transaction() as unit:
+            self._silence.look(await unit.books.signs_of_life(), self._clock.monotonic())
+
     async def _end(self, unit: Unit, keys: Sequence[ShareKey], spent: Mapping[WindowKey, int]) -> None:
+        """By the whole story of an epoch; also what was taken for lost while its gateway was silent."""
+        if not keys:
+            return
+        await _open_again(unit, {key.window for key in keys})
         positions, windows = await located(unit, keys)
         for key in keys:
             share = positions.share(key)
-            if key.window in windows and not (share.is_final or share.is_suspended):
+            if key.window in windows and not share.is_final:
                 positions.become(share.ended(spent.get(key.window, 0)))
         await settled(unit, positions, windows, self._clock.now())
 
+    async def _end_what_was_lost(self, gateway_id: str, epoch: int) -> None:
+        """Shares in suspense that the whole story of their epoch did not name: never used."""
+        while True:
+            async with self._store.transaction() as unit:
+                left = await unit.books.shares_to_release(gateway_id, epoch, None, BATCH)
+                await self._end(unit, [share.key for share in left], {})
+            if len(left) < BATCH:
+                return
+
     async def _end_the_rest(self, gateway_id: str, epoch: int, *, is_whole: bool) -> None:
         """Shares that the start did not name: never used where its story is whole, else in suspense."""
+        if is_whole:
+            await self._end_what_was_lost(gateway_id, epoch - 1)
         while True:
             async with self._store.transaction() as unit:
                 left = await unit.books.shares_to_end(gateway_id, epoch, BATCH)
                 unused = [share.key for share in left if is_whole and share.key.epoch == epoch - 1]
-                if unused:
-                    await self._end(unit, unused, {})
-                lost = [share for share in left if share.key not in set(unused)]
-                if lost:
-                    await self._suspend(unit, lost)
-                    metrics.SHARES_SUSPENDED.inc(len(lost))
+                await self._end(unit, unused, {})
+                await self._suspend(unit, [share for share in left if share.key not in set(unused)])
             if len(left) < BATCH:
                 return
 
     async def _suspend(self, unit: Unit, shares: Sequence[Share]) -> None:
+        if not shares:
+            return
         keys = [share.key for share in shares]
         positions, windows = await located(unit, keys)
         positions.suspend(key for key in keys if not positions.share(key).is_final)
         await settled(unit, positions, windows, self._clock.now())
+        metrics.SHARES_SUSPENDED.inc(len(shares))
+
+    async def _releasable(self, gateway_id: str, epoch: int, budget_id: UUID | None) -> None:
+        async with self._store.transaction() as unit:
+            if not await unit.books.shares_to_release(gateway_id, epoch, budget_id, 1):
+                raise NotFound(f"gateway {gateway_id} has nothing of epoch {epoch} in suspense")
+        left_s = self._release_after_s - self._silence.seconds_of((gateway_id, epoch))
+        if left_s > 0:
+            raise StillAlive(
+                f"gateway {gateway_id}, epoch {epoch}, may still be at work: it can be released after another "
+                f"{left_s:.0f} s of silence"
+            )
 
     async def _release(self, unit: Unit, shares: Sequence[Share], note: str) -> None:
         keys = [share.key for share in shares]
         positions, windows = await located(unit, keys)
         for key in keys:
-            positions.become(positions.share(key).released())
+            if positions.share(key).is_suspended:  # it may have spoken meanwhile
+                positions.become(positions.share(key).released())
         now = self._clock.now()
         await settled(unit, positions, windows, now)
         await unit.books.note_release(keys, now, note)
@@ -203,13 +230,11 @@ class Shares:
 
 async def news(unit: Unit, gateway_id: str, epoch: int, reports: Sequence[ShareReport]) -> list[ShareReport]:
     """Those reports that say something the books do not know. Shares only grow, so no lock is needed to see it."""
-    keys = [(each.budget_id, each.window_start) for each in reports]
-    known = {share.key.window: share for share in await unit.books.shares_of_epoch(keys, gateway_id, epoch)}
-    return [
-        each
-        for each in reports
-        if (share := known.get((each.budget_id, each.window_start))) is None or _reported(share, each) != share
-    ]
+    keys = _keys(gateway_id, epoch, reports)
+    windows = [key.window for key in keys]
+    known = {share.key: share for share in await unit.books.shares_of_epoch(windows, gateway_id, epoch)}
+    shares = [known.get(key) or Share(key) for key in keys]
+    return [report for share, report in zip(shares, reports, strict=True) if _reported(share, report) != share]
 
 
 def take(positions: Positions, gateway_id: str, epoch: int, reports: Sequence[ShareReport]) -> None:

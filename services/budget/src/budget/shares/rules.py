@@ -136,10 +136,11 @@ class Share:
         )
 
     def ended(self, spent: int) -> "Share":
-        """The share when its epoch is over and this is all that it spent: what remains held is still to be posted."""
+        """The share when its epoch is over and this is all that it spent: what remains held is still to be posted.
+        Nothing of it is in suspense any more."""
         overdrawn = max(self.overdrawn, spent + self.returned - self.granted)
         returned = max(self.returned, self.granted + overdrawn - spent)
-        return replace(self, overdrawn=overdrawn, returned=returned, is_final=True)
+        return replace(self, overdrawn=overdrawn, returned=returned, is_final=True, is_suspended=False)
 
     def released(self) -> "Share":
         """The share when somebody vouches that nothing of it is spent beyond what is posted."""
@@ -223,7 +224,8 @@ class Positions:
             self.touched.add(after.key)
 
     def raised(self, key: ShareKey, more: int) -> None:
-        """Give a share more of its window. The table's CHECK judges it."""
+        """Give a share more of its window. The table's CHECK judges it. Who asks is not lost."""
+        self.become(self.share(key).revived())
         before = self.share(key)
         after = before.raised(before.granted + more)
         window = key.window

@@ -36,6 +36,10 @@ class Silence:
             for one, sign in signs.items()
         }
 
+    def ended(self, one: GatewayEpoch) -> None:
+        """Take note that this process ended an epoch: that it gives no other sign from now on is no sign of life."""
+        self._silent[one] = (None, self.seconds_of(one))
+
     def of_those_silent_for(self, seconds: float) -> dict[GatewayEpoch, Sign]:
         """The last sign of life of those that gave no other for so long."""
         return {one: sign for one, (sign, silent_s) in self._silent.items() if silent_s >= seconds}

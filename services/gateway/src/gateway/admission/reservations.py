@@ -1,6 +1,7 @@
 """From a well-formed call to the right to send it: policy, price, worst case, shares."""
 
 import asyncio
+from datetime import datetime
 from decimal import Decimal
 from typing import Final, NamedTuple
 
@@ -131,9 +132,9 @@ class Reservations:
             raise Fenced("a newer process has claimed this gateway's name")
         call, upstream, admitted, limits = candidate
         terms = known.terms
-        if not is_allowed(upstream.provider, call.model, terms.allowed_models, terms.blocked_models):
-            return Refused(Reason.MODEL_NOT_ALLOWED, known)
         at = self._clock.now()
+        if barred := self._barred(candidate, known, at):
+            return barred
         rates = self._prices.rates(upstream.provider, call.model, at, known.who.org)
         worst = estimate(rates, terms.fx_rate, limits) if rates is not None else None
         if rates is None or worst is None or isinstance(worst, Unpriced):
@@ -171,6 +172,15 @@ class Reservations:
         return Question(
             key_hash, raises=tuple(Raise(each, least[each.measure], need[each.measure]) for each in windows)
         )
+
+    def _barred(self, candidate: Candidate, known: Known, at: datetime) -> Refused | None:
+        """Why no amount of money would let the call pass."""
+        call, upstream, admitted, _ = candidate
+        if not is_allowed(upstream.provider, call.model, known.terms.allowed_models, known.terms.blocked_models):
+            return Refused(Reason.MODEL_NOT_ALLOWED, known)
+        if (fault := self._prices.fault(at)) and known.holds_money(admitted):
+            return Refused(Reason.PRICES_OUTDATED, known, detail=fault)
+        return None
 
     def _opening(self, candidate: Candidate) -> Opening | None:
         call, upstream, admitted, limits = candidate

@@ -286,6 +286,8 @@ class BudgetLink:
         return WireAsk(key_hash=question.key_hash, opening=question.opening, windows=tuple(windows))
 
     def _lost(self, question: Question) -> None:
+        """Its answer may have granted something."""
+        self._shares.doubt((each.window for each in question.raises), self._clock.monotonic())
         if question.opening is not None:
             self._unheard[question.key_hash] = question
 
@@ -374,7 +376,7 @@ class BudgetLink:
         for total in answer.shares:
             self._shares.total(WindowKey(total.budget_id, total.window_start), total.granted)
         for account in answer.changed or ():
-            self._policies.changed(account, revoked=None, now=now)
+            self._policies.outdated(account, now)
         if answer.changed is None:
             self._policies.all_changed(now)
         self._policy_revision = answer.policy_revision

@@ -75,6 +75,8 @@ class Share:
     looked_at: float = 0.0
     told_returned: int = 0
     told_overdrawn: int = 0
+    is_doubtful: bool = False
+    """Whether the service may have granted more than was heard of."""
     is_recalled: bool = False
 
     @property
@@ -84,8 +86,8 @@ class Share:
 
     @property
     def has_news(self) -> bool:
-        """Whether the service has not heard of all that was returned and overdrawn."""
-        return self.returned != self.told_returned or self.overdrawn != self.told_overdrawn
+        """Whether the service has not heard of all that was returned and overdrawn, or should say what was granted."""
+        return self.is_doubtful or self.returned != self.told_returned or self.overdrawn != self.told_overdrawn
 
     def give_back(self) -> None:
         """Return all that no call holds."""
@@ -249,11 +251,18 @@ class Shares:
         fresh = [share for key in keys if (share := self._shares[key]).has_news][:limit]
         return [_report(share) for share in (*fresh, *self._next(also, fresh))]
 
+    def doubt(self, windows: Iterable[Window], now: float) -> None:
+        """The answer to a raise of these was lost: the next report asks for their totals."""
+        for window in windows:
+            self.granted(window, 0, now)
+            self._shares[window.key].is_doubtful = True
+
     def acknowledge(self, reports: Iterable[Report]) -> None:
         """The service has taken these reports."""
         for share, wire in reports:
             share.told_returned = max(share.told_returned, wire.returned)
             share.told_overdrawn = max(share.told_overdrawn, wire.overdrawn)
+            share.is_doubtful = False
 
     def spent(self) -> Iterator[Spent]:
         """What was spent of every share, for the journal's checkpoint."""

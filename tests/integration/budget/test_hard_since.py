@@ -1,0 +1,87 @@
+"""Since when a hard limit is guaranteed: when every gateway that lives has confirmed it."""
+
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+from farebox.postgres import session
+from support.office import BudgetOffice, won
+
+
+async def shown(office: BudgetOffice, budget: UUID) -> dict[str, Any]:
+    items = (await office.admin.get("/api/budgets")).json()["items"]
+    return next(dict(each) for each in items if each["budget_id"] == str(budget))
+
+
+async def test_where_no_gateway_lives_a_limit_is_guaranteed_at_once(office: BudgetOffice) -> None:
+    await office.org()
+    budget = await office.budget("10")
+    assert (await shown(office, budget))["hard_since"] is not None
+
+
+async def test_a_limit_is_guaranteed_when_the_last_live_gateway_has_confirmed_it(office: BudgetOffice) -> None:
+    await office.ready("10", "first", "second")
+    budget = await office.budget("5", account="minh")
+    revision = (await office.beat(gateway="first")).policy_revision
+    await office.beat(gateway="first", policy_revision=revision)
+    assert (await shown(office, budget))["hard_since"] is None
+    await office.beat(gateway="second", policy_revision=revision)
+    assert (await shown(office, budget))["hard_since"] is not None
+
+
+async def test_a_budget_that_somebody_changes_is_confirmed_later_and_nobody_waits(office: BudgetOffice) -> None:
+    await office.ready("10")
+    budget = await office.budget("5", account="minh")
+    revision = (await office.beat()).policy_revision
+    async with session(office.pool) as other, other.transaction():
+        await other.execute("SELECT FROM budget FOR NO KEY UPDATE")
+        await office.beat(policy_revision=revision)
+        assert (await shown(office, budget))["hard_since"] is None
+    await office.beat(policy_revision=revision)
+    assert (await shown(office, budget))["hard_since"] is not None
+
+
+async def test_a_gateway_that_starts_anew_has_confirmed_nothing(office: BudgetOffice) -> None:
+    await office.ready("10")
+    await office.beat(policy_revision=(await office.beat()).policy_revision)
+    await office.start(last_epoch=1)
+    budget = await office.budget("5", account="minh")
+    await office.beat(epoch=2)
+    assert (await shown(office, budget))["hard_since"] is None
+
+
+async def test_a_gateway_that_is_gone_for_long_is_not_waited_for(office: BudgetOffice) -> None:
+    await office.ready("10")
+    budget = await office.budget("5", account="minh")
+    await office.pool.execute("UPDATE gateway SET seen_at = seen_at - interval '16 minutes'")
+    await office.shares.suspend_lost(timedelta(minutes=10))
+    assert (await shown(office, budget))["hard_since"] is not None
+
+
+async def test_a_budget_that_becomes_hard_or_active_again_is_guaranteed_anew(office: BudgetOffice) -> None:
+    await office.org()
+    budget = await office.budget("10")
+    await office.start()
+    for change in ({"mode": "soft"}, {"mode": "hard"}, {"active": False}, {"active": True}):
+        answer = await office.admin.patch(f"/api/budgets/{budget}", json=change)
+        assert answer.json()["hard_since"] is None, change
+    assert (await shown(office, budget))["hard_since"] is None
+
+
+async def test_another_name_or_limit_keeps_the_guarantee(office: BudgetOffice) -> None:
+    await office.org()
+    budget = await office.budget("10")
+    await office.start()
+    before = await shown(office, budget)
+    answer = await office.admin.patch(f"/api/budgets/{budget}", json={"name": "new", "limit": "20"})
+    assert answer.json()["hard_since"] == before["hard_since"] == (await shown(office, budget))["hard_since"]
+
+
+async def test_an_entry_that_began_before_its_budget_never_posts_to_it(office: BudgetOffice) -> None:
+    await office.org()
+    key = await office.key()
+    before = office.clock.now()
+    office.clock.move(timedelta(seconds=10))
+    await office.budget("10")
+    await office.post(office.priced(key, won("3"), occurred_at=before), office.priced(key, won("1")))
+    assert await office.figures() == ("1", "0")
