@@ -4,6 +4,7 @@ import asyncio
 import socket
 import threading
 from collections.abc import Awaitable, Callable, Coroutine
+from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
 from decimal import Decimal
@@ -169,7 +170,10 @@ class FakeBudget:
 
     def do(self, work: Coroutine[Any, Any, ResultT]) -> ResultT:
         """On the service's own loop, between its requests."""
-        return asyncio.run_coroutine_threadsafe(work, self._loop).result(10)
+        return self.begin(work).result(10)
+
+    def begin(self, work: Coroutine[Any, Any, ResultT]) -> "Future[ResultT]":
+        return asyncio.run_coroutine_threadsafe(work, self._loop)
 
     async def transaction(self, work: Callable[[Any], Awaitable[ResultT]]) -> ResultT:
         async with self.store.transaction() as unit:
@@ -232,7 +236,7 @@ class FakeBudget:
                 answers.append(each.model_copy(update={"policy": policy}))
             else:
                 answers.append(each)
-        await self._others_return()
+        await self.others_return()
         return JSON(answer.model_copy(update={"answers": tuple(answers)}))
 
     async def _open(self, account: FakeAccount) -> FakeAccount:
@@ -276,7 +280,7 @@ class FakeBudget:
         if account.idle_elsewhere:
             self._elsewhere[budget_id] = gateway_id
 
-    async def _others_return(self) -> None:
+    async def others_return(self) -> None:
         """What other gateways hold idly, and were asked for, they return with their beat."""
         for budget_id, gateway_id in tuple(self._elsewhere.items()):
             beat = Beat(gateway_id=gateway_id, epoch=self.epoch(gateway_id))

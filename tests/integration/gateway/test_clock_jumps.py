@@ -17,6 +17,7 @@ from support.gateway import SECRET
 
 DAY = timedelta(days=1)
 TOKEN_IS_USED_UP = timedelta(minutes=1)
+START = StartRequest(gateway_id="gw", process_id=new_id(), last_epoch=0, last_record=0, is_whole=True)
 BEAT = Beat(gateway_id="gw", epoch=1)
 
 

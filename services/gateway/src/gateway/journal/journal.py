@@ -125,7 +125,7 @@ class Journal:
         return place
 
     def completed(self, entry: Entry, intent: Place) -> Place:
-        """How it ended. Where the disk takes no more, the intent stands; a crash would then charge the worst case."""
+        """How it ended. Where the disk takes no more, the intent stands; a crash would then settle the reserve."""
         try:
             place = self._append(lambda number: entry_line(Kind.COMPLETED, number, entry))
         except JournalFull:
