@@ -127,13 +127,12 @@ async def _call_until_refused(client: openai.AsyncOpenAI, ask: dict[str, Any]) -
 async def _ledger_of(farebox: Farebox, tenant: Tenant, entries: int) -> list[asyncpg.Record]:
     """What the tenant was charged, once it is so many calls."""
 
-    async def found() -> list[asyncpg.Record] | None:
+    async def found() -> list[asyncpg.Record]:
         rows = await farebox.ledger(tenant.org)
-        assert len(rows) <= entries
-        return rows if len(rows) == entries else None
+        assert len(rows) == entries
+        return rows
 
-    rows: list[asyncpg.Record] = await eventually(found)
-    return rows
+    return await eventually(found)
 
 
 def _exact_ask() -> dict[str, Any]:
