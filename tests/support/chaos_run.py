@@ -10,7 +10,7 @@ from chaos.calls import Call
 from chaos.evidence import Evidence, Told
 from chaos.knowledge import Run
 from chaos.oracle import Verdict, judge
-from chaos.tariff import SEED, Tariff
+from chaos.tariff import SEED, Rate, Tariff
 from chaos.tenants import Key, Tenant
 from farebox.events import AccountRef, Locale, Principal, ThresholdCrossed, ThresholdMark, UsagePriced
 from farebox.events.budget import BudgetState, BudgetWindow
@@ -88,6 +88,19 @@ class World:
             setattr(call, name, value)
         return call
 
+    def window(self, *, posted: int, start: datetime = START) -> dict[str, Any]:
+        """A row of the budget's windows."""
+        return {**_window(posted=posted), "window_start": start}
+
+    def rate(self, **changed: int) -> Rate:
+        """The price of the calls' model, or one a little different."""
+        return replace(SEED["gpt-4o-mini"], **changed)
+
+    def tell(self, events: list[Told]) -> None:
+        """Other events, all of which came to the webhook, and to nobody's mailbox."""
+        self.see(events=events, hooks={"acme": [(told.id, True) for told in events]})
+        self.run.tenants[0].mailboxes.clear()
+
     def move(self, number: int, began: float) -> None:
         """A call at another time."""
         self.call(number, began=began, ended=began + ANSWERED_S)
@@ -116,6 +129,11 @@ class World:
         held |= {"story": "what a lost gateway held"}
         self.know(lost_nodes=[("gateway", at)])
         self.see(held=[held], windows=[_window(posted=COST, suspended=suspended)])
+
+
+def changed_rows(rows: Any, **fields: Any) -> list[Any]:
+    """The rows with other values in the last one."""
+    return [*rows[:-1], {**rows[-1], **fields}]
 
 
 def _call(tenant: Tenant, number: int) -> Call:
