@@ -105,7 +105,7 @@ def _hunt(arguments: argparse.Namespace) -> int:
     missed = [mutant.name for mutant in mutants if not set(mutant.found_by) & found[mutant.name]]
     for name, kinds in found.items():
         told = ", ".join(sorted(kinds)) or "nothing"
-        print(f"{name}: {'NOT FOUND; ' if name in missed else ''}found {told}")
+        print(f"{name}: {'NOT FOUND; ' if name in missed and not arguments.sound else ''}found {told}")
     if arguments.sound:
         return int(any(found.values()))
     return NOT_FOUND if missed else 1

@@ -185,7 +185,11 @@ class Injector:
         await self._processes.restart_all(members, lambda: self._kafka.rewind(fault.target, topic))
 
     async def _released(self, fault: Fault) -> None:
-        await self._operator.release_one(random.Random(int(fault.detail)))  # noqa: S311 - part of the schedule
+        """One thing in suspense, or all of a gateway's."""
+        if fault.target:
+            await self._operator.release_all_of(fault.target)
+        else:
+            await self._operator.release_one(random.Random(int(fault.detail)))  # noqa: S311 - part of the schedule
 
 
 def _kind(fault: Fault) -> str:

@@ -61,7 +61,7 @@ LONG: Final = 100
 AWAY_S: Final = {"kafka": 75.0, "postgres": 25.0}
 READ_ONLY_S: Final = 12.0
 STALLED_S: Final = 45.0
-"""One gateway's way to Kafka: longer than anybody waits for a record."""
+"""One process's way to Kafka: longer than anybody waits for a record."""
 SILENT_S: Final = 75.0
 """A paused gateway: longer than the budget service of a run waits before it gives one up for lost."""
 THINNED: Final = 6
@@ -112,7 +112,7 @@ _TARGETS: Final[dict[str, tuple[str, ...]]] = {
     "power_loss": GATEWAYS,
     "zombie": GATEWAYS,
     "silence": GATEWAYS,
-    "stall_one": GATEWAYS,
+    "stall_one": (*GATEWAYS, *METERING, *BUDGET),
     "read_only": ("postgres",),
     "fail_over": ("postgres",),
     "poison": CONSUMED,

@@ -4,7 +4,7 @@ from typing import Final
 
 from chaos.calls import Mix
 from chaos.mutants.mutant import Mutant, Patch
-from chaos.schedule import Fault
+from chaos.schedule import SILENT_S, STALLED_S, Fault
 
 _EXACT: Final = Mix(faulty=0, exact=60, above=0, several_choices=30, pictures=0)
 _PLAIN: Final = Mix(faulty=0, above=0, pictures=0)
@@ -94,6 +94,106 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
         calm_s=4.0,
         mix=_PLAIN,
         orgs=["soft", "wide"],
+    ),
+    Mutant(
+        "excess-uncounted",
+        "does not count what a bill is above its reserve",
+        [],
+        ["overspent"],
+        calm_s=25.0,
+        mix=Mix(faulty=0, above=25, pictures=0),
+        orgs=["tight"],
+    ),
+    Mutant(
+        "power-loss-believed",
+        "takes a journal that lacks its last seconds for the whole story",
+        [],
+        ["lost", "stranded"],
+        [
+            Fault(2.0, "stall", "kafka", 9.0),
+            Fault(8.0, "power_loss", "gateway-2", 4.0),
+            Fault(9.0, "power_loss", "gateway", 4.0),
+        ],
+        calm_s=5.0,
+        mix=_PLAIN,
+        orgs=["deep", "wide"],
+    ),
+    Mutant(
+        "buried-on-read-only",
+        "buries good events as dead letters while the database cannot be written to",
+        [],
+        ["buried alive", "not posted"],
+        [Fault(2.0, "read_only", "postgres", 12.0), Fault(20.0, "fail_over", "postgres", 4.0)],
+        calm_s=5.0,
+        mix=_PLAIN,
+        orgs=["wide"],
+    ),
+    Mutant(
+        "narrowed-by-other-names",
+        "admits by the names in the catalogue, and posts by those of the upstream and of the model that was served",
+        [],
+        ["not posted", "overspent"],
+        mix=_PLAIN,
+        orgs=["narrow"],
+    ),
+    Mutant(
+        "lease-for-other-budgets",
+        "asks again under the id of a lease whose answer was lost, for a call that needs another budget",
+        [],
+        ["overspent"],
+        [Fault(2.0 + 7.0 * number, "stall", "budget", 3.5) for number in range(6)],
+        calm_s=5.0,
+        mix=_PLAIN,
+        orgs=["narrow"],
+    ),
+    Mutant(
+        "living-released",
+        "releases what a gateway holds that is only silent",
+        [],
+        ["released while it lives"],
+        [Fault(5.0, "silence", "gateway-2", SILENT_S)],
+        calm_s=5.0,
+        mix=_PLAIN,
+        orgs=["tight", "deep"],
+    ),
+    Mutant(
+        "fenced-admits",
+        "goes on admitting calls after another gateway has taken its name",
+        [],
+        ["served by a fenced gateway"],
+        [Fault(2.0, "zombie", "gateway-2", 20.0), Fault(3.0, "zombie", "gateway-3", 20.0)],
+        calm_s=4.0,
+        mix=_PLAIN,
+        orgs=["wide", "deep"],
+    ),
+    Mutant(
+        "alarm-not-rearmed",
+        "does not tell of a threshold again that suspense crossed, and a release un-crossed",
+        [],
+        ["missed alert event"],
+        [
+            *(Fault(1.0 + 4.0 * number, "node_loss", "gateway-2") for number in range(10)),
+            *(Fault(3.0 + 4.0 * number, "release", "gateway-2") for number in range(10)),
+        ],
+        calm_s=10.0,
+        per_s=20.0,
+        mix=_PLAIN,
+        orgs=["tight", "clamped"],
+    ),
+    Mutant(
+        "older-record-wins",
+        "lets a record that was held up for long take the place of a newer one on a compacted topic",
+        [],
+        ["outdated record"],
+        [
+            Fault(1.0, "add_price", "", detail="1"),
+            Fault(4.0, "stall_one", "metering", STALLED_S),
+            Fault(4.2, "stall_one", "budget", STALLED_S),
+            *(Fault(5.0 + 1.3 * number, "change_price", "", detail=str(number)) for number in range(12)),
+        ],
+        calm_s=5.0,
+        mix=_PLAIN,
+        orgs=["wide", "deep"],
     ),
 )
 
