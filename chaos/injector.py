@@ -64,6 +64,7 @@ class Injector:
             "power_loss": processes.lose_power,
             "journal_damage": processes.damage,
             "zombie": processes.double,
+            "skew": processes.set_clock,
             "cut": self._linked,
             "stall": self._linked,
             "slow": self._linked,

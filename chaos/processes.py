@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
+from chaos.clocks import skewed
 from chaos.disk import Disk
 from chaos.outages import Outages
 from chaos.schedule import AWAY_S, SERVICES, Fault
@@ -196,7 +197,19 @@ class Processes:
         await asyncio.to_thread(self._stack.kill, gateway)
         self.record.lost_nodes.append((gateway, time.monotonic()))
 
-    # Names
+    # Clocks and names
+
+    async def set_clock(self, fault: Fault) -> None:
+        """A gateway runs for a while with a clock that is off; whether it becomes ready so is its own affair."""
+        gateway = fault.target
+        environment = skewed(self._stack.folder / "clock", int(fault.detail))
+        with self._outages.of(gateway):
+            await asyncio.to_thread(self._stack.stop, gateway)
+            await asyncio.to_thread(self._stack.begin, gateway, environment)
+            await asyncio.sleep(fault.for_s)
+            await asyncio.to_thread(self._stack.stop, gateway)
+            shutil.rmtree(self._stack.folder / "clock")
+            await self.up(gateway)
 
     async def double(self, fault: Fault) -> None:
         """A gateway stands still, another process takes its name, and the first goes on beside it for a while."""

@@ -28,7 +28,7 @@ from chaos.quiet import quiet
 from chaos.schedule import BUDGET, GATEWAYS, LINKS, Fault
 from chaos.suspense import Operator, follow
 from chaos.tariff import SEED, Tariff
-from chaos.tenants import found
+from chaos.tenants import found, found_rolling, new_org
 from chaos.topics import Kafka
 from chaos.zones import write_zone, zones_in
 from farebox_local.services import door
@@ -44,10 +44,8 @@ HASTY: Final = {"fsync": "off"}
 UPSTREAM: Final = {"timeout_s": 6, "connect_timeout_s": 2}
 
 
-FOUNDING_S: Final = 8.0
-"""About how long it takes to make everybody."""
 MIDNIGHTS: Final = (0.35, 0.6, 0.85)
-"""When days end, as parts of the time of faults."""
+"""When days end, as parts of the time of load."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,9 +115,9 @@ def _links(stack: Stack) -> Links:
 async def _run(order: Order, stack: Stack, links: Links, say: Callable[[str], None]) -> Result:
     zero = datetime.now(UTC) - timedelta(seconds=time.monotonic())
     office, outages, record = Office(stack.around, GATEWAYS), Outages(), Record()
-    tenants, everybodys = await found(
-        office, stack.around, scale=order.scale, midnights=_midnights(order, order.folder / "zones")
-    )
+    tenants, everybodys = await found(office, stack.around, scale=order.scale)
+    tenants.append(rolling := await new_org(office, stack.around, "rolling"))
+    await found_rolling(office, rolling, _midnights(order, order.folder / "zones"))
     tariff = Tariff()
     for model, rate in SEED.items():
         tariff.put(model, rate)
@@ -185,8 +183,7 @@ def _midnights(order: Order, zones: Path) -> list[Midnight]:
     load_s = order.calm_s + max((fault.at_s + fault.for_s for fault in order.schedule), default=0.0)
     midnights = []
     for number, part in enumerate(MIDNIGHTS, 1):
-        in_s = int(FOUNDING_S + load_s * part)
-        end = (wall + timedelta(seconds=in_s)).replace(microsecond=0)
+        end = (wall + timedelta(seconds=1 + load_s * part)).replace(microsecond=0)
         name = f"Chaos/Midnight_{number}"
         write_zone(zones, name, end)
         midnights.append(Midnight(name, now + (end - wall).total_seconds()))

@@ -62,6 +62,7 @@ AWAY_S: Final = {"kafka": 75.0, "postgres": 25.0}
 READ_ONLY_S: Final = 12.0
 STALLED_S: Final = 45.0
 """One process's way to Kafka: longer than anybody waits for a record."""
+SKEWED_S: Final = 15.0
 SILENT_S: Final = 75.0
 """A paused gateway: longer than the budget service of a run waits before it gives one up for lost."""
 THINNED: Final = 6
@@ -91,6 +92,7 @@ _WEIGHTS: Final[dict[str, int]] = {
     "read_only": 1,
     "fail_over": 2,
     "zombie": 2,
+    "skew": 1,
     "stall_one": 1,
     "release": 2,
 }
@@ -111,6 +113,7 @@ _TARGETS: Final[dict[str, tuple[str, ...]]] = {
     "journal_damage": GATEWAYS,
     "power_loss": GATEWAYS,
     "zombie": GATEWAYS,
+    "skew": GATEWAYS,
     "silence": GATEWAYS,
     "stall_one": (*GATEWAYS, *METERING, *BUDGET),
     "read_only": ("postgres",),
@@ -121,6 +124,11 @@ _TARGETS: Final[dict[str, tuple[str, ...]]] = {
 }
 
 
+_DETAILS: Final[dict[str, tuple[str, ...]]] = {
+    "slow": ("20 ms", "60 ms", "200 ms"),
+    "skew": ("-86400", "-3600", "3600", "86400"),
+}
+"""How slow, in milliseconds; how wrong a clock, in seconds."""
 _FOR_S: Final[dict[str, tuple[float, float]]] = {
     "kill": (0.0, 1.0),
     "cut": (0.2, 4.0),
@@ -130,6 +138,8 @@ _FOR_S: Final[dict[str, tuple[float, float]]] = {
     "fail_over": (1.0, 6.0),
     "zombie": (8.0, 15.0),
     "silence": (SILENT_S, SILENT_S),
+    "skew": (SKEWED_S, SKEWED_S),
+    "slow": (0.2, 4.0),
     "stall_one": (STALLED_S, STALLED_S),
 }
 """How long a fault lasts, between two bounds; of a power loss, how much of the journal is lost."""
@@ -163,7 +173,8 @@ def schedule(seed: int, faults: int, *, spacing_s: float = SPACING_S) -> list[Fa
 def _drawn(chance: random.Random, at_s: float, kind: str) -> Fault:
     target = chance.choice(_TARGETS.get(kind, ("",)))
     if kind in _FOR_S:
-        return Fault(at_s, kind, target, chance.uniform(*_FOR_S[kind]))
+        detail = chance.choice(_DETAILS[kind]) if kind in _DETAILS else ""
+        return Fault(at_s, kind, target, chance.uniform(*_FOR_S[kind]), detail)
     match kind:
         case "kafka_away" | "postgres_away":
             server = kind.removesuffix("_away")
@@ -173,9 +184,6 @@ def _drawn(chance: random.Random, at_s: float, kind: str) -> Fault:
         case "point":
             point = chance.choice(POINTS[service_of(target)])
             return Fault(at_s, kind, target, detail=f"{point}:{_pass(chance, point)}")
-        case "slow":
-            detail = f"{chance.choice((20, 60, 200))} ms"
-            return Fault(at_s, kind, target, chance.uniform(0.2, 4.0), detail)
     return Fault(at_s, kind, target, detail="" if target else str(chance.randrange(1 << 30)))
 
 

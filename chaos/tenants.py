@@ -46,13 +46,8 @@ class Tenant:
         return [each for each in (*everybodys, *self.budgets) if each.account in path and each.counts(target)]
 
 
-async def found(
-    office: Office, around: Surroundings, *, scale: float, midnights: Sequence[Midnight]
-) -> tuple[list[Tenant], list[Budget]]:
-    """Make everybody, and the platform's own budgets.
-
-    `scale` multiplies the money in large budgets; some budgets have their days end at `midnights`.
-    """
+async def found(office: Office, around: Surroundings, *, scale: float) -> tuple[list[Tenant], list[Budget]]:
+    """Make everybody but `rolling`, and the platform's own budgets. `scale` multiplies the money in large budgets."""
 
     def large(nano: int) -> int:
         return int(nano * scale)
@@ -63,9 +58,9 @@ async def found(
         ),
         await office.budget(PLATFORM, 2_000, measure="requests", mode="soft", window="day"),
     ]
-    tight = await _org(office, around, "tight")
+    tight = await new_org(office, around, "tight")
     tight.budgets.append(await office.budget(tight.org, 20_000_000, thresholds=(50, 80, 90, 100)))
-    deep = await _org(office, around, "deep")
+    deep = await new_org(office, around, "deep")
     deep.budgets += [
         await office.budget(deep.org, large(400_000_000), window="month"),
         await office.budget(f"{deep.org}-a", large(120_000_000)),
@@ -73,35 +68,34 @@ async def found(
         await office.budget(deep.keys[0].key_id, 15_000_000, window="week"),
         await office.budget(f"{deep.org}-b", large(50_000_000), mode="soft"),
     ]
-    wide = await _org(office, around, "wide")
+    wide = await new_org(office, around, "wide")
     wide.budgets += [
         await office.budget(wide.org, large(5_000_000_000)),
         await office.budget(f"{wide.org}-a1", 50_000_000, mode="soft"),
         await office.budget(f"{wide.org}-b1", 1_000_000, measure="tokens"),
     ]
-    clamped = await _org(office, around, "clamped", clamp=True)
+    clamped = await new_org(office, around, "clamped", clamp=True)
     clamped.budgets += [
         await office.budget(clamped.org, 30_000_000),
         await office.budget(f"{clamped.org}-a1", 10_000_000),
     ]
-    won = await _org(office, around, "won", currency="KRW", fx=1300, language="ko")
+    won = await new_org(office, around, "won", currency="KRW", fx=1300, language="ko")
     won.budgets += [
         await office.budget(won.org, 100 * NANO, window="day"),
         await office.budget(f"{won.org}-b", 400, measure="requests", window="day"),
     ]
-    soft = await _org(office, around, "soft", language="vi")
+    soft = await new_org(office, around, "soft", language="vi")
     soft.budgets += [
         await office.budget(soft.org, 20_000_000, mode="soft"),
         await office.budget(f"{soft.org}-a1", 5_000_000, mode="shadow"),
     ]
     narrow = await _narrow(office, around)
-    rolling = await _rolling(office, around, midnights)
-    return [tight, deep, wide, clamped, won, soft, narrow, rolling], everybodys
+    return [tight, deep, wide, clamped, won, soft, narrow], everybodys
 
 
 async def _narrow(office: Office, around: Surroundings) -> Tenant:
     """Budgets that count some of the calls."""
-    narrow = await _org(office, around, "narrow")
+    narrow = await new_org(office, around, "narrow")
     narrow.budgets += [
         await office.budget(narrow.org, 15_000_000, narrowed_to=Target(model="gpt-4o-mini")),
         await office.budget(narrow.org, 25_000_000, narrowed_to=Target(provider="anthropic")),
@@ -112,17 +106,15 @@ async def _narrow(office: Office, around: Surroundings) -> Tenant:
     return narrow
 
 
-async def _rolling(office: Office, around: Surroundings, midnights: Sequence[Midnight]) -> Tenant:
-    """A budget by the day for each midnight: on the org, then on each user."""
-    rolling = await _org(office, around, "rolling")
+async def found_rolling(office: Office, rolling: Tenant, midnights: Sequence[Midnight]) -> None:
+    """A budget by the day for each midnight: on the org, then on each user. The last to be made, for the time's sake."""
     accounts = [rolling.org, *(f"{rolling.org}-{user}" for user in ("a1", "a2", "b1"))]
     for account, midnight in zip(accounts, midnights, strict=False):
-        limit = 12_000_000 if account == rolling.org else 6_000_000
+        limit = 100_000_000 if account == rolling.org else 6_000_000
         rolling.budgets.append(await office.budget(account, limit, window="day", midnight=midnight))
-    return rolling
 
 
-async def _org(
+async def new_org(
     office: Office,
     around: Surroundings,
     name: str,

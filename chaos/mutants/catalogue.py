@@ -4,7 +4,7 @@ from typing import Final
 
 from chaos.calls import Mix
 from chaos.mutants.mutant import Mutant, Patch
-from chaos.schedule import SILENT_S, STALLED_S, Fault
+from chaos.schedule import SILENT_S, SKEWED_S, STALLED_S, Fault
 
 _EXACT: Final = Mix(faulty=0, exact=60, above=0, several_choices=30, pictures=0)
 _PLAIN: Final = Mix(faulty=0, above=0, pictures=0)
@@ -45,7 +45,12 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
             )
         ],
         ["overspent", "posted to another window"],
-        calm_s=20.0,
+        [
+            *(Fault(at_s, "pause", gateway, 11.0) for at_s in (10.0, 23.0) for gateway in ("gateway", "gateway-2")),
+            Fault(36.0, "pause", "gateway-3", 11.0),
+        ],
+        calm_s=5.0,
+        per_s=15.0,
         mix=_PLAIN,
         orgs=["rolling"],
     ),
@@ -179,6 +184,19 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
         per_s=20.0,
         mix=_PLAIN,
         orgs=["tight", "clamped"],
+    ),
+    Mutant(
+        "wrong-clock-believed",
+        "serves calls, and dates their charges, by a clock that is a day off",
+        [],
+        ["lost", "charged wrong", "posted to another window", "not posted", "buried alive", "broken invariant"],
+        [
+            Fault(2.0, "skew", "gateway-2", SKEWED_S, "86400"),
+            Fault(8.0, "skew", "gateway-3", SKEWED_S, "-86400"),
+        ],
+        calm_s=5.0,
+        mix=_PLAIN,
+        orgs=["deep", "won", "rolling"],
     ),
     Mutant(
         "older-record-wins",

@@ -17,7 +17,8 @@ from chaos.calls import Mix
 from chaos.schedule import Fault
 
 VARIABLE: Final = "PYTHONPATH"
-_SERVICES: Final = Path(__file__).resolve().parents[2] / "services"
+_REPOSITORY: Final = Path(__file__).resolve().parents[2]
+_ELSEWHERE: Final = {"farebox": _REPOSITORY / "libs" / "common" / "src" / "farebox"}
 
 
 class PatchMissing(Exception):
@@ -26,7 +27,7 @@ class PatchMissing(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Patch:
-    """`file` below the service's package; `old` occurs there once."""
+    """`file` below the service's package, or the library's; `old` occurs there once."""
 
     service: str
     file: str
@@ -61,14 +62,19 @@ class Mutant:
     orgs: Sequence[str] = ()
 
 
+def write_patched(patches: Sequence[Patch], folder: Path) -> None:
+    """Copies of the packages, patched. Raises PatchMissing."""
+    for package in sorted({patch.service for patch in patches}):
+        source = _ELSEWHERE.get(package, _REPOSITORY / "services" / package / "src" / package)
+        shutil.copytree(source, folder / package, ignore=shutil.ignore_patterns("__pycache__"), dirs_exist_ok=True)
+    for patch in patches:
+        patch.apply(folder / patch.service)
+
+
 @contextlib.contextmanager
 def planted(mutant: Mutant, folder: Path) -> Iterator[None]:
     """While the block lasts, processes that are started run the mutant. Raises PatchMissing."""
-    for service in sorted({patch.service for patch in mutant.patches}):
-        source = _SERVICES / service / "src" / service
-        shutil.copytree(source, folder / service, ignore=shutil.ignore_patterns("__pycache__"), dirs_exist_ok=True)
-    for patch in mutant.patches:
-        patch.apply(folder / patch.service)
+    write_patched(mutant.patches, folder)
     before = os.environ.get(VARIABLE)
     os.environ[VARIABLE] = os.pathsep.join(filter(None, (str(folder.resolve()), before)))
     try:
