@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TypeAlias
 from uuid import UUID
 
-from chaos.bill import Billed
+from chaos.bill import Billed, ByBudget
 from chaos.budgets import Budget
 from chaos.evidence import Evidence, Told
 from chaos.findings import Finding
@@ -17,11 +17,11 @@ Mark: TypeAlias = tuple[str, str, int, str]
 """Budget id, start of the window, limit revision, threshold."""
 
 
-def alert_findings(run: Run, evidence: Evidence, bill: Sequence[Billed]) -> Iterator[Finding]:
+def alert_findings(run: Run, evidence: Evidence, counted: ByBudget) -> Iterator[Finding]:
     """All sentences about alerts."""
     budgets = {UUID(budget.budget_id): budget for _, budget in run.budgets()}
     yield from _every_mark_has_one_event(budgets, evidence)
-    yield from _the_last_word_is_the_bills(run, evidence, bill)
+    yield from _the_last_word_is_the_bills(run, evidence, counted)
     yield from _every_crossing_row_is_told(evidence)
     for tenant in run.tenants:
         yield from _mail_reached(tenant, evidence)
@@ -44,19 +44,20 @@ def _every_mark_has_one_event(budgets: Mapping[UUID, Budget], evidence: Evidence
             yield Finding("needless alert event", f"{_shown(budgets, mark)} was told and not reached")
 
 
-def _the_last_word_is_the_bills(run: Run, evidence: Evidence, bill: Sequence[Billed]) -> Iterator[Finding]:
+def _the_last_word_is_the_bills(run: Run, evidence: Evidence, counted: ByBudget) -> Iterator[Finding]:
     """What subscribers heard last of a mark is what the bill says of it, whatever our own balances do.
 
     Unreported usage is charged at a guess, so between the least and the most that may be charged either is right.
     """
     last = _last_words(evidence)
-    unbilled = _unbilled(run, evidence, bill)
+    unbilled = _unbilled(run, evidence)
+    budgets = {UUID(budget.budget_id): budget for _, budget in run.budgets()}
     for row in evidence.windows:
-        budget = next((each for _, each in run.budgets() if UUID(each.budget_id) == row["budget_id"]), None)
+        budget = budgets.get(row["budget_id"])
         if budget is None or budget.is_switched or row["limit_revision"] not in budget.limits:
             continue
         number = budget.window_from(run.seconds(row["window_start"]))
-        least, most = _spent(run, budget, number, bill)
+        least, most = _spent(budget, number, counted.get(budget.budget_id, ()))
         most += unbilled[budget.budget_id] + int(row["suspended"])
         limit = budget.limits[row["limit_revision"]]
         for percent in budget.thresholds:
@@ -78,24 +79,21 @@ def _last_words(evidence: Evidence) -> Mapping[Mark, type[BudgetEvent]]:
     return {_mark(each): type(each.event) for each in sorted(told, key=lambda each: each.event.budget.revision)}
 
 
-def _spent(run: Run, budget: Budget, number: int, bill: Sequence[Billed]) -> tuple[int, int]:
+def _spent(budget: Budget, number: int, bill: Sequence[Billed]) -> tuple[int, int]:
     """The least and the most that may be charged to a window by the bill."""
     least, most = 0, 0
     for each in bill:
-        call = each.call
-        if budget not in call.tenant.budgets_of(call.key, call.target, run.everybodys):
-            continue
-        window = budget.window(call.began, each.at)
+        window = budget.window(each.call.began, each.at)
         if window in (None, number):
             most += each.most(budget)
-        if window == number and call.is_reported:
+        if window == number and each.call.is_reported:
             least += each.amount(budget)
     return least, most
 
 
-def _unbilled(run: Run, evidence: Evidence, bill: Sequence[Billed]) -> Counter[str]:
+def _unbilled(run: Run, evidence: Evidence) -> Counter[str]:
     """By budget: what may be charged for calls that were never sent."""
-    on_the_bill = {each.line["request_id"] for each in bill}
+    on_the_bill = {line["request_id"] for line in evidence.bill}
     found: Counter[str] = Counter()
     for row in evidence.ledger:
         event = evidence.priced.get(row["entry_id"])

@@ -3,10 +3,10 @@
 Instants are monotonic seconds of the run.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeAlias
 
 from chaos.budgets import Budget
 from chaos.calls import RESERVED_FOR_MEDIA_MAX, Call
@@ -66,6 +66,20 @@ class Billed:
 
     def _reserve(self, rate: Rate) -> int:
         return rate.worst(self.call.input_bound, self.call.output_bound)
+
+
+ByBudget: TypeAlias = Mapping[str, Sequence[Billed]]
+"""By budget id: the lines that it counts, in the order of their time."""
+
+
+def by_budget(bill: Iterable[Billed], everybodys: Sequence[Budget]) -> ByBudget:
+    """Every line with each budget that counts its call."""
+    found: dict[str, list[Billed]] = {}
+    for each in bill:
+        call = each.call
+        for budget in call.tenant.budgets_of(call.key, call.target, everybodys):
+            found.setdefault(budget.budget_id, []).append(each)
+    return found
 
 
 def billed(lines: list[dict[str, Any]], calls: Mapping[str, Call], tariff: Tariff, zero: datetime) -> list[Billed]:

@@ -7,7 +7,7 @@ from typing import Any, Final
 from uuid import UUID
 
 from chaos.alerts import alert_findings
-from chaos.bill import Billed, billed
+from chaos.bill import Billed, billed, by_budget
 from chaos.budgets import Budget
 from chaos.calls import Call
 from chaos.evidence import Evidence
@@ -50,11 +50,12 @@ def judge(run: Run, evidence: Evidence) -> Verdict:
     verdict.findings += _every_line_is_charged(run, evidence, bill, verdict)
     verdict.findings += _nothing_is_charged_twice(evidence)
     verdict.findings += _nothing_is_invented(evidence)
-    verdict.findings += overspent(run, bill)
+    counted = by_budget(bill, run.everybodys)
+    verdict.findings += overspent(run, counted)
     verdict.findings += told_wrong(run)
     verdict.findings += misposted(run, evidence, bill)
     verdict.findings += _nothing_is_stranded(run, evidence)
-    verdict.findings += alert_findings(run, evidence, bill)
+    verdict.findings += alert_findings(run, evidence, counted)
     verdict.findings += outdated(run, evidence)
     verdict.findings += _poison_is_buried(run, evidence)
     if evidence.audit:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from chaos.bill import Billed
+from chaos.bill import Billed, ByBudget
 from chaos.budgets import Budget
 from chaos.findings import Finding
 from chaos.knowledge import Run
@@ -14,23 +14,22 @@ KNOWN_WITHIN_S: Final = 10.0
 """A bill above its reserve counts everywhere so long after its call, if nothing kept the gateway from saying so."""
 
 
-def overspent(run: Run, bill: Sequence[Billed]) -> Iterator[Finding]:
+LONGEST_S: Final = 60.0
+"""No call is longer under way than this: calls are looked at in the order in which they came to the provider."""
+
+
+def overspent(run: Run, counted: ByBudget) -> Iterator[Finding]:
     """No hard budget is billed above the highest limit it had up to then.
 
     Excused is the excess of a bill above its reserve, and only until the gateway had time to count it; and what an
     operator released.
     """
-    for tenant, budget in run.budgets():
+    for _, budget in run.budgets():
         if not budget.is_ever_hard:
             continue
-        counted = [
-            each
-            for each in bill
-            if (tenant is None or each.call.tenant is tenant)
-            and budget in each.call.tenant.budgets_of(each.call.key, each.call.target, run.everybodys)
-        ]
+        bill = counted.get(budget.budget_id, ())
         for number in range(len(budget.midnights) + 1):
-            inside = [each for each in counted if budget.window(each.call.began, each.at) == number]
+            inside = [each for each in bill if budget.window(each.call.began, each.at) == number]
             yield from _overspent_in(run, budget, number, inside)
 
 
@@ -43,6 +42,7 @@ def _overspent_in(run: Run, budget: Budget, number: int, bill: Sequence[Billed])
         total += each.amount(budget)
         if excess := each.excess(budget):
             pending.append((_known_at(run, each), excess))
+        pending = [(known_at, of) for known_at, of in pending if known_at > each.call.began - LONGEST_S]
         if not budget.is_guaranteed(each.call.began):
             unguaranteed = total
             continue

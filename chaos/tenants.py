@@ -107,7 +107,7 @@ async def _narrow(office: Office, around: Surroundings) -> Tenant:
 
 
 async def found_rolling(office: Office, rolling: Tenant, midnights: Sequence[Midnight]) -> None:
-    """A budget by the day for each midnight: on the org, then on each user. The last to be made, for the time's sake."""
+    """A budget by the day for each midnight: on the org, then on each user. Made last, so that days end on time."""
     accounts = [rolling.org, *(f"{rolling.org}-{user}" for user in ("a1", "a2", "b1"))]
     for account, midnight in zip(accounts, midnights, strict=False):
         limit = 100_000_000 if account == rolling.org else 6_000_000
