@@ -25,6 +25,11 @@ class Disk:
         """The files of a journal, the oldest first."""
         return sorted(self.journal(gateway).glob("segment-*.journal"))
 
+    @property
+    def looks(self) -> Sequence[float]:
+        """When it was looked at, as far as that is remembered (monotonic seconds)."""
+        return [at for at, _ in self._noted]
+
     async def watch(self) -> None:
         while True:
             now = time.monotonic()
