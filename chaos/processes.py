@@ -127,7 +127,7 @@ class Processes:
     async def silence(self, fault: Fault) -> None:
         """A gateway that stands still until it is given up for lost, and an operator who releases what it held."""
         gateway = fault.target
-        self._operator.paused.add(gateway)
+        self._operator.unheard.add(gateway)
         try:
             with self._outages.of(gateway):
                 await asyncio.to_thread(self._stack.pause, gateway)
@@ -137,7 +137,7 @@ class Processes:
                 finally:
                     await asyncio.to_thread(self._stack.resume, gateway)
         finally:
-            self._operator.paused.discard(gateway)
+            self._operator.unheard.discard(gateway)
 
     async def die_at(self, fault: Fault) -> None:
         part = fault.target
@@ -218,6 +218,7 @@ class Processes:
         twin = twin_of(gateway, self._twins, self._stack)
         name = f"twin-{self._twins}"
         with self._outages.of(gateway):
+            self._operator.unheard.add(gateway)
             await asyncio.to_thread(self._stack.pause, gateway)
             try:
                 await asyncio.sleep(STANDSTILL_S)
@@ -227,6 +228,7 @@ class Processes:
                 await asyncio.to_thread(self._stack.stop, gateway)
                 await asyncio.to_thread(twin.stop)
             finally:
+                self._operator.unheard.discard(gateway)
                 twin.kill()
                 with contextlib.suppress(PartFailed):  # it has stopped
                     await asyncio.to_thread(self._stack.resume, gateway)

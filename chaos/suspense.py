@@ -23,7 +23,7 @@ _COUNTED: Final = "SELECT budget_id, sum(suspended) AS suspended FROM budget.bud
 
 @dataclass(frozen=True, slots=True)
 class Release:
-    """An operator's release. `answer` is its status; `lived` whether the gateway's process was there all the time."""
+    """An operator's release. `answer` is its status; `lived` whether the gateway's process was there all the same."""
 
     at: float
     gateway: str
@@ -51,11 +51,11 @@ async def follow(stack: Stack, meter: Meter) -> None:
 
 
 class Operator:
-    """Releases what is in suspense, whether it is wise or not. `paused` are gateways that live and are not heard."""
+    """Releases what is in suspense, whether it is wise or not. `unheard` are gateways that live all the same."""
 
     def __init__(self, office: Office) -> None:
         self._office = office
-        self.paused: set[str] = set()
+        self.unheard: set[str] = set()
         self.releases: list[Release] = []
 
     async def release_one(self, chance: random.Random) -> None:
@@ -81,7 +81,7 @@ class Operator:
             if item["lease_id"] == lease_id:
                 gateway = item["gateway"]
                 amount = _nano(item["held"], item["currency"])
-                self.releases.append(Release(at, gateway, item["budget_id"], amount, status, gateway in self.paused))
+                self.releases.append(Release(at, gateway, item["budget_id"], amount, status, gateway in self.unheard))
 
 
 def _nano(text: str, currency: str | None) -> int:
