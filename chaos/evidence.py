@@ -5,6 +5,7 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from email import message_from_bytes, policy
 from typing import Any, Final
 from uuid import UUID
@@ -45,6 +46,8 @@ class Evidence:
     priced: Mapping[UUID, UsagePriced]
     windows: Sequence[Row]
     held: Sequence[Row]
+    held_in: Mapping[UUID, Mapping[str, datetime]]
+    """By ledger entry: the budgets that held its call (ids), and when the window of each began."""
     crossings: Sequence[Row]
     events: Sequence[Told]
     balances: Sequence[BalanceChanged]
@@ -77,6 +80,7 @@ SELECT l.gateway_id, l.epoch, l.suspended_at, s.budget_id, s.granted - s.returne
 FROM budget.lease_share s JOIN budget.lease l USING (lease_id) JOIN budget.gateway g USING (gateway_id)
 WHERE s.granted > s.returned + s.posted
 """
+_SHARES: Final = "SELECT lease_id, budget_id, window_start FROM budget.lease_share"
 _CROSSINGS: Final = "SELECT * FROM budget.crossing"
 _DELIVERIES: Final = """
 SELECT d.delivery_id, d.event_id, d.state, c.account, c.kind, c.url
@@ -113,6 +117,7 @@ async def gathered(stack: Stack, kafka: Kafka) -> Evidence:
             priced=priced,
             windows=await _rows(connection, _WINDOWS),
             held=await _rows(connection, _HELD),
+            held_in=_held_in(priced, await _rows(connection, _SHARES)),
             crossings=await _rows(connection, _CROSSINGS),
             events=events,
             balances=balances,
@@ -123,6 +128,17 @@ async def gathered(stack: Stack, kafka: Kafka) -> Evidence:
         )
     finally:
         await connection.close()
+
+
+def _held_in(priced: Mapping[UUID, UsagePriced], shares: Sequence[Row]) -> dict[UUID, dict[str, datetime]]:
+    by_lease: dict[UUID, dict[str, datetime]] = {}
+    for row in shares:
+        by_lease.setdefault(row["lease_id"], {})[str(row["budget_id"])] = row["window_start"]
+    return {
+        entry_id: by_lease[event.lease.lease_id]
+        for entry_id, event in priced.items()
+        if event.lease is not None and event.lease.lease_id in by_lease
+    }
 
 
 async def _rows(connection: "asyncpg.Connection[asyncpg.Record]", sql: str) -> list[Row]:

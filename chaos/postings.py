@@ -41,6 +41,25 @@ def misposted(run: Run, evidence: Evidence, bill: Sequence[Billed]) -> Iterator[
     ]
     for _, budget in run.budgets():
         yield from _misposted_to(run, evidence, budget, entries)
+    yield from _held_in_another_window(run, evidence, by_attempt)
+
+
+def _held_in_another_window(run: Run, evidence: Evidence, by_attempt: Mapping[str, Billed]) -> Iterator[Finding]:
+    """What a call held was of the window it was admitted in, not of one that had ended."""
+    budgets = {budget.budget_id: budget for _, budget in run.budgets() if budget.midnights}
+    for entry_id, held in evidence.held_in.items():
+        billed = by_attempt.get(str(evidence.priced[entry_id].attempt_id))
+        for budget_id in budgets.keys() & held.keys() if billed else ():
+            assert billed is not None
+            budget, call = budgets[budget_id], billed.call
+            number = budget.window(call.began, billed.at)
+            held_in = budget.window_from(run.seconds(held[budget_id]))
+            if number is not None and number != held_in:
+                late_s = call.began - budget.midnights[min(number, held_in)]
+                why = (
+                    f"{call.id} by {call.gateway} held window {held_in + 1} of {budget}, {late_s:.1f} s after midnight"
+                )
+                yield Finding("held in another window", why, call=call)
 
 
 def _entry(run: Run, event: UsagePriced, amount: int, billed: Billed | None) -> _Entry:

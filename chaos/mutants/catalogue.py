@@ -44,7 +44,7 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
                 "return lease.expires_at is not None and lease.expires_at <= now - 1e9",
             )
         ],
-        ["overspent", "posted to another window"],
+        ["held in another window", "posted to another window"],
         [
             *(Fault(at_s, "pause", gateway, 11.0) for at_s in (10.0, 23.0) for gateway in ("gateway", "gateway-2")),
             Fault(36.0, "pause", "gateway-3", 11.0),

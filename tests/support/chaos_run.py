@@ -55,6 +55,7 @@ class World:
             priced={attempt(number): _priced(number) for number in (1, 2)},
             windows=[_window(posted=2 * COST)],
             held=[],
+            held_in={},
             crossings=[{"event_id": UUID(told.id), "mark": "percent:50", "budget_id": BUDGET, "limit_revision": 1}],
             events=[told],
             balances=[],

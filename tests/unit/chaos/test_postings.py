@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 
 from chaos.budgets import PAUSED, Phase, Target
-from support.chaos_run import COST, NOON, World, changed_rows
+from support.chaos_run import COST, NOON, World, attempt, changed_rows
 
 
 @pytest.fixture
@@ -55,3 +55,11 @@ def test_what_is_charged_while_a_budget_is_paused_may_be_posted_or_not(world: Wo
     for posted in (0, COST):
         world.see(windows=changed_rows(world.evidence.windows, posted=posted))
         assert world.found() == set()
+
+
+def test_a_call_that_held_what_was_granted_for_the_day_before_is_found(world: World) -> None:
+    before, after = (row["window_start"] for row in world.evidence.windows)
+    world.see(held_in={attempt(2): {world.budget.budget_id: after}})
+    assert world.found() == set()
+    world.see(held_in={attempt(2): {world.budget.budget_id: before}})
+    assert world.found() == {"held in another window"}
