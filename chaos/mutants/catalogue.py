@@ -45,12 +45,8 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
             )
         ],
         ["held in another window", "posted to another window"],
-        [
-            *(Fault(at_s, "pause", gateway, 11.0) for at_s in (10.0, 23.0) for gateway in ("gateway", "gateway-2")),
-            Fault(36.0, "pause", "gateway-3", 11.0),
-        ],
-        calm_s=5.0,
-        per_s=15.0,
+        calm_s=25.0,
+        per_s=6.0,
         mix=_PLAIN,
         orgs=["rolling"],
     ),
