@@ -124,8 +124,9 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
         "buries good events as dead letters while the database cannot be written to",
         [],
         ["buried alive", "not posted"],
-        [Fault(2.0, "read_only", "postgres", 12.0), Fault(20.0, "fail_over", "postgres", 4.0)],
+        [Fault(2.0, "read_only", "postgres", 12.0), Fault(20.0, "read_only", "postgres", 12.0)],
         calm_s=5.0,
+        per_s=2.0,  # only a batch of one record is buried soon
         mix=_PLAIN,
         orgs=["wide"],
     ),
