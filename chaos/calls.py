@@ -119,6 +119,21 @@ class Drawn:
     body: bytes
 
 
+@dataclass(frozen=True, slots=True)
+class _Sketch:
+    """What a call is to be, before it is written."""
+
+    tenant: Tenant
+    key: Key
+    model: str
+    fault: str | None
+    choices: int
+    max_tokens: int
+    media: int
+    feature: str | None
+    size: Size
+
+
 class Draw:
     """Draws calls. `models` is looked at for each: more models to ask for."""
 
@@ -133,31 +148,36 @@ class Draw:
         self._count = 0
 
     def next(self) -> Drawn:
-        chance = self._chance
         self._count += 1
-        id_ = f"call-{self._count}"
-        tenant = chance.choice(self._tenants)
-        key = chance.choice(tenant.keys)
-        model = chance.choice((*_MODELS, *self._models))
-        fault = chance.choice(_FAULTS) if self._is(self._mix.faulty) else None
-        choices = chance.choice((2, 3)) if provider_of(model) == "openai" and self._is(self._mix.several_choices) else 1
-        max_tokens = chance.randint(8, 60)
-        media = int(self._is(self._mix.pictures))
-        size = self._size(fault, media)
-        body = self._body(id_, model, max_tokens, choices, media)
-        orders = self._orders(model, fault, max_tokens, size)
+        id_, sketch = f"call-{self._count}", self._sketch()
+        body, orders = self._body(id_, sketch), self._orders(sketch)
         _name_orders(body, orders)
         bound = len(_json(body)) + PRIMING_TOKENS
-        prompt = self._prompt(bound, media, size)
+        prompt = self._prompt(bound, sketch)
         _name_orders(body, {**orders, "demo_prompt_tokens": f"{prompt:0{len(_PLACEHOLDER)}d}"})
-        feature = chance.choice(_FEATURES)
-        bound += media * MEDIA_TOKENS
-        least, worst = self._bounds(tenant, model, bound, max_tokens, choices, media)
-        call = Call(
-            id_, tenant, key, "", model, body["stream"], fault, least, worst, bound, max_tokens * choices, 0.0
-        )  # fmt: skip
-        call.feature, call.ordered_tokens = feature, prompt + int(orders["demo_completion_tokens"]) * choices
-        return Drawn(call, _PATHS[provider_of(model)], _headers(call), _json(body))
+        call = self._call(id_, sketch, bound + sketch.media * MEDIA_TOKENS)
+        call.streamed = body["stream"]
+        call.ordered_tokens = prompt + int(orders["demo_completion_tokens"]) * sketch.choices
+        return Drawn(call, _PATHS[provider_of(call.model)], _headers(call), _json(body))
+
+    def _sketch(self) -> _Sketch:
+        chance, mix = self._chance, self._mix
+        tenant = chance.choice(self._tenants)
+        model = chance.choice((*_MODELS, *self._models))
+        fault = chance.choice(_FAULTS) if self._is(mix.faulty) else None
+        has_several = provider_of(model) == "openai" and self._is(mix.several_choices)
+        media = int(self._is(mix.pictures))
+        return _Sketch(
+            tenant=tenant,
+            key=chance.choice(tenant.keys),
+            model=model,
+            fault=fault,
+            choices=chance.choice((2, 3)) if has_several else 1,
+            max_tokens=chance.randint(8, 60),
+            media=media,
+            feature=chance.choice(_FEATURES),
+            size=self._size(fault, media),
+        )
 
     def _size(self, fault: str | None, media: int) -> Size:
         """A bill above the reserve that nobody reports can never be counted, so those are reported."""
@@ -168,62 +188,76 @@ class Draw:
     def _is(self, percent: float) -> bool:
         return self._chance.random() * 100 < percent
 
-    def _body(self, id_: str, model: str, max_tokens: int, choices: int, media: int) -> dict[str, Any]:
+    def _body(self, id_: str, sketch: _Sketch) -> dict[str, Any]:
         chance = self._chance
         text = _FILLER * chance.randint(2, 16)
-        body: dict[str, Any] = {"model": model, "max_tokens": max_tokens, "stream": chance.random() < 0.5}
-        is_openai = provider_of(model) == "openai"
-        content: Any = [{"type": "text", "text": text}, _picture(is_openai=is_openai)] if media else text
-        body["messages"] = [{"role": "user", "content": content}]
+        is_openai = provider_of(sketch.model) == "openai"
+        content: Any = [{"type": "text", "text": text}, _picture(is_openai=is_openai)] if sketch.media else text
+        body: dict[str, Any] = {"model": sketch.model, "max_tokens": sketch.max_tokens}
+        body |= {"stream": chance.random() < 0.5, "messages": [{"role": "user", "content": content}]}
         if self._is(self._mix.tools):
             body["tools"] = [_tool(is_openai=is_openai)]
-        if is_openai:
-            body["user"], body["metadata"] = id_, {}
-        else:
-            body["metadata"] = {"user_id": id_}
-        if choices > 1:
-            body["n"] = choices
-        return body
+        if sketch.choices > 1:
+            body["n"] = sketch.choices
+        return body | ({"user": id_, "metadata": {}} if is_openai else {"metadata": {"user_id": id_}})
 
-    def _orders(self, model: str, fault: str | None, max_tokens: int, size: Size) -> dict[str, str]:
+    def _orders(self, sketch: _Sketch) -> dict[str, str]:
         chance = self._chance
-        is_plain = size is Size.PLAIN
+        is_plain = sketch.size is Size.PLAIN
         orders = {
             "demo_prompt_tokens": _PLACEHOLDER,
             "demo_cached_tokens": str(chance.randint(0, 90) if is_plain and self._is(30) else 0),
-            "demo_completion_tokens": str(chance.randint(1, max_tokens) if is_plain else max_tokens),
+            "demo_completion_tokens": str(chance.randint(1, sketch.max_tokens) if is_plain else sketch.max_tokens),
             "demo_latency_ms": str(chance.choice((0, 5, 20, 60, 200))),
             "demo_chunk_delay_ms": str(chance.choice((0, 0, 2, 8))),
         }
-        if model in SNAPSHOTS and self._is(self._mix.snapshots):
-            orders["demo_served_model"] = SNAPSHOTS[model]
-        return orders | ({"demo_fault": fault} if fault else {})
+        if sketch.model in SNAPSHOTS and self._is(self._mix.snapshots):
+            orders["demo_served_model"] = SNAPSHOTS[sketch.model]
+        return orders | ({"demo_fault": sketch.fault} if sketch.fault else {})
 
-    def _prompt(self, bound: int, media: int, size: Size) -> int:
-        match size:
+    def _prompt(self, bound: int, sketch: _Sketch) -> int:
+        match sketch.size:
             case Size.ABOVE:
                 return bound * self._chance.randint(2, 4)
             case Size.EXACT:
-                return bound + media * MEDIA_TOKENS
+                return bound + sketch.media * MEDIA_TOKENS
             case Size.PLAIN:
-                return self._chance.randint(1, bound // 4) + media * self._chance.randint(1, MEDIA_TOKENS)
+                picture = self._chance.randint(1, MEDIA_TOKENS)
+                return self._chance.randint(1, bound // 4) + sketch.media * picture
             case unknown:
                 assert_never(unknown)
 
-    def _bounds(
-        self, tenant: Tenant, model: str, bound: int, max_tokens: int, choices: int, media: int
-    ) -> tuple[int, int]:
+    def _call(self, id_: str, sketch: _Sketch, bound: int) -> Call:
+        least, worst = self._bounds(sketch, bound)
+        return Call(
+            id=id_,
+            tenant=sketch.tenant,
+            key=sketch.key,
+            gateway="",
+            model=sketch.model,
+            streamed=False,
+            fault=sketch.fault,
+            least=least,
+            worst=worst,
+            input_bound=bound,
+            output_bound=sketch.max_tokens * sketch.choices,
+            began=0.0,
+            feature=sketch.feature,
+        )
+
+    def _bounds(self, sketch: _Sketch, bound: int) -> tuple[int, int]:
         """The least that admits the call and its worst case; a model that nobody has priced costs nothing.
 
         What a gateway reserves for a picture is not known here, so the least that admits one is set high.
         """
-        if not self._tariff.has(model):
+        if not self._tariff.has(sketch.model):
             return 0, 0
-        rates = self._tariff.all(model)
-        worst = max(rate.worst(bound, max_tokens * choices) for rate in rates) * tenant.fx
-        least = max(rate.worst(bound, min(16, max_tokens) * choices) for rate in rates) * tenant.fx
-        pictured = media * RESERVED_FOR_MEDIA_MAX * max(rate.input for rate in rates) * tenant.fx
-        return (least if tenant.clamp else worst) + pictured, worst
+        rates, fx = self._tariff.all(sketch.model), sketch.tenant.fx
+        worst = max(rate.worst(bound, sketch.max_tokens * sketch.choices) for rate in rates) * fx
+        fewest = min(16, sketch.max_tokens) * sketch.choices
+        least = max(rate.worst(bound, fewest) for rate in rates) * fx if sketch.tenant.clamp else worst
+        pictured = sketch.media * RESERVED_FOR_MEDIA_MAX * max(rate.input for rate in rates) * fx
+        return least + pictured, worst
 
 
 def provider_of(model: str) -> str:
