@@ -98,10 +98,12 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
     ),
     Mutant(
         "excess-uncounted",
-        "does not count what a bill is above its reserve",
+        "does not count what a bill is above its reserve until the ledger posts it",
         [],
         ["overspent"],
-        calm_s=25.0,
+        [Fault(0.5, "pause", "metering", 45.0), Fault(0.5, "pause", "metering-2", 45.0)],
+        calm_s=2.0,
+        per_s=3.0,  # the ledger is late, and the budget lasts longer than an excess is excused
         mix=Mix(faulty=0, above=25, pictures=0),
         orgs=["tight"],
     ),
