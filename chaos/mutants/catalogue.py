@@ -126,11 +126,11 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
         "buries good events as dead letters while the database cannot be written to",
         [],
         ["buried alive", "not posted"],
-        [Fault(2.0, "read_only", "postgres", 12.0), Fault(20.0, "read_only", "postgres", 12.0)],
+        [Fault(2.0 + 15.0 * number, "read_only", "postgres", 12.0) for number in range(4)],
         calm_s=5.0,
-        per_s=2.0,  # only a batch of one record is buried soon
+        per_s=0.7,  # a batch of one record is buried soon, one of several is not
         mix=_PLAIN,
-        orgs=["wide"],
+        orgs=["soft"],
     ),
     Mutant(
         "narrowed-by-other-names",
