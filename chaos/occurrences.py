@@ -7,9 +7,9 @@ from itertools import groupby, pairwise
 from typing import TypeAlias
 from uuid import UUID
 
+from chaos.budgets import Budget
 from chaos.evidence import Evidence
 from chaos.findings import Finding
-from chaos.tenants import Budget
 from farebox.events import BudgetState, ThresholdCrossed, ThresholdMark, ThresholdResolved
 
 Window: TypeAlias = tuple[str, str]
