@@ -9,7 +9,7 @@ UV := $(shell command -v uv || echo .tools/bin/uv)
 UV_VERSION := 0.13.8
 PYTHON := .venv/bin/python
 
-.PHONY: help install up down status clean check test chaos bench contract
+.PHONY: help install up down status clean check test chaos mutants bench contract
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -49,8 +49,11 @@ check: install ## lint, format, types, import contracts, dead code, event contra
 test: install ## every test, on servers of its own; ARGS="-k budget" chooses
 	$(PYTHON) -m pytest -n 2 --dist loadgroup --no-loadscope-reorder $(ARGS)
 
-chaos: install ## faults under load, then the books held against the world's own notes; FAULTS=300 SEED=7 for a long run
-	$(PYTHON) -m chaos --faults $(or $(FAULTS),100) $(if $(SEED),--seed $(SEED)) $(ARGS)
+chaos: install ## faults under load, then the books held against the world's own notes; FAULTS=3000 PARTS=10 SEED=7 for a long run
+	$(PYTHON) -m chaos --faults $(or $(FAULTS),100) $(if $(SEED),--seed $(SEED)) $(if $(PARTS),--parts $(PARTS)) $(ARGS)
+
+mutants: install ## wrong versions of the services, each of which a short run of faults must find; NAME=n-ignored for one
+	$(PYTHON) -m chaos --quietly --mutant $(or $(NAME),all) || test $$? -eq 1
 
 bench: install ## the figures of the README, measured here
 	$(PYTHON) bench/price.py

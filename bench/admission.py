@@ -2,7 +2,7 @@
 
     uv run python bench/admission.py
 
-A chat call under a hard budget whose lease has room: read and checked, priced at its worst, reserved; then its intent
+A chat call under a hard budget whose share has room: read and checked, priced at its worst, reserved; then its intent
 in the journal, and at its end the settlement, the journal again and the event.
 """
 
@@ -14,24 +14,22 @@ from pathlib import Path
 from typing import Final, cast
 
 import orjson
-from farebox.leasing import Lease, Share
-from gateway.shares.leases import Leases
 
 from farebox.clock import SystemClock
-from farebox.ids import new_id
 from farebox.pricing import Catalogue
 from gateway.admission.estimate import bounds, estimate
 from gateway.attempts.attempts import Attempts
-from gateway.attempts.event import Outcome
+from gateway.attempts.event import GatewayEpoch, Outcome
 from gateway.attempts.publisher import Publisher
 from gateway.dialects.call import read
 from gateway.dialects.usage import from_openai
 from gateway.journal.journal import Journal
 from gateway.policy.prices import Prices
+from gateway.shares.shares import Shares
 
 sys.path[0] = str(Path(__file__).resolve().parent.parent / "tests")
 
-from support.reservations import BUDGET, known, reservation  # noqa: E402 - the tests' admitted call, found one line up
+from support.reservations import WINDOW, known, reservation  # noqa: E402 - the tests' admitted call, found one line up
 
 ROUNDS, RUNS = 5_000, 7
 BODY: Final = orjson.dumps(
@@ -54,9 +52,8 @@ def microseconds(call: Callable[[], object]) -> float:
 
 def main() -> None:
     admitted, terms = reservation(), known().terms
-    leases, pool, amount = Leases(), ("VND", (BUDGET,)), admitted.estimate.amount
-    share = Share(budget_id=BUDGET, measure="money", granted=1 << 60)
-    leases.add(pool, Lease(lease_id=new_id(), shares=(share,), valid_for_ms=None), 0)
+    shares, path, amount = Shares(), [WINDOW], admitted.estimate.amount
+    shares.granted(WINDOW, 1 << 60, 0)
     call = read("openai", BODY, {}, max_tokens_limit=10_000)
     limits = bounds(call, max_tokens_default=50, media_tokens=0)
     usage = from_openai(USAGE)
@@ -64,24 +61,31 @@ def main() -> None:
     outcome = Outcome(usage, "gpt-4o", 200)
 
     def reserved() -> None:
-        hold = leases.reserve(pool, amount, 0)
+        hold = shares.reserve(path, amount, 0)
         assert hold is not None
-        leases.void(hold)
+        shares.void(hold)
 
     with tempfile.TemporaryDirectory(prefix="farebox-bench-") as folder:
-        journal = Journal(Path(folder), segment_bytes=1 << 26, limit_bytes=1 << 34, totals=leases.totals)
+        journal = Journal(Path(folder), segment_bytes=1 << 26, limit_bytes=1 << 34, spent=shares.spent, boot="")
         publisher, prices = cast("Publisher", Nowhere()), Prices(Catalogue())
-        attempts = Attempts(leases=leases, journal=journal, publisher=publisher, prices=prices, clock=SystemClock())
+        attempts = Attempts(
+            shares=shares,
+            gateway=lambda: GatewayEpoch("gateway-1", 1),
+            journal=journal,
+            publisher=publisher,
+            prices=prices,
+            clock=SystemClock(),
+        )
 
         def whole() -> None:
-            hold = leases.reserve(pool, amount, 0)
+            hold = shares.reserve(path, amount, 0)
             assert hold is not None
             attempts.end(attempts.begin(admitted._replace(hold=hold)), outcome)
 
         rows = {
             "read: parse the body, check its fields": lambda: read("openai", BODY, {}, max_tokens_limit=10_000),
             "estimate: worst case at the rates in force": lambda: estimate(admitted.rates, terms.fx_rate, limits),
-            "reserve in the lease, and give back": reserved,
+            "reserve in the share, and give back": reserved,
             "reserve, intent, settle, completed, event": whole,
         }
         for name, work in rows.items():

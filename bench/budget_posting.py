@@ -27,7 +27,7 @@ from farebox import topics
 from farebox.clock import SystemClock
 from farebox.events import CallAttributes, Envelope, Held, HeldWindow, Measured, Principal, UsagePriced
 from farebox.ids import new_id
-from farebox.kafka import Delivery, Message, Producer, Record, Rejected, make_broker, subscribe
+from farebox.kafka import Delivery, Message, Offsets, Producer, Record, Rejected, make_broker, subscribe
 from farebox.postgres import Pool, open_pool, transaction
 from farebox_local.postgres import GivenPostgres
 
@@ -96,11 +96,13 @@ async def drain_bare(kafka: str, pool: Pool, count: int) -> float:
         return count / (time.perf_counter() - started)
 
 
-async def drain_budget(kafka: str, store: Store, count: int) -> float:
+async def drain_budget(kafka: str, pool: Pool, count: int) -> float:
     """Events a second of the service's own subscriber and handler."""
     left, started = count, 0.0
     done: asyncio.Future[float] = asyncio.get_running_loop().create_future()
-    handler = UsageHandler(store, SystemClock(), nothing)
+    group = f"budget-{uuid.uuid4().hex}"
+    offsets = Offsets(pool, group)
+    handler = UsageHandler(Store(pool), SystemClock(), nothing, offsets)
 
     async def timed(records: Sequence[Record]) -> Sequence[Rejected]:
         nonlocal left, started
@@ -115,8 +117,15 @@ async def drain_budget(kafka: str, store: Store, count: int) -> float:
     async with Producer(kafka, client_id="bench") as producer:
         broker = make_broker(kafka, client_id="bench")
         delivery = Delivery(batch_records_max=BATCH)
-        group = f"budget-{uuid.uuid4().hex}"
-        subscribe(broker, topics.USAGE_PRICED.name, group_id=group, handle=timed, producer=producer, delivery=delivery)
+        subscribe(
+            broker,
+            topics.USAGE_PRICED.name,
+            group_id=group,
+            handle=timed,
+            producer=producer,
+            delivery=delivery,
+            offsets=offsets,
+        )
         async with broker:
             await broker.start()
             return await done
@@ -132,7 +141,7 @@ async def posting(kafka: str, server: GivenPostgres, count: int) -> None:
     await topics.create(kafka, replication=1)
     await lay(kafka, count, org_budget)
     bare = await drain_bare(kafka, bare_pool, count)
-    ours = await drain_budget(kafka, store, count)
+    ours = await drain_budget(kafka, pool, count)
     async with transaction(pool) as connection:
         posted = await connection.fetchval("SELECT posted FROM budget_window ORDER BY limit_amount DESC LIMIT 1")
     assert posted == count * COST_NANO, f"posted {posted} for {count} entries"

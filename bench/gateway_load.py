@@ -2,7 +2,7 @@
 
     uv run python bench/gateway_load.py [--seconds 8] [--runs 3]
 
-Everything on: key, policy, price, lease, journal on disk, usage, event to a real Kafka; the budget service is that of
+Everything on: key, policy, price, share, journal on disk, usage, event to a real Kafka; the budget service is that of
 the tests (in memory). The relay: uvicorn, a bare ASGI function, aiohttp. The provider answers from memory; the load
 generator sends one request at a time on each connection, as `wrk` would. Each pair is measured in turns, so that a
 noisy machine is noisy for both; figures are medians of the runs.
@@ -37,7 +37,7 @@ from support.gateway import SECRET, GatewayProcess  # noqa: E402
 
 PATH = "/v1/chat/completions"
 HARD, SOFT = f"fbx_{uuid.uuid4().hex}", f"fbx_{uuid.uuid4().hex}"
-"""API keys: one under a hard budget, whose every call is reserved in a lease; one under a budget that only counts."""
+"""API keys: one under a hard budget, whose every call is reserved in a share; one under a budget that only counts."""
 
 
 class Target(NamedTuple):
@@ -136,7 +136,7 @@ def everything() -> Iterator[tuple[Target, Target, GatewayProcess]]:
         budget.open(HARD, limit=1_000_000 * NANO)
         budget.open(SOFT, mode="soft")
         budget.start()
-        stack.callback(budget.stop)
+        stack.callback(budget.close)
         provider, relay = free_port(), free_port()
         stack.enter_context(program("fast_provider.py", "--port", str(provider)))
         provider_url = f"http://127.0.0.1:{provider}"

@@ -5,6 +5,7 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from email import message_from_bytes, policy
 from typing import Any, Final
 from uuid import UUID
@@ -13,9 +14,8 @@ import asyncpg
 import httpx
 
 from chaos.schedule import CONSUMED
-from chaos.tenants import Budget, Tenant
 from chaos.topics import Kafka
-from farebox.events import BalanceChanged, BudgetEvent, Undecodable, UsagePriced, decode
+from farebox.events import BalanceChanged, BudgetEvent, PriceListed, Undecodable, UsagePriced, decode
 from farebox_local.stack import Stack
 
 _MESSAGE_ID: Final = re.compile(r"<([0-9a-f-]{36})@")
@@ -46,13 +46,23 @@ class Evidence:
     priced: Mapping[UUID, UsagePriced]
     windows: Sequence[Row]
     held: Sequence[Row]
+    held_in: Mapping[UUID, Mapping[str, datetime]]
+    """By ledger entry: the budgets that held its call (ids), and when the window of each began."""
     crossings: Sequence[Row]
     events: Sequence[Told]
     balances: Sequence[BalanceChanged]
+    """In the order of the topic, as far as one budget is concerned."""
+    catalogue: Mapping[str, PriceListed]
+    """The newest record of each model whose price was changed."""
     deliveries: Sequence[Row]
     dead: Mapping[str, set[bytes]]
     audit: str
     """What the system's own programs find wrong with its books."""
+
+    @property
+    def holds_uncertain(self) -> bool:
+        """Whether windows hold what was not reported; then an estimate may be below the bill."""
+        return any("uncertain" in row for row in self.windows)
 
     def source(self, row: Row) -> str:
         """Where a ledger entry's usage comes from, as its announcement says."""
@@ -64,10 +74,11 @@ _LEDGER: Final = "SELECT entry_id, kind, attempt_id, amount_nano, cost_nano_usd 
 _SUSPENSE: Final = "SELECT attempt_id FROM metering.suspense WHERE settled_at IS NULL"
 _WINDOWS: Final = "SELECT * FROM budget.budget_window"
 _HELD: Final = """
-SELECT l.gateway_id, l.epoch, g.epoch AS newest, l.suspended_at, s.budget_id, s.lease_id, l.key_id, s.window_start,
-       s.granted, s.returned, s.posted, s.granted - s.returned - s.posted AS held
-FROM budget.lease_share s JOIN budget.lease l USING (lease_id) JOIN budget.gateway g USING (gateway_id)
-WHERE s.granted > s.returned + s.posted
+SELECT s.gateway_id, s.epoch, s.suspended_at, s.budget_id, s.granted + s.overdrawn - s.returned - s.posted AS held,
+       format('share of %s, epoch %s of %s, window from %s: granted %s, overdrawn %s, returned %s, posted %s',
+              s.gateway_id, s.epoch, g.epoch, s.window_start, s.granted, s.overdrawn, s.returned, s.posted) AS story
+FROM budget.budget_share s JOIN budget.gateway g USING (gateway_id)
+WHERE s.granted + s.overdrawn > s.returned + s.posted
 """
 _CROSSINGS: Final = "SELECT * FROM budget.crossing"
 _DELIVERIES: Final = """
@@ -81,6 +92,8 @@ async def gathered(stack: Stack, kafka: Kafka) -> Evidence:
     around = stack.around
     events = _events(await kafka.read("budget.events"))
     balances = [e for _, e in _decoded(await kafka.read("budget.balances")) if isinstance(e, BalanceChanged)]
+    listed = [e for _, e in _decoded(await kafka.read("price.catalogue")) if isinstance(e, PriceListed)]
+    catalogue = {event.model: event for event in listed}
     priced = {
         e.entry_id: e
         for _, e in _decoded(await kafka.read("usage.priced"))
@@ -103,15 +116,25 @@ async def gathered(stack: Stack, kafka: Kafka) -> Evidence:
             priced=priced,
             windows=await _rows(connection, _WINDOWS),
             held=await _rows(connection, _HELD),
+            held_in=_held_in(priced),
             crossings=await _rows(connection, _CROSSINGS),
             events=events,
             balances=balances,
+            catalogue=catalogue,
             deliveries=await _rows(connection, _DELIVERIES),
             dead=dead,
             audit=await asyncio.to_thread(stack.audit),
         )
     finally:
         await connection.close()
+
+
+def _held_in(priced: Mapping[UUID, UsagePriced]) -> dict[UUID, dict[str, datetime]]:
+    return {
+        entry_id: {str(window.budget_id): window.start for window in event.held.windows}
+        for entry_id, event in priced.items()
+        if event.held is not None and event.held.windows
+    }
 
 
 async def _rows(connection: "asyncpg.Connection[asyncpg.Record]", sql: str) -> list[Row]:
@@ -152,9 +175,3 @@ def _events(records: Sequence[Any]) -> list[Told]:
             times[id_] = times.get(id_, 0) + 1
             events[id_] = event
     return [Told(id_, times[id_], event) for id_, event in events.items()]
-
-
-def budgets_of(tenants: Sequence[Tenant], everybodys: Sequence[Budget]) -> dict[UUID, Budget]:
-    """Every budget of the run by its id."""
-    everyone = [*everybodys, *(budget for tenant in tenants for budget in tenant.budgets)]
-    return {UUID(budget.budget_id): budget for budget in everyone}

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from chaos.load import Call
+from chaos.calls import Call
 
 
 @dataclass(frozen=True, slots=True)

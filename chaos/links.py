@@ -50,7 +50,7 @@ class Links:
             await self._process.wait()
 
     async def tell(self, name: str, order: str, *arguments: float) -> None:
-        """`cut`, `stall`, `slow <seconds>` or `mend` one link."""
+        """`cut`, `stall`, `slow <seconds>`, `stall_of <process id>` or `mend` one link."""
         assert self._process is not None
         assert self._process.stdin is not None
         line = " ".join((name, order, *map(str, arguments))).encode() + b"\n"

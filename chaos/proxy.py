@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from types import TracebackType
 from typing import Final, Self
 
+import psutil
+
 LOOPBACK: Final = "127.0.0.1"
 CHUNK_BYTES: Final = 65_536
 _AT_ONCE: Final = struct.pack("ii", 1, 0)
@@ -17,7 +19,8 @@ class Link:
     """Listens on a port and carries every connection to one of the target ports, in turn.
 
     Whole until told otherwise. `cut`: connections are reset, new ones too. `stall`: they stand, and nothing arrives.
-    `slow`: every chunk is late by so many seconds. `mend` makes it whole; what was held back by a stall arrives then.
+    `slow`: every chunk is late by so many seconds. `stall_of`: the connections of one process stand. `mend` makes it
+    whole; what was held back by a stall arrives then.
     """
 
     def __init__(self, name: str, port: int, targets: Sequence[int]) -> None:
@@ -27,8 +30,10 @@ class Link:
         self._turn = 0
         self._is_cut = False
         self._delay_s = 0.0
-        self._flowing = asyncio.Event()
-        self._flowing.set()
+        self._is_stalled = False
+        self._stalled_pid: int | None = None
+        self._flowing: dict[int, asyncio.Event] = {}
+        """By the caller's port."""
         self._carried: set[asyncio.Task[None]] = set()
         self._open: set[asyncio.StreamWriter] = set()
         self._server: asyncio.Server | None = None
@@ -53,7 +58,14 @@ class Link:
         self._drop_all()
 
     def stall(self) -> None:
-        self._flowing.clear()
+        self._is_stalled = True
+        for flowing in self._flowing.values():
+            flowing.clear()
+
+    def stall_of(self, pid: float) -> None:
+        self._stalled_pid = int(pid)
+        for port in _ports_of(self._stalled_pid) & self._flowing.keys():
+            self._flowing[port].clear()
 
     def slow(self, delay_s: float) -> None:
         self._delay_s = delay_s
@@ -61,7 +73,10 @@ class Link:
     def mend(self) -> None:
         self._is_cut = False
         self._delay_s = 0.0
-        self._flowing.set()
+        self._is_stalled = False
+        self._stalled_pid = None
+        for flowing in self._flowing.values():
+            flowing.set()
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
@@ -85,9 +100,14 @@ class Link:
             return
         far_reader, far_writer = far
         self._open.add(far_writer)
+        port = writer.get_extra_info("peername")[1]
+        flowing = self._flowing[port] = asyncio.Event()
+        if not self._stands(port):
+            flowing.set()
         try:
-            await asyncio.gather(self._pump(reader, far_writer), self._pump(far_reader, writer))
+            await asyncio.gather(self._pump(reader, far_writer, flowing), self._pump(far_reader, writer, flowing))
         finally:
+            self._flowing.pop(port, None)
             self._open.discard(far_writer)
             await _dropped(far_writer)
 
@@ -99,13 +119,17 @@ class Link:
                 return await asyncio.open_connection(LOOPBACK, self._targets[self._turn])
         return None
 
-    async def _pump(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
+    def _stands(self, port: int) -> bool:
+        """Whether a new connection from that port is held up from its beginning."""
+        return self._is_stalled or (self._stalled_pid is not None and port in _ports_of(self._stalled_pid))
+
+    async def _pump(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter, flowing: asyncio.Event) -> None:
         """One direction, to its end; an end is passed on, a reset drops both directions."""
         try:
             while chunk := await source.read(CHUNK_BYTES):
                 if self._delay_s:
                     await asyncio.sleep(self._delay_s)
-                await self._flowing.wait()
+                await flowing.wait()
                 if sink.is_closing():
                     return
                 sink.write(chunk)
@@ -118,6 +142,14 @@ class Link:
     def _drop_all(self) -> None:
         for writer in tuple(self._open):
             _reset(writer)
+
+
+def _ports_of(pid: int) -> set[int]:
+    """The local ports of a process's connections; none if there is no such process."""
+    try:
+        return {each.laddr.port for each in psutil.Process(pid).net_connections("tcp")}
+    except psutil.Error:
+        return set()
 
 
 def _reset(writer: asyncio.StreamWriter) -> None:

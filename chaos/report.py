@@ -1,73 +1,101 @@
-"""The table of a run."""
+"""The table of a run, or of several, and what is wrong."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from statistics import quantiles
 from typing import Final
 
+from chaos.calls import Call
+from chaos.figures import Figures, added
 from chaos.findings import Finding
-from chaos.load import PATIENCE_S, Call, counted
-from chaos.oracle import by_kind
+from chaos.load import PATIENCE_S, counted
+from chaos.oracle import Verdict, by_kind
 from chaos.run import Result
 
 STORIES_MAX: Final = 12
 BEFORE_S: Final = 6.0
 """How far back a call's story reaches."""
+_BOLD: Final[tuple[tuple[str, tuple[str, ...]], ...]] = (
+    ("lost", ("lost",)),
+    ("charged twice", ("charged twice",)),
+    ("refused or unanswered while all was up", ("refused with all up", "unanswered with all up")),
+    ("refused with room left", ("refused with room left",)),
+    ("revoked keys served", ("revoked key served",)),
+    ("served by a fenced gateway", ("served by a fenced gateway",)),
+    ("posted to another window", ("posted to another window", "held in another window")),
+    ("alert events missed", ("missed alert event",)),
+    ("alert events doubled", ("doubled alert event", "needless alert event")),
+    ("mails and webhooks missed", ("missed mail", "missed webhook")),
+)
+"""Rows that must be zero, and the kinds of findings that they count."""
+_AMOUNTS: Final = (("overspent, nano", "overspent"), ("stranded, nano", "stranded"))
+_FAULT, _CALL, _ZERO, _OTHER = "fault: ", "call: ", "zero: ", "found: "
+READY, ANSWERED, OTHER_READY = (
+    "gateway killed → ready",
+    "gateway killed → first answer",
+    "other part killed → ready",
+)
 
 
-def table(result: Result) -> str:
-    """A row a figure, as Markdown."""
-    verdict, record, meter = result.verdict, result.record, result.journal.meter
-    calls = counted(result.journal.calls)
-    faults = sum(n for kind, n in record.faults.items() if not kind.startswith("point "))
-    ordered: dict[str, int] = {}
-    for call in result.journal.calls:
-        if call.fault and call.status is not None:
-            ordered[call.fault] = ordered.get(call.fault, 0) + 1
+def figures(result: Result) -> Figures:
+    """What is kept of one run."""
+    calls = result.journal.calls
+    counts = {f"{_FAULT}{kind}": count for kind, count in sorted(result.record.faults.items())}
+    counts |= {f"{_CALL}{kind}": count for kind, count in sorted(counted(calls).items())}
+    counts |= _found(result.verdict)
+    counts |= {
+        "faults of the provider": sum(call.fault is not None and call.status is not None for call in calls),
+        "bills above the reserve": sum(call.is_answered and call.ordered_tokens > call.tokens for call in calls),
+        "refused though rights were left, locked up with one that was away": len(result.journal.meter.false_while_away),
+        "calls that went down with a lost node, covered by suspense": result.verdict.covered,
+        "shares in suspense": result.verdict.suspended,
+    }
     ready, success = _recoveries(result, is_gateway=True)
     others, _ = _recoveries(result, is_gateway=False)
-    rows: list[tuple[str, object]] = [
-        ("seed", result.order.seed),
-        ("faults injected", faults),
-        *((f"· {kind}", count) for kind, count in sorted(record.faults.items())),
-        ("faults of the provider", sum(ordered.values())),
-        ("requests", len(result.journal.calls)),
-        *((f"· {kind}", count) for kind, count in sorted(calls.items())),
-        ("**lost**", verdict.count("lost")),
-        ("**charged twice**", verdict.count("charged twice")),
-        ("**overspent, nano**", verdict.amount("overspent")),
-        ("**alert events missed**", verdict.count("missed alert event")),
-        ("**alert events doubled**", verdict.count("doubled alert event") + verdict.count("needless alert event")),
-        ("**mails and webhooks missed**", verdict.count("missed mail") + verdict.count("missed webhook")),
-        ("**stranded, nano**", verdict.amount("stranded")),
-        *((kind, count) for kind, count in sorted(by_kind(verdict.findings).items()) if kind not in _SHOWN),
-        ("false refusals, every holder of rights there", len(meter.false_refusals)),
-        ("false refusals, rights locked up with one that was away", len(meter.false_while_away)),
-        ("calls that went down with a lost node, covered by suspense", verdict.covered),
-        ("leases in suspense", verdict.suspended),
-        ("gateway killed → ready, p50 / p99, s", _spread(ready)),
-        ("gateway killed → first answer, p50 / p99, s", _spread(success)),
-        ("other part killed → ready, p50 / p99, s", _spread(others)),
-        ("duration, s", f"{result.seconds:.0f}"),
+    samples = {READY: ready, ANSWERED: success, OTHER_READY: others}
+    faults = sum(n for kind, n in result.record.faults.items() if not kind.startswith("point "))
+    told = [] if result.is_clean else [f"seed {result.order.seed}:", *stories(result)]
+    return Figures(result.order.seed, faults, counts, samples, told, result.seconds)
+
+
+def _found(verdict: Verdict) -> dict[str, int]:
+    """The rows that must be zero, and what has no row."""
+    rows = {f"{_ZERO}{row}": verdict.count(*kinds) for row, kinds in _BOLD}
+    rows |= {f"{_ZERO}{row}": verdict.amount(kind) for row, kind in _AMOUNTS}
+    shown = {kind for _, kinds in _BOLD for kind in kinds} | {kind for _, kind in _AMOUNTS}
+    return rows | {
+        f"{_OTHER}{kind}": count for kind, count in sorted(by_kind(verdict.findings).items()) if kind not in shown
+    }
+
+
+def table(parts: Sequence[Figures]) -> str:
+    """A row a figure, as Markdown."""
+    all_ = added(parts)
+    rows: list[tuple[str, object]] = [("seed", ", ".join(str(part.seed) for part in parts))]
+    rows.append(("faults injected", all_.faults))
+    rows += _rows(all_, _FAULT, "· {}")
+    rows.append(("requests", sum(count for _, count in _rows(all_, _CALL, "{}"))))
+    rows += _rows(all_, _CALL, "· {}")
+    rows += _rows(all_, _ZERO, "**{}**")
+    rows += _rows(all_, _OTHER, "{}")
+    rows += [
+        (name, count) for name, count in all_.counts.items() if not name.startswith((_FAULT, _CALL, _ZERO, _OTHER))
     ]
+    rows += [(f"{name}, p50 / p99, s", _spread(seconds)) for name, seconds in all_.samples.items()]
+    rows.append(("duration, s", f"{all_.seconds:.0f}"))
     width = max(len(name) for name, _ in rows)
     lines = [f"| {name:{width}} | {figure!s:>12} |" for name, figure in rows]
     return "\n".join([f"| {'':{width}} | {'':>12} |", f"| {'-' * width} | {'-' * 11}: |", *lines])
 
 
-_SHOWN = {
-    "lost",
-    "charged twice",
-    "overspent",
-    "missed alert event",
-    "doubled alert event",
-    "needless alert event",
-    "missed mail",
-    "missed webhook",
-    "stranded",
-}
+def _rows(figures: Figures, prefix: str, shape: str) -> list[tuple[str, int]]:
+    return [
+        (shape.format(name.removeprefix(prefix)), count)
+        for name, count in figures.counts.items()
+        if name.startswith(prefix)
+    ]
 
 
-def stories(result: Result) -> str:
+def stories(result: Result) -> list[str]:
     """What is wrong, briefly."""
     lines = [f"still not quiet: {each}" for each in result.restless]
     lines += [f"trouble: {each}" for each in result.record.troubles]
@@ -78,7 +106,7 @@ def stories(result: Result) -> str:
             lines += [f"{kind}: {finding.story}", *_faults_around(result, finding)]
         if len(these) > STORIES_MAX:
             lines.append(f"{kind}: … and {len(these) - STORIES_MAX} more")
-    return "\n".join(lines)
+    return lines
 
 
 def _faults_around(result: Result, finding: Finding) -> list[str]:
@@ -114,7 +142,7 @@ def _first_answer(calls: Iterable[Call], part: str, after: float) -> float | Non
     return min(ends, default=None)
 
 
-def _spread(seconds: list[float]) -> str:
+def _spread(seconds: Sequence[float]) -> str:
     if len(seconds) < 2:
         return " / ".join(f"{each:.1f}" for each in seconds) or "none"
     cuts = quantiles(seconds, n=100, method="inclusive")

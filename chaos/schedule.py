@@ -12,11 +12,12 @@ NOTIFIER: Final = ("notifier",)
 SERVERS: Final = ("kafka", "postgres")
 LINKS: Final = ("budget", "postgres", "kafka", "provider")
 SERVICES: Final = (*GATEWAYS, *METERING, *BUDGET, *NOTIFIER)
+RIGHTS: Final = frozenset((*GATEWAYS, *BUDGET, "postgres", "link budget", "link postgres"))
+"""Parts that hold rights to spend, or are needed to get some."""
 
 POINTS: Final[dict[str, tuple[str, ...]]] = {
     "gateway": (
-        "gateway.after_grant",
-        "gateway.after_lease",
+        "gateway.after_raise",
         "gateway.after_intent",
         "gateway.before_completed",
         "gateway.after_completed",
@@ -25,8 +26,8 @@ POINTS: Final[dict[str, tuple[str, ...]]] = {
     ),
     "metering": ("metering.before_commit", "metering.after_commit"),
     "budget": (
-        "budget.before_grant_commit",
-        "budget.after_grant_commit",
+        "budget.before_raise_commit",
+        "budget.after_raise_commit",
         "budget.before_posting_commit",
         "budget.after_posting_commit",
         "outbox.after_publish",
@@ -57,6 +58,12 @@ class Fault:
 LONG: Final = 100
 """Faults in a schedule that also loses a node for good, and has Kafka and PostgreSQL away for long."""
 AWAY_S: Final = {"kafka": 75.0, "postgres": 25.0}
+READ_ONLY_S: Final = 12.0
+STALLED_S: Final = 45.0
+"""One process's way to Kafka: longer than anybody waits for a record."""
+SKEWED_S: Final = 15.0
+SILENT_S: Final = 75.0
+"""A paused gateway: longer than the budget service of a run waits before it gives one up for lost."""
 THINNED: Final = 6
 """While a server is away so many times fewer faults come: what is killed cannot be ready before it is back."""
 
@@ -76,7 +83,17 @@ _WEIGHTS: Final[dict[str, int]] = {
     "raise_limit": 5,
     "cut_limit": 2,
     "add_price": 2,
-    "change_price": 1,
+    "change_price": 3,
+    "new_budget": 2,
+    "switch_budget": 3,
+    "revoke_key": 2,
+    "power_loss": 3,
+    "read_only": 1,
+    "fail_over": 2,
+    "zombie": 2,
+    "skew": 1,
+    "stall_one": 1,
+    "release": 2,
 }
 
 
@@ -93,17 +110,45 @@ _TARGETS: Final[dict[str, tuple[str, ...]]] = {
     "node_loss": GATEWAYS,
     "node_gone": GATEWAYS,
     "journal_damage": GATEWAYS,
+    "power_loss": GATEWAYS,
+    "zombie": GATEWAYS,
+    "skew": GATEWAYS,
+    "silence": GATEWAYS,
+    "stall_one": (*GATEWAYS, *METERING, *BUDGET),
+    "read_only": ("postgres",),
+    "fail_over": ("postgres",),
     "poison": CONSUMED,
     "duplicates": CONSUMED,
     "replay": ("metering", "budget"),
 }
 
 
+_DETAILS: Final[dict[str, tuple[str, ...]]] = {
+    "slow": ("20 ms", "60 ms", "200 ms"),
+    "skew": ("-86400", "-3600", "3600", "86400"),
+}
+"""How slow, in milliseconds; how wrong a clock, in seconds."""
+_FOR_S: Final[dict[str, tuple[float, float]]] = {
+    "kill": (0.0, 1.0),
+    "cut": (0.2, 4.0),
+    "stall": (0.2, 4.0),
+    "power_loss": (1.0, 5.0),
+    "read_only": (READ_ONLY_S, READ_ONLY_S),
+    "fail_over": (1.0, 6.0),
+    "zombie": (8.0, 15.0),
+    "silence": (SILENT_S, SILENT_S),
+    "skew": (SKEWED_S, SKEWED_S),
+    "slow": (0.2, 4.0),
+    "stall_one": (STALLED_S, STALLED_S),
+}
+"""How long a fault lasts, between two bounds; of a power loss, how much of the journal is lost."""
+
+
 def schedule(seed: int, faults: int, *, spacing_s: float = SPACING_S) -> list[Fault]:
     """So many faults in the order of their time. Every kind comes at least once where there are enough of them.
 
-    A long schedule has Kafka away in its middle, PostgreSQL before that, and at its end a node that goes for good: what
-    it held is in suspense some time later.
+    A long schedule has Kafka away in its middle, PostgreSQL before that, a gateway silent for long after it, and at its
+    end a node that goes for good: what it held is in suspense some time later.
     """
     chance = random.Random(seed)  # noqa: S311 - a schedule, not a secret
     kinds = list(_WEIGHTS)
@@ -112,7 +157,8 @@ def schedule(seed: int, faults: int, *, spacing_s: float = SPACING_S) -> list[Fa
     kinds += chance.choices(list(_WEIGHTS), list(_WEIGHTS.values()), k=faults - len(kinds))
     chance.shuffle(kinds)
     if faults >= LONG:
-        kinds[faults // 4], kinds[faults // 2], kinds[-1] = "postgres_away", "kafka_away", "node_gone"
+        kinds[faults // 4], kinds[faults // 2] = "postgres_away", "kafka_away"
+        kinds[faults * 3 // 4], kinds[-1] = "silence", "node_gone"
     drawn: list[Fault] = []
     at_s, back_s = 2.0, 0.0
     for kind in kinds:
@@ -125,20 +171,18 @@ def schedule(seed: int, faults: int, *, spacing_s: float = SPACING_S) -> list[Fa
 
 def _drawn(chance: random.Random, at_s: float, kind: str) -> Fault:
     target = chance.choice(_TARGETS.get(kind, ("",)))
+    if kind in _FOR_S:
+        detail = chance.choice(_DETAILS[kind]) if kind in _DETAILS else ""
+        return Fault(at_s, kind, target, chance.uniform(*_FOR_S[kind]), detail)
     match kind:
         case "kafka_away" | "postgres_away":
             server = kind.removesuffix("_away")
             return Fault(at_s, kind, server, AWAY_S[server])
-        case "kill":
-            return Fault(at_s, kind, target, chance.uniform(0.0, 1.0))
         case "pause":
             return Fault(at_s, kind, target, _pause_s(chance, target))
         case "point":
             point = chance.choice(POINTS[service_of(target)])
             return Fault(at_s, kind, target, detail=f"{point}:{_pass(chance, point)}")
-        case "cut" | "stall" | "slow":
-            detail = f"{chance.choice((20, 60, 200))} ms" if kind == "slow" else ""
-            return Fault(at_s, kind, target, chance.uniform(0.2, 4.0), detail)
     return Fault(at_s, kind, target, detail="" if target else str(chance.randrange(1 << 30)))
 
 

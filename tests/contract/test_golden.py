@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 
 from farebox.events import CloudEvent, decode, value_of
-from support.golden import GOLDEN, Golden
+from support.golden import GOLDEN, RECORDS, Golden
 
-every_golden = pytest.mark.parametrize("golden", GOLDEN.values(), ids=list(GOLDEN))
+every_golden = pytest.mark.parametrize("golden", RECORDS.values(), ids=list(RECORDS))
 
 
 def test_every_type_has_a_golden_record_and_none_has_lost_its_type() -> None:

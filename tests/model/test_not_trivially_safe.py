@@ -122,6 +122,7 @@ class Market:
     def _heard(self, gateway: Gateway) -> bool:
         sent = gateway.beat()
         assert isinstance(sent.request, Beat)
+        gateway.link._answered_at = self.books.clock.monotonic()
         gateway.link._heard(sent.reports, run(self.books.operations.beat(sent.request)))
         return gateway.link._beat_now.is_set()
 

@@ -137,6 +137,7 @@ class ShareProtocol(RuleBasedStateMachine):
                 case Beat():
                     beat = run(self.books.operations.beat(request))
                     if is_answered:
+                        link._answered_at = self.books.clock.monotonic()
                         link._heard(sent.reports, beat)
         except Fenced:
             link.is_fenced = link.is_fenced or is_answered

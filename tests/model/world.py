@@ -100,7 +100,7 @@ class Books:
         self.store = MemoryStore()
         self.operations = Operations(self.store, self.clock, _nothing, release_after_s=RELEASE_AFTER_S)
         self.raises = Raises(self.store, self.clock, _nothing)
-        self.handler = UsageHandler(self.store, self.clock, _nothing)
+        self.handler = UsageHandler(self.store, self.clock, _nothing, cast("Any", None))
         self.highest: dict[WindowKey, int] = {}
         tables = self.store.tables
         tables.accounts["platform"] = _account("platform", "platform", (), _PLATFORM)

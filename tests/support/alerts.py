@@ -72,12 +72,22 @@ def locale(language: str) -> Locale:
 
 
 def crossed(
-    percent: str = "75.00", *, mark: int = 0, language: str = "vi", notify_people: bool = True, **fields: Any
+    percent: str = "75.00",
+    *,
+    mark: int = 0,
+    language: str = "vi",
+    notify_people: bool = True,
+    occurrence: int = 1,
+    **fields: Any,
 ) -> ThresholdCrossed:
     """The budget's threshold number `mark` was crossed."""
     budget = state(percent, language=language, **fields)
     return ThresholdCrossed(
-        budget=budget, locale=locale(language), threshold=budget.thresholds[mark], notify_people=notify_people
+        budget=budget,
+        locale=locale(language),
+        threshold=budget.thresholds[mark],
+        notify_people=notify_people,
+        occurrence=occurrence,
     )
 
 

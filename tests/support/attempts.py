@@ -5,7 +5,17 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
-from farebox.events import BillingTerms, Envelope, LeaseUse, Principal, RequestCompleted
+from farebox.events import (
+    BillingTerms,
+    CallAttributes,
+    Envelope,
+    Held,
+    HeldWindow,
+    LeaseUse,
+    Measured,
+    Principal,
+    RequestCompleted,
+)
 from farebox.ids import instant_of, new_id
 from farebox.kafka import Message
 from farebox.pricing import Usage
@@ -18,6 +28,16 @@ BOB = Principal(org="acme", team="search", user="bob", key="key-b")
 
 HALF_A_THOUSAND = Usage(input=500, output=500)
 """At GPT-4o's 2.50 and 10 USD a million: 0.00625 USD (PROFILES.md, pay-per-use)."""
+
+HELD = Held(
+    gateway="gateway-1",
+    epoch=3,
+    windows=(HeldWindow(budget_id=UUID(int=5), start=datetime(2026, 3, 1, tzinfo=UTC)),),
+    settled=Measured(money=6_250_000, requests=1, tokens=1_000),
+    attributes=CallAttributes(upstream="openai", provider="openai", model="gpt-4o", feature="qa_chat"),
+)
+LEASED = LeaseUse(lease_id=UUID(int=9), reserve_nano=10_000_000)
+"""As gateways of the version before told what they held."""
 
 
 def id_made_at(instant: datetime) -> UUID:
@@ -44,7 +64,7 @@ def attempt(id_: UUID | None = None, **changes: Any) -> RequestCompleted:
         "served_model": "gpt-4o",
         "usage": HALF_A_THOUSAND,
         "billing": USD,
-        "lease": LeaseUse(lease_id=new_id(), reserve_nano=10_000_000),
+        "held": HELD,
         "latency_ms": 900,
     }
     return RequestCompleted(**{**fields, **changes})

@@ -19,6 +19,7 @@ from metering.settings import Settings
 from support.attempts import message_of
 from support.desk import ADMIN, SECRET, api_client
 from support.eventually import eventually
+from support.records import everything
 from support.topic import create_topics
 
 SEND_TIMEOUT_S = 20.0
@@ -50,6 +51,10 @@ class Books:
     names: Names
     producer: Producer
     pool: "asyncpg.Pool[asyncpg.Record]"
+
+    @property
+    def dsn(self) -> str:
+        return self.settings.postgres_dsn.get_secret_value()
 
     def replica(self) -> AbstractAsyncContextManager[Metering]:
         """A replica in this process, at work while entered."""
@@ -107,15 +112,7 @@ class Books:
 
     async def on(self, topic: str) -> list[Record]:
         """Everything that is on a topic now, each partition in order."""
-        records: list[Record] = []
-        async with AIOKafkaConsumer(
-            topic, bootstrap_servers=self.settings.kafka_bootstrap, auto_offset_reset="earliest"
-        ) as consumer:
-            ends = await consumer.end_offsets(list(consumer.assignment()))
-            while any([await consumer.position(place) < end for place, end in ends.items()]):
-                for polled in (await consumer.getmany(timeout_ms=100)).values():
-                    records += map(Record.of, polled)
-        return records
+        return await everything(self.settings.kafka_bootstrap, topic)
 
     async def handled(self, count: int) -> None:
         """Wait until the group has committed this many records."""

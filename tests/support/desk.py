@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 import asyncpg
@@ -23,6 +24,7 @@ from metering.routes import routes
 from metering.store import Store
 
 SECRET = "s" * 32
+LEAD = timedelta(minutes=15)
 ADMIN = Caller("gateway", Role.PLATFORM_ADMIN)
 
 
@@ -70,7 +72,7 @@ async def open_desk(dsn: str) -> AsyncIterator[Desk]:
     """On metering's database."""
     pool = await open_pool(dsn, schema="metering", size=4)
     clock, store = SystemClock(), Store(pool)
-    prices = Prices(store, clock, topic="price.catalogue")
+    prices = Prices(store, clock, topic="price.catalogue", lead=LEAD)
     relay = Relay(pool, Producer("never:1", client_id="never"), schema="metering")
     yield Desk(pool, store, prices, Posting(store, prices, relay, clock, topic="usage.priced"))
     await pool.close()

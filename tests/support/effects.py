@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable, Sequence
 
 import asyncpg
 
-from farebox.kafka import Record, Rejected
+from farebox.kafka import Offsets, Record, Rejected
 from farebox.postgres import Pool, transaction
 
 _TABLE = "CREATE TABLE effect (value text PRIMARY KEY); CREATE TABLE attempt (value text)"
@@ -18,7 +18,7 @@ async def create_effects(dsn: str) -> None:
     await connection.close()
 
 
-def storing(pool: Pool) -> Callable[[Sequence[Record]], Awaitable[Sequence[Rejected]]]:
+def storing(pool: Pool, offsets: Offsets | None = None) -> Callable[[Sequence[Record]], Awaitable[Sequence[Rejected]]]:
     """Each value once into `effect`, and once for every delivery into `attempt`."""
 
     async def handle(records: Sequence[Record]) -> Sequence[Rejected]:
@@ -26,6 +26,8 @@ def storing(pool: Pool) -> Callable[[Sequence[Record]], Awaitable[Sequence[Rejec
         async with transaction(pool) as connection:
             await connection.execute(_EFFECT, values)
             await connection.execute(_ATTEMPT, values)
+            if offsets is not None:
+                await offsets.note(connection, records)
         return []
 
     return handle

@@ -1,14 +1,14 @@
-"""A budget service without a database: real HTTP on loopback, the real escrow rule, one budget a key."""
+"""The budget service without a database: its own operations over books in memory, behind HTTP on loopback."""
 
 import asyncio
 import socket
 import threading
-from collections import Counter
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from datetime import UTC, date, datetime, timedelta
+from collections.abc import Awaitable, Callable, Coroutine
+from concurrent.futures import Future
+from dataclasses import dataclass, field, replace
+from datetime import date, timedelta
 from decimal import Decimal
-from typing import Any
+from typing import Any, Final, TypeVar
 from uuid import UUID
 
 import uvicorn
@@ -16,222 +16,295 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from budget.errors import Fenced, UnknownKey
-from budget.shares.rules import Ask, Room, ShareState, Short, grant, release
+from budget.accounts.rules import Account, Terms
+from budget.budgets.rules import Budget
+from budget.budgets.windows import Calendar
+from budget.shares.operations import Shares
+from budget.shares.raises import Raises
+from budget.shares.rules import Share
 from farebox.auth import Role, key_hash
-from farebox.events import AccountRef, BillingTerms, Principal
+from farebox.events import AccountRef, Measure
+from farebox.events.budget import AccountKind, Mode
 from farebox.http import JSON, api, body, caller
 from farebox.ids import new_id
-from farebox.leasing import (
-    Attributes,
-    GrantAnswer,
-    GrantRequest,
-    Heartbeat,
-    HeartbeatAnswer,
-    Lease,
-    LeaseReport,
-    Need,
-    PathBudget,
-    Policy,
-    Refusal,
-    Share,
-    StartAnswer,
-    StartRequest,
+from farebox.matching import EVERYTHING, Narrowing
+from farebox.money import NANO
+from farebox.shares import Ask, Beat, RaiseRequest, ShareReport, StartRequest, WindowAsk
+from support.clock import JumpingClock
+from support.memory_books import MemoryStore
+
+ResultT = TypeVar("ResultT")
+
+ORG: Final = "acme"
+_ABOVE: Final = ("platform", ORG)
+_PLATFORM: Final = Terms(
+    currency="USD",
+    fx_rate=Decimal(1),
+    fx_source="test",
+    fx_date=date(2026, 1, 1),
+    language="en",
+    zone="Asia/Ho_Chi_Minh",
+    clamp=False,
+    min_output_tokens=16,
+    blocked_models=(),
+    alerts=False,
 )
-from farebox.money import NANO, convert
-
-_START = datetime(2026, 1, 1, tzinfo=UTC)
 
 
-@dataclass
+@dataclass(eq=False)
 class FakeAccount:
-    """One key's policy, and the one budget on its path. Amounts are nano-units or counts."""
+    """One key's user, and the monthly budget of that user. Amounts are nano-units or counts."""
 
+    service: "FakeBudget"
+    api_key: str
     user: str = "ann"
-    currency: str = "USD"
-    fx_rate: Decimal = Decimal(1)
-    language: Any = "en"
     clamp: bool = False
-    mode: Any = "hard"
-    measure: Any = "money"
+    mode: Mode = "hard"
+    measure: Measure = "money"
     limit: int = 100 * NANO
-    allowed_models: tuple[str, ...] | None = None
-    blocked_models: tuple[str, ...] = ()
+    narrowed_to: Narrowing = EVERYTHING
     fresh_for_ms: int = 20_000
-    valid_for_ms: int | None = None
-    resets_at: datetime | None = _START + timedelta(days=30)
-    is_revoked: bool = False
-    comes_back: int = 0
-    """What lies idle elsewhere: recalled by the first refusal, there for the next request."""
-    is_held_elsewhere: bool = False
-    """Others hold what is short, are asked for it, and go on needing it."""
+    idle_elsewhere: int = 0
+    """So much of the limit is another gateway's, which gives it back when it is asked for it."""
+    used_elsewhere: int = 0
+    """So much is another gateway's, which goes on needing it."""
     budget_id: UUID = field(default_factory=new_id)
-    shares: dict[UUID, ShareState] = field(default_factory=dict)
-    grants: list[GrantRequest] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
-        self.room = Room((self.budget_id, _START), self.measure, self.limit, 0, 0, 0)
+    asks: list[Ask] = field(default_factory=list)
 
     @property
-    def spent(self) -> int:
-        """What gateways have reported."""
-        return sum(share.spent for share in self.shares.values())
+    def key(self) -> str:
+        return f"key-{self.user}"
+
+    @property
+    def budget(self) -> Budget:
+        return self.service.store.tables.budgets[self.budget_id]
+
+    @property
+    def shares(self) -> list[Share]:
+        """Of its budget, whosever they are."""
+        return [share for share in self.service.store.tables.shares.values() if share.key.budget_id == self.budget_id]
 
     @property
     def held(self) -> int:
-        return sum(share.held for share in self.shares.values())
+        """Nothing is ever posted here: once all the rest is returned, it is what was settled."""
+        return sum(share.held for share in self.shares)
 
-    def answer(self, asked: GrantRequest) -> GrantAnswer:
-        self.grants.append(asked)
-        if self.mode != "hard":
-            return GrantAnswer(policy=self._policy(asked.key_hash))
-        known = self.shares.get(asked.lease_id)
-        if known is None:
-            verdict = grant([self.room], self._asks(asked), live_gateways=1)
-            if isinstance(verdict, Short):
-                coming, self.comes_back = self.comes_back, 0
-                recalling = coming > 0 or self.is_held_elsewhere
-                refusal = Refusal(code="budget_exceeded", budget_id=self.budget_id, is_recalling=recalling)
-                self.raise_to(self.room.limit + coming)
-                return GrantAnswer(policy=self._policy(asked.key_hash), refusal=refusal)
-            amount = verdict.amounts.get(self.room.key, 0)
-            if not amount:
-                return GrantAnswer(policy=self._policy(asked.key_hash))
-            known = self.shares[asked.lease_id] = ShareState(asked.lease_id, self.room.key, amount)
-            self.room = self.room.moved(escrowed=amount)
-        share = Share(budget_id=self.budget_id, measure=self.measure, granted=known.granted)
-        lease = Lease(lease_id=asked.lease_id, shares=(share,), valid_for_ms=self.valid_for_ms)
-        return GrantAnswer(policy=self._policy(asked.key_hash), lease=lease)
-
-    def report(self, report: LeaseReport) -> None:
-        if before := self.shares.get(report.lease_id):
-            spent, returned = report.spent.of(self.measure), report.returned.get(self.budget_id, 0)
-            after = before.reported(spent=spent, returned=returned)
-            self.room = release(before, after, self.room)
-            self.shares[report.lease_id] = after
+    @property
+    def suspended(self) -> int:
+        return sum(share.held for share in self.shares if share.is_suspended)
 
     def raise_to(self, limit: int) -> None:
-        self.room = self.room.limited(limit, is_hard=True)
+        """Change the limit, as an administrator does."""
+        tables = self.service.store.tables
+        budget = replace(self.budget, limit=limit, limit_revision=self.budget.limit_revision + 1)
+        tables.budgets[self.budget_id] = budget
+        for key, window in tables.windows.items():
+            if key[0] == self.budget_id:
+                tables.windows[key] = window.under(budget)
 
-    def _asks(self, asked: GrantRequest) -> Mapping[Any, Ask]:
-        def of(need: Need) -> int:
-            money = convert(need.cost_nano_usd, self.fx_rate)
-            return {"money": money, "requests": need.requests, "tokens": need.tokens}[self.measure]
+    def set(self, **terms: Any) -> None:
+        """Change settings of the user."""
+        accounts = self.service.store.tables.accounts
+        accounts[self.user] = replace(accounts[self.user], terms=replace(accounts[self.user].terms, **terms))
 
-        return {self.measure: Ask(of(asked.least), of(asked.need), of(asked.want))}
+    def revoke(self) -> None:
+        del self.service.store.tables.keys[key_hash(self.api_key)]
 
-    def _policy(self, hashed: str) -> Policy:
-        figures = PathBudget(
-            budget_id=self.budget_id,
-            name="Monthly",
-            account=AccountRef(id=self.user, kind="user", name=self.user.title()),
-            measure=self.measure,
-            currency=self.currency if self.measure == "money" else None,
-            mode=self.mode,
-            narrowed_to=Attributes(),
-            limit=self.room.limit,
-            spent=self.room.spent,
-            held=self.room.escrowed,
-            resets_at=self.resets_at,
-        )
-        return Policy(
-            principal=Principal(org="acme", user=self.user, key=f"key-{hashed[:8]}"),
-            billing=BillingTerms(
-                currency=self.currency, fx_rate=self.fx_rate, fx_source="test", fx_date=date(2026, 1, 1)
-            ),
-            language=self.language,
-            zone="Asia/Ho_Chi_Minh",
-            clamp=self.clamp,
-            min_output_tokens=16,
-            allowed_models=self.allowed_models,
-            blocked_models=self.blocked_models,
-            budgets=(figures,),
-            fresh_for_ms=self.fresh_for_ms,
-        )
+    def recall(self) -> None:
+        """Somebody else needs what gateways hold."""
+        books = self.service.transaction
+        self.service.do(books(lambda unit: unit.books.recall(self._window(), "somebody", self.service.clock.now())))
+
+    def roll_over(self) -> None:
+        """The month ends."""
+        self.service.clock.jump(timedelta(days=31))
+
+    def _window(self) -> tuple[UUID, Any]:
+        return self.budget.window_key(self.service.clock.now())
 
 
 class FakeBudget:
-    """`url` answers the lease API, and says at `/api` what it was asked."""
+    """`url` answers the share API, and says at `/api` what it was asked. `close` ends it for good."""
 
     def __init__(self, *, secret: str) -> None:
+        self.clock = JumpingClock()
+        self.store = MemoryStore()
+        self.operations = Shares(self.store, self.clock, _nothing, release_after_s=0)
+        self.raises = Raises(self.store, self.clock, _nothing)
         self.accounts: dict[str, FakeAccount] = {}
-        self.epochs: Counter[str] = Counter()
-        self.recalled: set[UUID] = set()
+        self.starts: list[StartRequest] = []
         self.is_slow = False
-        """Grants wait until this is over; `waiting` is how many do."""
+        """Raises wait until this is over; `waiting` is how many do."""
         self.waiting = 0
+        self._elsewhere: dict[UUID, str] = {}
         self._app = api(self._routes(), secret=secret)
         self._socket = socket.create_server(("127.0.0.1", 0))
         self._port = self._socket.getsockname()[1]
         self.url = f"http://127.0.0.1:{self._port}"
         self._server: uvicorn.Server | None = None
-        self._thread: threading.Thread | None = None
+        self._serving: asyncio.Task[None] | None = None
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever)
+        self._thread.start()
+        tables = self.store.tables
+        tables.accounts["platform"] = _account("platform", "platform", (), _PLATFORM)
+        tables.accounts[ORG] = _account(ORG, "org", ("platform",), Terms())
 
-    def open(self, api_key: str, **account: Any) -> FakeAccount:
-        """A key with a budget of its own."""
-        return self.accounts.setdefault(key_hash(api_key), FakeAccount(**account))
+    def open(self, api_key: str, **settings: Any) -> FakeAccount:
+        """A key whose user has a budget."""
+        known = self.accounts.get(key_hash(api_key))
+        return known or self.do(self._open(FakeAccount(self, api_key, **settings)))
+
+    def epoch(self, gateway_id: str = "gateway-test") -> int:
+        """The newest that a gateway claimed; 0 for one that never did."""
+        row = self.store.tables.gateways.get(gateway_id)
+        return row.epoch if row else 0
+
+    def last_record(self, gateway_id: str = "gateway-test") -> int:
+        """Of its journal, as it was told."""
+        return self.store.tables.gateways[gateway_id].last_record
+
+    def claim(self, gateway_id: str = "gateway-test") -> int:
+        """Another process takes a gateway's name."""
+        return self.do(self._claim(gateway_id))
+
+    def do(self, work: Coroutine[Any, Any, ResultT]) -> ResultT:
+        """On the service's own loop, between its requests."""
+        return self.begin(work).result(10)
+
+    def begin(self, work: Coroutine[Any, Any, ResultT]) -> "Future[ResultT]":
+        return asyncio.run_coroutine_threadsafe(work, self._loop)
+
+    async def transaction(self, work: Callable[[Any], Awaitable[ResultT]]) -> ResultT:
+        async with self.store.transaction() as unit:
+            return await work(unit)
 
     def start(self) -> None:
         """Listen, on the same port as before."""
         if self._socket.fileno() < 0:
             self._socket = socket.create_server(("127.0.0.1", self._port))
         self._server = uvicorn.Server(uvicorn.Config(self._app, lifespan="off", log_config=None, access_log=False))
-        self._thread = threading.Thread(target=self._server.run, args=([self._socket],))
-        self._thread.start()
+        self._serving = self.do(_task(self._server.serve(sockets=[self._socket])))
 
     def stop(self) -> None:
         """Go away; what is known stays."""
-        if self._server is not None and self._thread is not None:
+        if self._server is not None and self._serving is not None:
             self._server.should_exit = self._server.force_exit = True
-            self._thread.join()
+            self.do(_over(self._serving))
             self._server = None
         self._socket.close()
 
+    def close(self) -> None:
+        self.stop()
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
     def _routes(self) -> list[Route]:
         return [
-            Route("/internal/v1/starts", self._start, methods=["POST"]),
-            Route("/internal/v1/grants", self._grant, methods=["POST"]),
-            Route("/internal/v1/heartbeats", self._heartbeat, methods=["POST"]),
+            Route("/internal/v2/starts", self._start, methods=["POST"]),
+            Route("/internal/v2/raises", self._raise, methods=["POST"]),
+            Route("/internal/v2/beats", self._beat, methods=["POST"]),
             Route("/api/{path:path}", _echo, methods=["GET", "POST"]),
         ]
 
     async def _start(self, request: Request) -> Response:
         caller(request).require(Role.SERVICE)
         start = await body(request, StartRequest)
-        self._report(start.reports)
-        self.epochs[start.gateway_id] += 1
-        return JSON(StartAnswer(epoch=self.epochs[start.gateway_id]))
+        self.starts.append(start)
+        return JSON(await self.operations.start(start))
 
-    async def _heartbeat(self, request: Request) -> Response:
+    async def _beat(self, request: Request) -> Response:
         caller(request).require(Role.SERVICE)
-        beat = await body(request, Heartbeat)
-        self._fence(beat.gateway_id, beat.epoch)
-        self._report(beat.reports)
-        recalled, self.recalled = tuple(self.recalled), set()
-        return JSON(HeartbeatAnswer(recalled=recalled))
+        return JSON(await self.operations.beat(await body(request, Beat)))
 
-    async def _grant(self, request: Request) -> Response:
+    async def _raise(self, request: Request) -> Response:
         caller(request).require(Role.SERVICE)
-        asked = await body(request, GrantRequest)
+        asked = await body(request, RaiseRequest)
         self.waiting += 1
         while self.is_slow:  # noqa: ASYNC110 - set by another thread
             await asyncio.sleep(0.01)
         self.waiting -= 1
-        self._fence(asked.gateway_id, asked.epoch)
-        account = self.accounts.get(asked.key_hash)
-        if account is None or account.is_revoked:
-            raise UnknownKey("the API key is not known, or has been revoked")
-        self._report(asked.reports)
-        return JSON(account.answer(asked))
+        answer = await self.raises.answer(asked)
+        answers = []
+        for ask, each in zip(asked.asks, answer.answers, strict=True):
+            account = self.accounts.get(ask.key_hash)
+            if account is not None:
+                account.asks.append(ask)
+            if account is not None and each.policy is not None:
+                policy = each.policy.model_copy(update={"fresh_for_ms": account.fresh_for_ms})
+                answers.append(each.model_copy(update={"policy": policy}))
+            else:
+                answers.append(each)
+        await self.others_return()
+        return JSON(answer.model_copy(update={"answers": tuple(answers)}))
 
-    def _report(self, reports: tuple[LeaseReport, ...]) -> None:
-        for report in reports:
-            for account in self.accounts.values():
-                account.report(report)
+    async def _open(self, account: FakeAccount) -> FakeAccount:
+        tables = self.store.tables
+        tables.accounts[account.user] = _account(account.user, "user", _ABOVE, Terms(clamp=account.clamp))
+        tables.accounts[account.key] = _account(account.key, "key", (*_ABOVE, account.user), Terms())
+        tables.keys[key_hash(account.api_key)] = account.key
+        tables.budgets[account.budget_id] = Budget(
+            budget_id=account.budget_id,
+            name="Monthly",
+            account=AccountRef(id=account.user, kind="user", name=account.user.title()),
+            path=(*_ABOVE, account.user),
+            measure=account.measure,
+            currency="USD" if account.measure == "money" else None,
+            calendar=Calendar("month", "UTC"),
+            limit=account.limit,
+            limit_revision=1,
+            mode=account.mode,
+            is_active=True,
+            marks=(),
+            narrowed_to=account.narrowed_to,
+            counts_from=self.clock.now(),
+        )
+        self.accounts[key_hash(account.api_key)] = account
+        if amount := account.idle_elsewhere or account.used_elsewhere:
+            await self._hold_elsewhere(account, amount)
+        return account
 
-    def _fence(self, gateway_id: str, epoch: int) -> None:
-        if epoch != self.epochs[gateway_id]:
-            raise Fenced(f"epoch {epoch} is over; the newest is {self.epochs[gateway_id]}")
+    async def _claim(self, gateway_id: str) -> int:
+        start = StartRequest(gateway_id=gateway_id, process_id=new_id(), last_epoch=0, last_record=0, is_whole=False)
+        return (await self.operations.start(start)).epoch
+
+    async def _hold_elsewhere(self, account: FakeAccount, amount: int) -> None:
+        """Another gateway holds so much of a budget."""
+        gateway_id = f"elsewhere-{account.user}"
+        budget_id, start = account._window()
+        window = WindowAsk(budget_id=budget_id, window_start=start, least=amount, need=amount, want=amount)
+        ask = Ask(key_hash=key_hash(account.api_key), windows=(window,))
+        epoch = await self._claim(gateway_id)
+        await self.raises.answer(RaiseRequest(gateway_id=gateway_id, epoch=epoch, asks=(ask,)))
+        if account.idle_elsewhere:
+            self._elsewhere[budget_id] = gateway_id
+
+    async def others_return(self) -> None:
+        """What other gateways hold idly, and were asked for, they return with their beat."""
+        for budget_id, gateway_id in tuple(self._elsewhere.items()):
+            beat = Beat(gateway_id=gateway_id, epoch=self.epoch(gateway_id))
+            for window in (await self.operations.beat(beat)).recalled:
+                (share,) = [each for each in self.store.tables.shares.values() if each.key.gateway_id == gateway_id]
+                report = ShareReport(**window.model_dump(), granted=share.granted, returned=share.granted)
+                await self.operations.beat(beat.model_copy(update={"reports": (report,)}))
+                del self._elsewhere[budget_id]
+
+
+def _account(account_id: str, kind: AccountKind, above: tuple[str, ...], terms: Terms) -> Account:
+    return Account(account_id, kind, (*above, account_id), account_id, terms, 1)
+
+
+def _nothing() -> None:
+    """There is no outbox to wake."""
+
+
+async def _task(work: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":
+    return asyncio.ensure_future(work)
+
+
+async def _over(task: "asyncio.Task[None]") -> None:
+    await asyncio.wait([task])
 
 
 async def _echo(request: Request) -> Response:

@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -130,3 +130,8 @@ async def published(bootstrap: str, count: int, *, user: str) -> list[RequestCom
             if isinstance(event, RequestCompleted) and event.principal.user == user:
                 found[event.attempt_id] = event
     return [found[attempt] for attempt in sorted(found)]
+
+
+def settled(events: Iterable[RequestCompleted]) -> int:
+    """The money that they settled in the budgets that held them."""
+    return sum(event.held.settled.money for event in events if event.held and event.held.windows)

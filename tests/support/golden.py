@@ -30,5 +30,8 @@ def _read(path: Path) -> Golden:
     return Golden(headers, json.dumps(record["value"], ensure_ascii=False).encode())
 
 
-GOLDEN: Final = {path.stem: _read(path) for path in sorted(_FOLDER.glob("*.json"))}
-"""By type."""
+RECORDS: Final = {path.stem: _read(path) for path in sorted(_FOLDER.glob("*.json"))}
+"""By file: `<type>.json` is the first that was published of a type, `<type>.<since>.json` says more."""
+
+GOLDEN: Final = {name: golden for name, golden in RECORDS.items() if name == golden.header_texts["ce_type"]}
+"""The first of every type."""

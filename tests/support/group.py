@@ -1,9 +1,10 @@
 """Members of a consumer group, in this process, that a test starts and stops."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
-from farebox.kafka import Broker, Delivery, Producer, Record, Rejected, Subscription, make_broker, subscribe
+from farebox.kafka import Broker, Delivery, Offsets, Producer, Record, Rejected, Subscription, make_broker, subscribe
 from farebox.kafka.backoff import Backoff
 
 Handler = Callable[[Sequence[Record]], Awaitable[Sequence[Rejected]]]
@@ -36,7 +37,14 @@ class Group:
         self._producer = producer
         self._members: list[Member] = []
 
-    async def join(self, handle: Handler, *, delivery: Delivery = QUICK, instance_id: str | None = None) -> Member:
+    async def join(
+        self,
+        handle: Handler,
+        *,
+        delivery: Delivery = QUICK,
+        instance_id: str | None = None,
+        offsets: Offsets | None = None,
+    ) -> Member:
         """A member on its way in; returns at once."""
         broker = make_broker(self._bootstrap, client_id="member")
         subscription = subscribe(
@@ -47,6 +55,7 @@ class Group:
             producer=self._producer,
             delivery=delivery,
             instance_id=instance_id,
+            offsets=offsets,
         )
         await broker.start()
         self._members.append(Member(subscription, broker))
@@ -55,3 +64,13 @@ class Group:
     async def stop(self) -> None:
         for member in self._members:
             await member.stop()
+
+
+@asynccontextmanager
+async def grouped(bootstrap: str, topic: str, producer: Producer) -> AsyncIterator[Group]:
+    """A group whose members stop with the test."""
+    group = Group(bootstrap, topic, producer)
+    try:
+        yield group
+    finally:
+        await group.stop()

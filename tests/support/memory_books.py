@@ -13,14 +13,14 @@ from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 from budget.accounts.rules import Account
+from budget.alerts.occurrences import Crossing, Noted, Notes
 from budget.budgets.rules import Budget, BudgetsByAccount, Window, fresh_window
 from budget.budgets.windows import Span
-from budget.posting.rules import Reached
 from budget.shares.rules import Share, ShareKey, WindowKey
 from budget.shares.silence import GatewayEpoch, Sign
 from budget.store.rows import SuspendedShare
 from farebox.errors import NotFound
-from farebox.kafka import Message
+from farebox.kafka import Message, Offsets, Record
 
 _FIRST_SIGN = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -49,7 +49,7 @@ class Tables:
     gateways: dict[str, GatewayRow] = field(default_factory=dict)
     recalled: set[ShareKey] = field(default_factory=set)
     posted: set[UUID] = field(default_factory=set)
-    crossed: dict[tuple[WindowKey, int, str], bool] = field(default_factory=dict)
+    crossings: dict[tuple[WindowKey, str, int], Crossing] = field(default_factory=dict)
     uncertain: dict[tuple[UUID, WindowKey], int] = field(default_factory=dict)
     released: dict[ShareKey, str] = field(default_factory=dict)
     policy_changes: list[tuple[int, str]] = field(default_factory=list)
@@ -250,24 +250,31 @@ class MemoryBooks:
         self._tables.posted |= fresh
         return fresh
 
-    async def first_crossed(self, marks: Sequence[tuple[Reached, int, UUID]], now: datetime) -> set[UUID]:
+    async def noted(self, keys: Collection[WindowKey]) -> dict[WindowKey, Notes]:
+        found: dict[WindowKey, dict[str, Noted]] = {}
+        for each in self._tables.crossings.values():
+            if each.key in keys:
+                before = found.setdefault(each.key, {}).get(each.mark_id, Noted())
+                found[each.key][each.mark_id] = Noted(
+                    newest=max(before.newest, each.occurrence.number),
+                    open=before.open if each.resolved_at else each.occurrence,
+                    told_at=each.crossed_at if each.occurrence.notify_people else before.told_at,
+                )
+        return dict(found)
+
+    async def end_crossings(self, marks: Collection[tuple[WindowKey, str]], now: datetime) -> None:
+        for place, each in self._tables.crossings.items():
+            if (each.key, each.mark_id) in marks and each.resolved_at is None:
+                self._tables.crossings[place] = replace(each, resolved_at=now)
+
+    async def add_crossings(self, crossings: Sequence[Crossing]) -> set[UUID]:
         fresh = set()
-        for mark, revision, event_id in marks:
-            if (mark.key, revision, mark.mark_id) not in self._tables.crossed:
-                self._tables.crossed[mark.key, revision, mark.mark_id] = True
-                fresh.add(event_id)
+        for each in crossings:
+            place = each.key, each.mark_id, each.occurrence.number
+            if place not in self._tables.crossings:
+                self._tables.crossings[place] = each
+                fresh.add(each.event_id)
         return fresh
-
-    async def open_marks(self, keys: Collection[WindowKey]) -> dict[WindowKey, set[str]]:
-        found: dict[WindowKey, set[str]] = {}
-        for (key, _, mark), is_open in self._tables.crossed.items():
-            if key in keys and is_open:
-                found.setdefault(key, set()).add(mark)
-        return found
-
-    async def resolve(self, key: WindowKey, mark: str, now: datetime) -> None:
-        for each in [each for each in self._tables.crossed if each[0] == key and each[2] == mark]:
-            self._tables.crossed[each] = False
 
     # Uncertain amounts
 
@@ -311,6 +318,9 @@ class MemoryUnit:
 
     async def announce(self, messages: Sequence[Message]) -> None:
         self._tables.outbox += messages
+
+    async def note(self, offsets: Offsets, records: Sequence[Record]) -> None:
+        """There is no topic to go back in."""
 
 
 class MemoryStore:

@@ -2,7 +2,7 @@
 
 import secrets
 from base64 import urlsafe_b64encode
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -70,9 +70,12 @@ class Notifying:
         assert not rejected
         return event_id
 
+    async def handler(self, records: Sequence[Record]) -> Sequence[Rejected]:
+        """As the consumer calls it."""
+        return await AlertHandler(self.store, console_url=self.settings.console_url, wake=self.worker.wake)(records)
+
     async def hand_over(self, *records: Record) -> list[Rejected]:
-        handler = AlertHandler(self.store, console_url=self.settings.console_url, wake=self.worker.wake)
-        return list(await handler(records))
+        return list(await self.handler(records))
 
     async def mail_channel(self, *recipients: str, account: str = "acme") -> dict[str, Any]:
         return await self.channel(account=account, kind="email", recipients=recipients or ["ops@example.com"])

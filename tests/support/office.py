@@ -24,7 +24,7 @@ from farebox.events import CallAttributes, Envelope, Held, HeldWindow, LeaseUse,
 from farebox.http import api
 from farebox.ids import new_id
 from farebox.invariants import look
-from farebox.kafka import Message, Record, Rejected
+from farebox.kafka import Message, Offsets, Record, Rejected
 from farebox.money import NANO
 from farebox.postgres import Pool, open_pool, session
 from farebox.shares import (
@@ -57,11 +57,13 @@ def nothing() -> None:
 class BudgetOffice:
     """The service as an administrator, a gateway and metering use it."""
 
+    dsn: str
     pool: Pool
     clock: HandClock
     admin: httpx.AsyncClient
     shares: Shares
     raises: Raises
+    offsets: Offsets
     handler: UsageHandler
 
     async def org(self, currency: str = "KRW", fx_rate: str = "1300", **settings: Any) -> None:
@@ -214,6 +216,11 @@ class BudgetOffice:
         return [((dict(m.headers)["ce_type"] or b"").decode(), orjson.loads(m.value or b"")) for m in messages]
 
 
+def announcing(topic: str, entry: UsagePriced) -> Message:
+    """The entry as metering publishes it."""
+    return Message.carrying(Envelope(new_id(), "farebox/metering", entry.priced_at, "k", entry), topic=topic, key="k")
+
+
 def window(share: ShareTotal) -> WindowKey:
     return share.budget_id, share.window_start
 
@@ -279,10 +286,12 @@ async def open_office(dsn: str) -> AsyncIterator[BudgetOffice]:
     store = Store(pool)
     shares = Shares(store, clock, nothing, release_after_s=RELEASE_AFTER.total_seconds())
     raises = Raises(store, clock, nothing)
+    offsets = Offsets(pool, "budget")
     app = api(routes(Office(store, clock, nothing), shares, raises), secret=SECRET)
     token = sign(SECRET, Caller("gateway", Role.PLATFORM_ADMIN), datetime.now(UTC))
     headers = {"authorization": f"Bearer {token}"}
     transport = httpx.ASGITransport(app=app, raise_app_exceptions=False)
     async with httpx.AsyncClient(transport=transport, base_url="http://budget", headers=headers) as admin:
-        yield BudgetOffice(pool, clock, admin, shares, raises, UsageHandler(store, clock, nothing))
+        handler = UsageHandler(store, clock, nothing, offsets)
+        yield BudgetOffice(dsn, pool, clock, admin, shares, raises, offsets, handler)
     await pool.close()

@@ -1,6 +1,7 @@
 """Handlers that remember, and topics read back."""
 
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Awaitable, Callable, Sequence
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.record.util import calc_crc32c
@@ -54,6 +55,17 @@ async def read(bootstrap: str, topic: str, count: int) -> list[Record]:
     return records
 
 
+async def everything(bootstrap: str, topic: str) -> list[Record]:
+    """What is on a topic now, each partition in order."""
+    records: list[Record] = []
+    async with AIOKafkaConsumer(topic, bootstrap_servers=bootstrap, auto_offset_reset="earliest") as consumer:
+        ends = await consumer.end_offsets(list(consumer.assignment()))
+        while any([await consumer.position(place) < end for place, end in ends.items()]):
+            for polled in (await consumer.getmany(timeout_ms=100)).values():
+                records += map(Record.of, polled)
+    return records
+
+
 async def committed(bootstrap: str, group_id: str, topic: str, partitions: int) -> int:
     """Records of the topic that the group has committed."""
     consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap, group_id=group_id, enable_auto_commit=False)
@@ -71,6 +83,15 @@ async def publish(
             await producer.send_and_wait(topic, value, key=b"key", partition=0, headers=list(headers))
 
 
+async def publish_old(bootstrap: str, *messages: Message) -> None:
+    """As if it had been done an hour ago."""
+    hour_ago = int(time.time() - 3_600) * 1_000
+    async with AIOKafkaProducer(bootstrap_servers=bootstrap, acks="all") as producer:
+        for each in messages:
+            headers = list(each.headers)
+            await producer.send_and_wait(each.topic, each.value, each.key, timestamp_ms=hour_ago, headers=headers)
+
+
 async def publish_undecodable(bootstrap: str, topic: str) -> None:
     """A record to partition 0 with a header name that is not UTF-8, as some clients can write it."""
     async with AIOKafkaProducer(bootstrap_servers=bootstrap, acks="all") as producer:
@@ -80,3 +101,25 @@ async def publish_undecodable(bootstrap: str, topic: str) -> None:
         raw[17:21] = calc_crc32c(raw[21:]).to_bytes(4, "big")
         batch._buffer = raw
         await (await producer.send_batch(batch, topic, partition=0))
+
+
+class Counted:
+    """A handler, and how often it was called."""
+
+    def __init__(self, handle: Callable[[Sequence[Record]], Awaitable[Sequence[Rejected]]]) -> None:
+        self.calls = 0
+        self._handle = handle
+
+    async def __call__(self, records: Sequence[Record]) -> Sequence[Rejected]:
+        self.calls += 1
+        return await self._handle(records)
+
+    def called(self, times: int) -> Callable[[], bool]:
+        """The condition that it was called so often."""
+        return lambda: self.calls >= times
+
+
+async def length(bootstrap: str, topic: str) -> int:
+    """Records that were ever written to a topic of one partition."""
+    async with AIOKafkaConsumer(topic, bootstrap_servers=bootstrap) as consumer:
+        return sum((await consumer.end_offsets(list(consumer.assignment()))).values())

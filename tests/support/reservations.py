@@ -9,17 +9,20 @@ import orjson
 from pydantic import HttpUrl
 
 from farebox.events import AccountRef, BillingTerms, Principal
-from farebox.leasing import Attributes, Lease, PathBudget, Policy, Share
+from farebox.matching import Admitted
 from farebox.pricing import Catalogue
+from farebox.shares import Attributes, PathBudget, Policy
 from gateway.admission.estimate import Estimate, bounds, estimate
-from gateway.admission.reservations import Reservation
+from gateway.admission.verdict import Reservation
 from gateway.dialects.call import read
 from gateway.policy.policies import Known, Policies
-from gateway.shares.leases import Leases
+from gateway.shares.shares import Shares, Window, WindowKey
 from gateway.upstreams.directory import Upstream, UpstreamConfig
 
 NOW = datetime(2026, 6, 1, 12, 30, tzinfo=UTC)
 BUDGET = UUID(int=5)
+WINDOW = Window(WindowKey(BUDGET, datetime(2026, 5, 31, 17, tzinfo=UTC)), 0, None)
+"""Of Ann's monthly budget, in money."""
 UPSTREAM = Upstream(
     UpstreamConfig(name="demo", provider="openai", dialect="openai", base_url=HttpUrl("http://x/v1"), models=("*",)),
     None,
@@ -39,7 +42,9 @@ def path_budget(**change: Any) -> PathBudget:
         "limit": 29_000 * NANO,
         "spent": 28_000 * NANO,
         "held": 500 * NANO,
+        "window_start": WINDOW.key.start,
         "resets_at": datetime(2026, 6, 30, 17, tzinfo=UTC),
+        "ends_in_ms": None,
     }
     return PathBudget(**(fields | change))
 
@@ -76,9 +81,10 @@ def reservation(*, hard: bool = True, headers: dict[bytes, bytes] | None = None,
     assert isinstance(worst, Estimate)
     hold = None
     if hard:
-        leases, pool = Leases(), ("VND", (BUDGET,))
-        share = Share(budget_id=BUDGET, measure="money", granted=1_000 * NANO)
-        leases.add(pool, Lease(lease_id=UUID(int=9), shares=(share,), valid_for_ms=None), 0)
-        hold = leases.reserve(pool, worst.amount, 0)
+        shares = Shares()
+        shares.granted(WINDOW, 1_000 * NANO, 0)
+        hold = shares.reserve([WINDOW], worst.amount, 0)
         assert hold
-    return Reservation(call, UPSTREAM, known(), rates, worst, hold, NOW)
+    what_for = call.attribution
+    admitted = Admitted(UPSTREAM.name, UPSTREAM.provider, call.model, what_for.feature, what_for.session)
+    return Reservation(call, UPSTREAM, admitted, known(), rates, worst, hold, NOW)

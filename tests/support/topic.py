@@ -1,8 +1,11 @@
 """Topics of a test's own on the shared broker."""
 
+import contextlib
 import uuid
 
-from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka import TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic, RecordsToDelete
+from aiokafka.errors import OffsetOutOfRangeError
 
 
 async def create_topic(bootstrap: str, name: str = "test", *, partitions: int = 1, compacted: bool = False) -> str:
@@ -21,5 +24,17 @@ async def create_topics(bootstrap: str, partitions: dict[str, int], *, compacted
         await admin.create_topics(
             [NewTopic(name, count, 1, topic_configs=settings) for name, count in partitions.items()]
         )
+    finally:
+        await admin.close()
+
+
+async def delete_before(bootstrap: str, topic: str, offset: int) -> None:
+    """Let the oldest records of whichever partition has so many be gone, as when their time is over."""
+    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
+    await admin.start()
+    try:
+        for partition in range(3):
+            with contextlib.suppress(OffsetOutOfRangeError):
+                await admin.delete_records({TopicPartition(topic, partition): RecordsToDelete(before_offset=offset)})
     finally:
         await admin.close()

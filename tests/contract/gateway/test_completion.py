@@ -9,11 +9,11 @@ import pytest
 from farebox.events import Envelope, RequestCompleted, decode, headers_of
 from farebox.ids import new_id
 from farebox.pricing import Usage
-from gateway.admission.estimate import NOTHING
-from gateway.admission.reservations import Reservation
-from gateway.attempts.event import SOURCE, Outcome, event_fields, event_json, message
+from gateway.admission.verdict import Reservation
+from gateway.attempts.event import SOURCE, GatewayEpoch, Outcome, event_fields, event_json, message, settle
 from gateway.journal.record import Entry
-from support.reservations import NOW, reservation
+from gateway.shares.amount import NOTHING, Amount
+from support.reservations import BUDGET, NOW, WINDOW, reservation
 
 ATTRIBUTED = {
     b"x-farebox-session": b"s-1",
@@ -22,11 +22,13 @@ ATTRIBUTED = {
     b"x-farebox-tags": b"a=1,b=2",
     b"x-farebox-cache-hit": b"true",
 }
+GATEWAY = GatewayEpoch("gw", 3)
 USED = Usage(input=10, cache_read=5, output=7, tool_calls={"web_search": 1}, service_tier="flex")
 
 
 def made(admitted: Reservation, outcome: Outcome) -> dict[str, Any]:
-    fields = event_fields(new_id(), new_id(), admitted)
+    fields = event_fields(new_id(), new_id(), admitted, GATEWAY)
+    settle(fields, Amount(7, 1, 30), Amount(2, 0, 8))
     event: dict[str, Any] = orjson.loads(
         event_json(fields, outcome, completed_at=NOW + timedelta(seconds=2), latency_ms=2000)
     )
@@ -51,7 +53,8 @@ def test_the_event_is_one_of_the_contract_and_says_nothing_else(admitted: Reserv
     assert model.usage == outcome.usage
     assert model.billing.fx_rate == admitted.known.terms.fx_rate
     assert tuple(model.principal.model_dump().values()) == admitted.known.who
-    assert (model.lease is None) == (admitted.hold is None)
+    assert model.held is not None
+    assert (model.held.windows == ()) == (admitted.hold is None)
     assert model.outcome == outcome.name
 
 
@@ -62,6 +65,26 @@ def test_attribution_is_carried() -> None:
     assert model.cache_hit == "caller"
 
 
+def test_what_was_held_where_and_what_was_settled_there_is_told() -> None:
+    held = RequestCompleted.model_validate(made(reservation(headers=ATTRIBUTED), Outcome(USED, "gpt-4o", 200))).held
+    assert held is not None
+    assert (held.gateway, held.epoch) == GATEWAY
+    assert [(each.budget_id, each.start) for each in held.windows] == [(BUDGET, WINDOW.key.start)]
+    assert (held.settled.money, held.settled.requests, held.settled.tokens) == (7, 1, 30)
+    assert (held.uncertain.money, held.uncertain.requests, held.uncertain.tokens) == (2, 0, 8)
+
+
+def test_the_event_names_the_attributes_the_call_was_admitted_under_and_not_what_served_it() -> None:
+    event = made(reservation(headers=ATTRIBUTED), Outcome(USED, "gpt-4o-2024-08-06", 200))
+    assert event["held"]["attributes"] == {
+        "upstream": "demo",
+        "provider": "openai",
+        "model": "gpt-4o",
+        "feature": "qa_chat",
+        "session": "s-1",
+    }
+
+
 def test_no_word_of_the_prompt_is_in_the_event() -> None:
     assert "chào" not in str(made(reservation(), Outcome(USED, "gpt-4o", 200)))
 
@@ -69,9 +92,10 @@ def test_no_word_of_the_prompt_is_in_the_event() -> None:
 def test_the_record_is_what_the_contract_would_have_written() -> None:
     id_ = new_id()
     admitted = reservation()
-    fields = event_fields(id_, new_id(), admitted)
+    fields = event_fields(id_, new_id(), admitted, GATEWAY)
+    settle(fields, NOTHING, NOTHING)
     json = event_json(fields, Outcome(USED, "gpt-4o", 200), completed_at=NOW, latency_ms=0)
-    record = message(Entry(id_, None, NOTHING, admitted.known.who.subject, NOW, json))
+    record = message(Entry(id_, (), NOTHING, admitted.known.who.subject, NOW, json))
     headers = {name: value or b"" for name, value in record.headers}
     envelope = decode(headers=headers, value=record.value)
     assert record.headers == headers_of(Envelope(id_, SOURCE, NOW, "ann", envelope.event))

@@ -3,18 +3,25 @@
 import asyncio
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
 
 import pytest
 
-from budget.invariants import postings_are_the_ledger
+from budget.invariants import dead_letters_are_bad, entries_are_posted, postings_are_the_ledger
 from budget.store import QUERIES
 from farebox import topics
-from farebox.events import Envelope
+from farebox.events import Envelope, UsagePriced
 from farebox.ids import new_id
 from farebox.invariants import look
-from farebox.kafka import Message, Producer
-from support.office import BudgetOffice, held, open_office, won
+from farebox.kafka import Message, Producer, Rejected
+from farebox.kafka.dead import dead_letter
+from farebox_local.kafka import Kafka
+from support.office import BudgetOffice, announcing, held, open_office, record, won
+from support.records import publish_old
+from support.topic import create_topics
 
 COST = 6_000_000  # 7.80 won
 BREAKING = {
@@ -22,6 +29,7 @@ BREAKING = {
     "within_limit": "ALTER TABLE budget_window DROP CONSTRAINT within_limit; UPDATE budget_window SET posted = 10^12",
     "dead_epochs_are_accounted_for": "UPDATE gateway SET epoch = epoch + 1",
     "marks_are_noted": "DELETE FROM crossing",
+    "marks_are_resolved": "UPDATE budget_window SET posted = posted - 10 * 10^9",
 }
 
 
@@ -48,6 +56,18 @@ async def test_wrong_books_are_found(office: BudgetOffice, name: str) -> None:
     await at_work(office)
     await office.pool.execute(BREAKING[name])
     assert name in await office.broken()
+
+
+async def test_a_mark_that_is_reached_while_its_last_occurrence_is_over_is_found(office: BudgetOffice) -> None:
+    await at_work(office)
+    await office.pool.execute("UPDATE crossing SET resolved_at = crossed_at")
+    assert "marks_are_noted" in await office.broken()
+
+
+async def test_a_mark_that_is_posted_and_noted_only_as_reached_by_suspense_is_found(office: BudgetOffice) -> None:
+    await at_work(office)
+    await office.pool.execute("UPDATE crossing SET provisional = true")
+    assert "marks_are_noted" in await office.broken()
 
 
 async def announced(office: BudgetOffice, kafka: str) -> None:
@@ -101,13 +121,79 @@ async def audited(dsn: str, kafka: str) -> tuple[int | None, str]:
     return process.returncode, said.decode()
 
 
-async def test_the_command_names_the_rows_and_ends_with_one(database: Callable[[str], str], kafka: str) -> None:
+@pytest.fixture
+def own_kafka(server_folder: Path) -> Iterator[str]:
+    """A broker on which nobody else announces anything."""
+    broker = Kafka(server_folder / "budget-audited")
+    broker.start()
+    yield broker.bootstrap
+    broker.stop()
+
+
+async def test_the_command_names_the_rows_and_ends_with_one(database: Callable[[str], str], own_kafka: str) -> None:
     dsn = database("budget")
     async with open_office(dsn) as office:
-        await announced(office, kafka)
-        assert (await audited(dsn, kafka))[0] == 0
+        await announced(office, own_kafka)
+        assert (await audited(dsn, own_kafka))[0] == 0
         await office.pool.execute("UPDATE budget_window SET posted = posted + 1")
-        status, said = await audited(dsn, kafka)
+        status, said = await audited(dsn, own_kafka)
+        assert status == 1
+        assert "BROKEN  postings_are_the_ledger" in said
+        assert "posted=3000000001, ledger=3000000000" in said
+
+
+async def test_the_command_names_what_was_never_posted(database: Callable[[str], str], own_kafka: str) -> None:
+    dsn = database("budget")
+    await create_topics(own_kafka, dict.fromkeys((name for each in topics.ALL for name in (each.name, each.dead)), 1))
+    async with open_office(dsn) as office:
+        await office.org()
+        key = await office.key()
+        lost, dead = office.priced(key, won("1")), office.priced(key, won("1"))
+        await publish_old(own_kafka, announcing("usage.priced", lost), buried(dead))
+        status, said = await audited(dsn, own_kafka)
     assert status == 1
-    assert "BROKEN  postings_are_the_ledger" in said
-    assert "posted=3000000001, ledger=3000000000" in said
+    assert "BROKEN  entries_are_posted" in said
+    assert f"entry_id={lost.entry_id}, billed_nano=1000000000, currency=KRW" in said
+    assert "BROKEN  dead_letters_are_bad" in said
+    assert f"entry_id={dead.entry_id}" in said
+    assert "reason=handler_error" in said
+
+
+def buried(entry: UsagePriced) -> Message:
+    return dead_letter(Rejected(record(entry), "handler_error", "read-only"))
+
+
+async def test_an_entry_counts_as_lost_only_after_a_while(office: BudgetOffice, kafka: str, own_topic: str) -> None:
+    await office.org()
+    entry = office.priced(await office.key(), won("1"))
+    async with Producer(kafka, client_id="test") as producer:
+        await producer.send([announcing(own_topic, entry)], 30)
+    assert not (await entries_are_posted(kafka, office.pool, own_topic)).rows
+    (row,) = (await entries_are_posted(kafka, office.pool, own_topic, lag=timedelta(0))).rows
+    assert row["entry_id"] == entry.entry_id
+    await office.post(entry)
+    assert not (await entries_are_posted(kafka, office.pool, own_topic, lag=timedelta(0))).rows
+
+
+async def test_a_dead_letter_that_is_bad_or_was_posted_since_is_no_loss(
+    office: BudgetOffice, kafka: str, own_topic: str
+) -> None:
+    await office.org()
+    entry = office.priced(await office.key(), won("1"))
+    good, poison = record(entry), replace(record(entry), value=b"{")
+    letters = [replace(dead_letter(Rejected(each, "r", "")), topic=f"{own_topic}.dead") for each in (good, poison)]
+    async with Producer(kafka, client_id="test") as producer:
+        await producer.send(letters, 30)
+    assert [row["entry_id"] for row in (await dead_letters_are_bad(kafka, office.pool, own_topic)).rows] == [
+        entry.entry_id
+    ]
+    await office.post(entry)
+    assert not (await dead_letters_are_bad(kafka, office.pool, own_topic)).rows
+
+
+@pytest.fixture
+async def own_topic(kafka: str, topic: Callable[..., Awaitable[str]]) -> str:
+    """A topic like usage.priced, with its dead letters."""
+    name = await topic("usage.priced")
+    await create_topics(kafka, {f"{name}.dead": 1})
+    return name

@@ -240,10 +240,11 @@ async def test_suspense_that_reaches_a_threshold_is_told_once_and_its_release_ta
     assert await office.figures() == ("3", "0")
 
 
-async def test_what_postings_take_out_of_suspense_reaches_no_threshold_again(office: BudgetOffice) -> None:
+async def test_what_postings_take_out_of_suspense_reaches_only_what_is_posted_by_then(office: BudgetOffice) -> None:
     key = await office.ready("10", thresholds=[{"severity": "at", "percent": percent} for percent in ("50", "90")])
     share = await office.opened(key, COST)
     await office.start(last_epoch=0)
     await office.post(*(office.priced(key, won("2.6"), held(share, settled=won("2.6"))) for _ in range(3)))
     assert await office.figures() == ("7.8", "0")
-    assert [event["threshold"]["percent"] for _, event in await office.told()] == ["50"]
+    told = [(event["threshold"]["percent"], event["provisional"]) for _, event in await office.told()]
+    assert told == [("50", True), ("50", False)]

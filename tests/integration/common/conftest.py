@@ -8,7 +8,7 @@ import pytest
 from farebox.kafka import Producer
 from farebox_local.kafka import Kafka
 from support.eventually import eventually
-from support.group import Group
+from support.group import Group, grouped
 from support.topic import create_topics
 
 
@@ -38,6 +38,5 @@ async def producer(kafka: str) -> AsyncIterator[Producer]:
 
 @pytest.fixture
 async def group(kafka: str, source: str, producer: Producer) -> AsyncIterator[Group]:
-    group = Group(kafka, source, producer)
-    yield group
-    await group.stop()
+    async with grouped(kafka, source, producer) as group:
+        yield group

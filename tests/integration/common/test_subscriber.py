@@ -2,7 +2,10 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 
+import asyncpg
+import pytest
 from prometheus_client import generate_latest
 
 from farebox.errors import Transient
@@ -12,7 +15,17 @@ from farebox.kafka.broker import GRACEFUL_TIMEOUT_S
 from farebox.kafka.subscriber import HANDLER_ATTEMPTS
 from support.eventually import eventually
 from support.group import QUICK, Group
-from support.records import Remembering, committed, digits, numbered, publish, publish_undecodable, read
+from support.records import (
+    Counted,
+    Remembering,
+    committed,
+    digits,
+    length,
+    numbered,
+    publish,
+    publish_undecodable,
+    read,
+)
 
 SEND_S = 20.0
 
@@ -132,17 +145,71 @@ async def test_permanent_handler_error_isolates_the_one_record(
     assert b"thirteen" in dead.headers["farebox-dead-detail"]
 
 
-async def test_batch_of_which_every_record_fails_is_tried_again_before_it_is_given_up(
-    group: Group, source: str, producer: Producer
+@pytest.mark.parametrize("count", [1, 4])
+async def test_records_of_which_none_passes_are_held_and_not_buried(
+    group: Group, source: str, producer: Producer, kafka: str, count: int
 ) -> None:
-    def fail_for_a_while(_: Sequence[Record]) -> None:
-        if member.subscription._handler_errors < HANDLER_ATTEMPTS + 3:
+    migrated = asyncio.Event()
+
+    def fail_until_migrated(_: Sequence[Record]) -> None:
+        if not migrated.is_set():
             raise ZeroDivisionError("the column is not there yet")
 
-    handler = Remembering(fault=fail_for_a_while)
-    await producer.send(numbered(source, 4), SEND_S)
+    handler = Counted(Remembering(fault=fail_until_migrated))
+    await producer.send(numbered(source, count), SEND_S)
     member = await group.join(handler)
-    await eventually(lambda: handler.has(*digits(4)))
+    await eventually(lambda: handler.calls > 30)
+    assert "ZeroDivisionError" in member.broker.unready()[0]
+    migrated.set()
+    await eventually(_has_committed(kafka, group, source, count))
+    assert member.broker.unready() == []
+    assert await length(kafka, f"{source}.dead") == 0
+
+
+async def test_record_that_fails_alone_is_buried_when_its_time_is_over(
+    group: Group, source: str, producer: Producer, kafka: str
+) -> None:
+    def choke(_: Sequence[Record]) -> None:
+        raise ZeroDivisionError
+
+    handler = Counted(Remembering(fault=choke))
+    await producer.send(numbered(source, 1), SEND_S)
+    await group.join(handler, delivery=replace(QUICK, alone_tries=HANDLER_ATTEMPTS + 2))
+    await eventually(_has_committed(kafka, group, source, 1))
+    assert (await length(kafka, f"{source}.dead"), handler.calls) == (1, HANDLER_ATTEMPTS + 3)
+
+
+async def test_records_that_failed_until_others_passed_are_tried_once_more(
+    group: Group, source: str, producer: Producer, kafka: str
+) -> None:
+    alone: list[bytes | None] = []
+
+    def fail_until_all_were_alone(records: Sequence[Record]) -> None:
+        if len(records) > 1:
+            raise ZeroDivisionError("the column is not there yet")
+        alone.append(records[0].value)
+        if alone.count(b"0") < 2 and records[0].value == b"0":
+            raise ZeroDivisionError("the column was not there yet")
+
+    handler = Remembering(fault=fail_until_all_were_alone)
+    await producer.send(numbered(source, 2), SEND_S)
+    await group.join(handler)
+    await eventually(_has_committed(kafka, group, source, 2))
+    assert (set(handler.values), await length(kafka, f"{source}.dead")) == ({b"0", b"1"}, 0)
+
+
+async def test_value_that_the_database_refuses_is_buried_when_others_pass(
+    group: Group, source: str, producer: Producer, kafka: str
+) -> None:
+    def refuse(records: Sequence[Record]) -> None:
+        if any(record.value == b"3" for record in records):
+            raise asyncpg.CharacterNotInRepertoireError("a NUL")
+
+    handler = Remembering(fault=refuse)
+    await producer.send(numbered(source, 9), SEND_S)
+    await group.join(handler)
+    (dead,) = await read(kafka, f"{source}.dead", 1)
+    assert (dead.value, dead.headers["farebox-dead-reason"]) == (b"3", b"data_error")
 
 
 async def test_handler_that_hangs_is_ended_and_tried_again(group: Group, source: str, producer: Producer) -> None:

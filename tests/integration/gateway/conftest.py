@@ -53,7 +53,7 @@ def _shared_service() -> Iterator[FakeBudget]:
     service = FakeBudget(secret=SECRET)
     service.start()
     yield service
-    service.stop()
+    service.close()
 
 
 @pytest.fixture(scope="session")
@@ -83,7 +83,7 @@ def own_service(api_key: str, user: str, request: pytest.FixtureRequest) -> Iter
     service.open(api_key, user=user, **getattr(request, "param", {}))
     service.start()
     yield service
-    service.stop()
+    service.close()
 
 
 @pytest.fixture
@@ -98,12 +98,17 @@ GatewayFactory = Callable[..., GatewayProcess]
 def start_gateway(
     made_topics: str, own_service: FakeBudget, provider: DemoProvider, tmp_path: Path
 ) -> Iterator[GatewayFactory]:
-    """`start_gateway(setting="value")` is a ready gateway of the test's own; `upstream={...}` changes its upstreams."""
+    """`start_gateway(setting="value")` is a ready gateway of the test's own.
+
+    `upstream={...}` changes its upstreams, and `place="…"` puts its files apart from another's.
+    """
     started: list[GatewayProcess] = []
 
     def start(**settings: Any) -> GatewayProcess:
+        folder = tmp_path / settings.pop("place", "gateway")
+        folder.mkdir(exist_ok=True)
         process = GatewayProcess(
-            tmp_path,
+            folder,
             kafka=settings.pop("kafka", made_topics),
             budget_url=own_service.url,
             provider_url=settings.pop("provider_url", provider.url),

@@ -40,10 +40,10 @@ async def test_others_are_401(gateway: GatewayProcess, key: str) -> None:
 @pytest.mark.parametrize(
     "path",
     [
-        "/api/internal/v1/grants",
-        "/internal/v1/grants",
-        "/api/../internal/v1/grants",
-        "/api/balances/../../internal/v1/starts",
+        "/api/internal/v2/raises",
+        "/internal/v2/raises",
+        "/api/../internal/v2/raises",
+        "/api/balances/../../internal/v2/starts",
         "/api/nothing",
         "/api/balances//x",
     ],

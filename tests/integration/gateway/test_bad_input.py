@@ -45,7 +45,7 @@ async def test_a_bad_call_is_refused(
     assert answer.json()["error"]["code"] == code
     assert "Traceback" not in answer.text
     assert provider.bill() == []
-    assert account.spent == 0
+    assert account.held == 0
 
 
 @pytest.mark.parametrize("shown", [{}, {"authorization": "Bearer"}, {"authorization": "Basic abc"}])

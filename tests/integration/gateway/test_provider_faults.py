@@ -11,13 +11,19 @@ from farebox.pricing import UsageSource
 from farebox_local.ports import free_port
 from support.eventually import eventually
 from support.fake_budget import FakeAccount
-from support.gateway import GatewayProcess, chat, published
+from support.gateway import GatewayProcess, chat, published, settled
 from support.provider import DemoProvider
 
 
 async def the_event(kafka: str, user: str) -> RequestCompleted:
     (event,) = await published(kafka, 1, user=user)
     return event
+
+
+def unknown_of(event: RequestCompleted) -> int:
+    """What the provider may have billed beyond the charge."""
+    assert event.held
+    return event.held.uncertain.money
 
 
 @pytest.mark.parametrize(("fault", "status"), [("http_500", 500), ("http_429", 429)])
@@ -28,6 +34,7 @@ async def test_a_refusal_of_the_provider_is_passed_on_and_costs_nothing(
     assert answer.status_code == status
     event = await the_event(kafka, user)
     assert (event.outcome, event.status, event.usage.total, event.usage.requests) == ("provider_error", status, 0, 0)
+    account.recall()
     await eventually(lambda: account.held == 0)
 
 
@@ -39,57 +46,58 @@ async def test_a_provider_that_is_away_costs_nothing(start_gateway: Any, api_key
     assert (event.outcome, event.usage.requests, event.usage.total) == ("unreachable", 0, 0)
 
 
-@pytest.mark.parametrize("account", [{"mode": "soft"}, {"measure": "requests"}], indirect=True)
-@pytest.mark.parametrize("fault", ["no_usage", "malformed"])
-async def test_an_answer_without_usage_is_estimated_where_no_usage_is_held(
-    gateway: GatewayProcess, api_key: str, user: str, kafka: str, fault: str, account: FakeAccount
+@pytest.mark.parametrize(("fault", "stream"), [("no_usage", False), ("no_usage", True), ("malformed", False)])
+async def test_an_answer_without_usage_is_charged_an_estimate_and_the_rest_of_its_reserve_is_uncertain(
+    gateway: GatewayProcess, api_key: str, user: str, kafka: str, account: FakeAccount, fault: str, stream: bool
 ) -> None:
-    assert (await chat(gateway, api_key, orders={"fault": fault})).status_code == 200
+    await chat(gateway, api_key, max_tokens=500, stream=stream, orders={"fault": fault})
     event = await the_event(kafka, user)
     assert event.usage.source is UsageSource.ESTIMATED
-    assert event.usage.output > 0
+    assert 0 < event.usage.output < 500
+    assert unknown_of(event) > 0
+    account.recall()
+    await eventually(lambda: account.held == settled([event]))
 
 
 @pytest.mark.parametrize("stream", [False, True])
-async def test_under_a_hard_budget_what_is_not_reported_is_the_worst_case(
-    gateway: GatewayProcess, api_key: str, user: str, kafka: str, stream: bool, account: FakeAccount
-) -> None:
-    await chat(gateway, api_key, max_tokens=500, stream=stream, orders={"fault": "no_usage"})
-    event = await the_event(kafka, user)
-    assert (event.usage.source, event.usage.output) == (UsageSource.WORST_CASE, 500)
-    assert event.lease
-    assert event.lease.settled_nano == event.lease.reserve_nano
-
-
-async def test_an_answer_cut_off_is_charged_at_its_worst_case(
-    gateway: GatewayProcess, api_key: str, user: str, kafka: str, account: FakeAccount
-) -> None:
-    answer = await chat(gateway, api_key, max_tokens=77, orders={"fault": "cut_before_usage"})
-    assert answer.status_code == 502
-    event = await the_event(kafka, user)
-    assert event.usage.source is UsageSource.WORST_CASE
-    assert event.usage.output == 77
-
-
-@pytest.mark.parametrize(
-    ("account", "source"),
-    [({"mode": "soft"}, UsageSource.ESTIMATED), ({"mode": "hard"}, UsageSource.WORST_CASE)],
-    indirect=["account"],
-)
-async def test_a_stream_cut_off_is_told_and_never_charged_below_the_bill(
+async def test_an_answer_cut_off_is_told_charged_at_what_was_seen_and_held_at_the_most(
     gateway: GatewayProcess,
     api_key: str,
     user: str,
     kafka: str,
     provider: DemoProvider,
     account: FakeAccount,
-    source: UsageSource,
+    stream: bool,
 ) -> None:
-    answer = await chat(gateway, api_key, stream=True, orders={"fault": "cut_before_usage"})
+    answer = await chat(gateway, api_key, max_tokens=77, stream=stream, orders={"fault": "cut_before_usage"})
     assert '"upstream_unavailable"' in answer.text
     event = await the_event(kafka, user)
-    assert (event.outcome, event.usage.source) == ("provider_error", source)
-    assert event.usage.output >= provider.bill()[0]["completion_tokens"]
+    assert (event.outcome, event.usage.source) == ("provider_error", UsageSource.ESTIMATED)
+    assert event.held
+    (line,) = provider.bill()
+    assert event.held.settled.tokens >= line["prompt_tokens"] + line["completion_tokens"]
+    assert unknown_of(event) > 0
+
+
+@pytest.mark.parametrize("account", [{"measure": "requests"}], indirect=True)
+async def test_a_call_is_one_request_however_little_is_known_of_it(
+    gateway: GatewayProcess, api_key: str, user: str, kafka: str, account: FakeAccount
+) -> None:
+    await chat(gateway, api_key, orders={"fault": "no_usage"})
+    event = await the_event(kafka, user)
+    assert event.held
+    assert (event.held.settled.requests, event.held.uncertain.requests) == (1, 0)
+
+
+@pytest.mark.parametrize("account", [{"mode": "soft"}], indirect=True)
+async def test_where_nothing_is_held_the_uncertain_amount_is_told_too(
+    gateway: GatewayProcess, api_key: str, user: str, kafka: str, account: FakeAccount
+) -> None:
+    await chat(gateway, api_key, orders={"fault": "no_usage"})
+    event = await the_event(kafka, user)
+    assert event.held
+    assert event.held.windows == ()
+    assert unknown_of(event) > 0
 
 
 async def test_a_provider_that_hangs_is_left_after_its_time(
@@ -99,7 +107,8 @@ async def test_a_provider_that_hangs_is_left_after_its_time(
     answer = await chat(gateway, api_key, orders={"fault": "hang"})
     assert answer.status_code == 504
     event = await the_event(kafka, user)
-    assert (event.outcome, event.usage.source) == ("timeout", UsageSource.WORST_CASE)
+    assert (event.outcome, event.usage.source) == ("timeout", UsageSource.ESTIMATED)
+    assert unknown_of(event) > 0
 
 
 async def test_an_answer_is_read_to_its_end_when_its_caller_has_gone(
@@ -124,7 +133,8 @@ async def test_it_is_not_read_for_ever(start_gateway: Any, api_key: str, user: s
         async with client.stream("POST", "/v1/chat/completions", json=body, headers=headers) as answer:
             await anext(answer.aiter_bytes())
     event = await the_event(kafka, user)
-    assert (event.outcome, event.usage.source) == ("client_disconnected", UsageSource.WORST_CASE)
+    assert (event.outcome, event.usage.source) == ("client_disconnected", UsageSource.ESTIMATED)
+    assert unknown_of(event) > 0
 
 
 async def test_a_provider_that_locks_us_out_is_not_the_callers_401(
@@ -136,7 +146,9 @@ async def test_a_provider_that_locks_us_out_is_not_the_callers_401(
     assert answer.json()["error"]["code"] == "upstream_unauthorized"
 
 
-async def test_nothing_is_left_under_way(gateway: GatewayProcess, api_key: str, account: FakeAccount) -> None:
+async def test_nothing_is_left_under_way(
+    gateway: GatewayProcess, api_key: str, user: str, kafka: str, account: FakeAccount
+) -> None:
     faults = ["http_500", "cut_before_usage", "no_usage", "malformed"]
     await asyncio.gather(
         *(chat(gateway, api_key, stream=s, orders={"fault": f}) for f in faults for s in (True, False))
@@ -148,4 +160,6 @@ async def test_nothing_is_left_under_way(gateway: GatewayProcess, api_key: str, 
         return "farebox_gateway_calls_under_way 0.0" in metrics
 
     await eventually(idle)
-    await eventually(lambda: account.held == account.spent)
+    account.recall()
+    events = await published(kafka, 8, user=user)
+    await eventually(lambda: account.held == settled(events))

@@ -1,11 +1,17 @@
 """Books that are wrong are found: each sentence is broken by hand once, and holds before."""
 
+from datetime import timedelta
+from uuid import UUID
+
 import pytest
 
 from farebox import topics
 from farebox.invariants import look
-from metering.invariants import QUERIES, entries_are_announced
-from support.attempts import VND, attempt
+from farebox.kafka import Message, Record, Rejected
+from farebox.kafka.dead import dead_letter
+from metering.invariants import QUERIES, attempts_are_booked, dead_letters_are_bad, entries_are_announced
+from support.attempts import VND, attempt, message_of
+from support.books import Books
 from support.desk import Desk
 
 BREAKING = {
@@ -41,3 +47,36 @@ async def test_an_entry_that_is_in_no_outbox_and_on_no_topic_is_found(desk: Desk
     assert not (await entries_are_announced(kafka, desk.pool)).rows
     await desk.pool.execute("DELETE FROM outbox")
     assert len((await entries_are_announced(kafka, desk.pool)).rows) == 1
+
+
+async def lost(books: Books) -> tuple[set[UUID], set[UUID]]:
+    """Attempts that the audit misses: of those announced, and of the dead letters."""
+    names, retention = books.names, timedelta(days=90)
+    announced = await attempts_are_booked(
+        books.settings.kafka_bootstrap, books.pool, retention, names.requests, lag=timedelta(0)
+    )
+    dead = await dead_letters_are_bad(books.settings.kafka_bootstrap, books.pool, retention, names.requests)
+    return {row["attempt_id"] for row in announced.rows}, {row["attempt_id"] for row in dead.rows}
+
+
+async def test_attempts_that_were_never_booked_are_found_and_poison_is_not(books: Books) -> None:
+    good, waiting = attempt(), attempt(served_model="nobody-knows")
+    await books.send(good, waiting)
+    await books.publish(Message(books.names.requests, b"k", b"poison"))
+    assert await lost(books) == ({good.attempt_id, waiting.attempt_id}, set())
+    async with books.replica():
+        await books.handled(3)
+    assert await lost(books) == (set(), set())
+
+
+async def test_good_dead_letters_are_found_until_they_are_booked(books: Books) -> None:
+    one, other = attempt(), attempt(session="a\0b")
+    for each in (one, other):
+        sent = message_of(each, books.names.requests)
+        buried = Record(sent.topic, 0, 0, 0, sent.key, sent.value, sent.headers)
+        await books.publish(dead_letter(Rejected(buried, "handler_error", "read-only")))
+    assert await lost(books) == (set(), {one.attempt_id})
+    await books.send(one)
+    async with books.replica():
+        await books.entries(1)
+    assert await lost(books) == (set(), set())

@@ -21,4 +21,4 @@ async def test_what_is_announced_is_what_is_in_the_ledger(books: Books) -> None:
         [entry] = await books.entries(1)
     assert (priced.entry_id, priced.billed_nano) == (entry["entry_id"], entry["amount_nano"])
     assert (priced.cost_nano_usd, priced.price_version) == (entry["cost_nano_usd"], entry["price_version"])
-    assert (priced.lease, priced.principal, priced.tokens) == (event.lease, event.principal, 1_000)
+    assert (priced.held, priced.principal, priced.tokens) == (event.held, event.principal, 1_000)

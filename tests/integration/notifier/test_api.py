@@ -155,6 +155,14 @@ async def test_the_history_says_what_happened_and_who_was_told(notifying: Notify
     assert shown == [str(event_id), "warning", {"percent": "80"}, "40000", "50000", "KRW", False]
 
 
+async def test_the_history_tells_occurrences_of_one_mark_apart(notifying: Notifying) -> None:
+    alarm = crossed(notify_people=False).model_copy(update={"provisional": True})
+    for event in (alarm, crossed(occurrence=2)):
+        await notifying.tell(event)
+    lines = await notifying.items("/api/alerts")
+    assert [(line["occurrence"], line["provisional"]) for line in lines] == [(2, False), (1, True)]
+
+
 async def test_the_history_of_an_account_has_what_is_below_it(notifying: Notifying) -> None:
     core = AccountRef(id="core", kind="team", name="Core")
     await notifying.tell(crossed(account=core, path=("platform", "acme", "core")))

@@ -40,6 +40,15 @@ async def test_alerts_not_meant_for_people_send_no_mail(notifying: Notifying, in
     assert len(inbox.mails) == len(await notifying.items("/api/deliveries")) == 1
 
 
+async def test_a_mark_that_is_crossed_again_is_another_mail(notifying: Notifying, inbox: Inbox) -> None:
+    await notifying.mail_channel()
+    for occurrence in (1, 2):
+        await notifying.tell(crossed(occurrence=occurrence))
+    await eventually(lambda: len(inbox.mails) == 2)
+    assert len({mail["Message-ID"] for mail in inbox.mails}) == 2
+    assert len({mail["Subject"] for mail in inbox.mails}) == 1
+
+
 async def test_a_greylisted_recipient_is_served_later_and_the_others_once(notifying: Notifying, inbox: Inbox) -> None:
     inbox.refusals["lan@example.com"] = deque(["451 come back later"])
     await notifying.mail_channel("minh@example.com", "lan@example.com")

@@ -1,18 +1,21 @@
 """A refusal is false if every hard budget could have carried the call beside all that was going on."""
 
+import time
+
 import pytest
 
-from chaos.absence import Absence
-from chaos.load import Call
+from chaos.budgets import Budget
+from chaos.calls import Call
 from chaos.meter import Meter
-from chaos.tenants import Budget, Key, Tenant
+from chaos.outages import Outages
+from chaos.tenants import Key, Tenant
 
 KEY = Key("key", "fbx_secret", ("platform", "acme", "acme-a", "acme-a1"))
 
 
 def call(tenant: Tenant, *, worst: int, status: int | None = None, billed: int | None = None) -> Call:
-    made = Call("c", tenant, KEY, "gateway", "m", False, None, worst, worst, 10, began=1_000.0)
-    made.status, made.billed = status, billed
+    made = Call("c", tenant, KEY, "gateway", "m", False, None, worst, worst, 8, 2, began=time.monotonic())
+    made.ended, made.status, made.billed = made.began, status, billed
     made.code = "budget_exceeded" if status == 402 else ""
     return made
 
@@ -35,30 +38,30 @@ def refused(meter: Meter, tenant: Tenant, worst: int) -> int:
 
 
 def test_a_refusal_with_all_of_a_budget_left_is_false(tenant: Tenant) -> None:
-    assert refused(Meter([], Absence()), tenant, 100) == 1
+    assert refused(Meter([], Outages()), tenant, 100) == 1
 
 
 def test_a_call_that_does_not_fit_is_refused_rightly(tenant: Tenant) -> None:
-    assert refused(Meter([], Absence()), tenant, 101) == 0
+    assert refused(Meter([], Outages()), tenant, 101) == 0
 
 
 def test_what_is_under_way_counts_with_its_worst_case(tenant: Tenant) -> None:
-    meter = Meter([], Absence())
+    meter = Meter([], Outages())
     meter.begins(call(tenant, worst=40))
     assert refused(meter, tenant, 61) == 0
-    assert refused(Meter([], Absence()), tenant, 61) == 1
+    assert refused(Meter([], Outages()), tenant, 61) == 1
 
 
 def test_what_is_in_suspense_is_spent(tenant: Tenant) -> None:
-    meter = Meter([], Absence())
+    meter = Meter([], Outages())
     meter.suspended = {"b": 30}
     assert refused(meter, tenant, 71) == 0
     assert refused(meter, tenant, 70) == 1
 
 
 def test_rights_locked_up_with_one_that_is_away_are_counted_apart(tenant: Tenant) -> None:
-    absence = Absence()
-    absence.begins("gateway-2")
-    meter = Meter([], absence)
+    outages = Outages()
+    outages.begins("gateway-2")
+    meter = Meter([], outages)
     assert refused(meter, tenant, 100) == 0
     assert len(meter.false_while_away) == 1

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -74,6 +75,17 @@ async def test_a_stalled_link_holds_everything_back_and_loses_nothing() -> None:
         assert not (await asyncio.wait([answer], timeout=0.1))[0]
         link.mend()
         assert await answer == b"late"
+
+
+async def test_the_connections_of_one_process_stand_while_those_of_others_go_on() -> None:
+    async with echo() as target, Link("l", port := free_port(), [target]) as link:
+        link.stall_of(os.getppid())
+        assert await say(port, b"others") == b"others"
+        link.stall_of(os.getpid())
+        answer = asyncio.create_task(say(port, b"ours"))
+        assert not (await asyncio.wait([answer], timeout=0.1))[0]
+        link.mend()
+        assert await answer == b"ours"
 
 
 async def test_a_slow_link_arrives() -> None:

@@ -58,7 +58,6 @@ def test_an_error_that_passes_is_transient(error: Exception) -> None:
     [
         asyncpg.UniqueViolationError("x"),
         asyncpg.CheckViolationError("x"),
-        asyncpg.UndefinedTableError("x"),
         ValueError("x"),
     ],
     ids=repr,

@@ -6,20 +6,20 @@ from typing import Any
 import orjson
 import pytest
 
+from farebox.matching import is_allowed
 from farebox.pricing import Catalogue, PriceRow, Rates, Unpriced, Usage
 from gateway.admission.estimate import (
     PRIMING_TOKENS,
-    Amount,
     Bounds,
     Estimate,
     actual,
     bounds,
     clamped,
     estimate,
-    is_allowed,
     tightened,
 )
 from gateway.dialects.call import Call, read
+from gateway.shares.amount import Amount
 
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
 DOLLAR = Decimal(1)
@@ -135,7 +135,18 @@ def test_what_was_used_is_priced_as_metering_prices_it() -> None:
 def test_what_is_blocked_is_blocked_even_if_allowed(
     allowed: tuple[str, ...] | None, blocked: tuple[str, ...], verdict: bool
 ) -> None:
-    assert is_allowed("gpt-4o", allowed, blocked) is verdict
+    assert is_allowed("openai", "gpt-4o", allowed, blocked) is verdict
+
+
+@pytest.mark.parametrize("name", ["gpt-4o", "GPT-4o", "gpt-4o-2024-08-06", "chatgpt-4o-latest"])
+def test_no_other_name_of_a_blocked_model_gets_past_the_list(name: str) -> None:
+    assert not is_allowed("openai", name, None, ("gpt-4o", "chatgpt-4o*"))
+    assert is_allowed("openai", "gpt-4o-mini", None, ("gpt-4o",))
+
+
+@pytest.mark.parametrize("listed", ["GPT-4O", "gpt-4o-2024-08-06"])
+def test_a_model_is_allowed_by_any_of_its_names(listed: str) -> None:
+    assert is_allowed("openai", "gpt-4o", (listed,), ())
 
 
 def test_the_seed_prices_the_models_of_the_demo() -> None:

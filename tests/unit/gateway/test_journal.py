@@ -1,26 +1,26 @@
 import errno
 import os
+from binascii import crc32
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+import orjson
 import pytest
 from structlog.testing import capture_logs
 
 from farebox.ids import new_id
-from gateway.admission.estimate import Amount
 from gateway.errors import JournalFull, JournalLocked
 from gateway.journal.journal import Journal
 from gateway.journal.record import Entry
 from gateway.journal.replay import Place
-from gateway.shares.leases import Share, Total
+from gateway.shares.amount import Amount
+from gateway.shares.shares import Spent, WindowKey
 
-LEASE = UUID(int=7)
-BUDGET = UUID(int=8)
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
-IN_HAND = Total(LEASE, (Share(BUDGET, 0, 1000),), Amount())
+WINDOW = WindowKey(UUID(int=8), NOW)
 
 Opener = Callable[..., Journal]
 
@@ -32,9 +32,9 @@ def open_journal(tmp_path: Path) -> Iterator[Opener]:
 
     def open_(**settings: Any) -> Journal:
         while opened:
-            opened.pop().close()
-        bounds = {"segment_bytes": 1 << 20, "limit_bytes": 1 << 30, "totals": lambda: [IN_HAND], **settings}
-        opened.append(Journal(tmp_path, **bounds))
+            killed(opened.pop())
+        chosen = {"segment_bytes": 1 << 20, "limit_bytes": 1 << 30, "spent": list, "boot": "this boot", **settings}
+        opened.append(Journal(tmp_path, **chosen))
         return opened[-1]
 
     yield open_
@@ -42,8 +42,15 @@ def open_journal(tmp_path: Path) -> Iterator[Opener]:
         journal.close()
 
 
-def entry(money: int, id_: UUID | None = None, lease: UUID | None = LEASE) -> Entry:
-    return Entry(id_ or new_id(), lease, Amount(money, 1, money), "ann", NOW, b'{"x":1}')
+def killed(journal: Journal) -> None:
+    """Its files are closed, and it writes no more."""
+    with pytest.MonkeyPatch.context() as patch:
+        full(patch)
+        journal.close()
+
+
+def entry(money: int, id_: UUID | None = None) -> Entry:
+    return Entry(id_ or new_id(), ((WINDOW, 0),), Amount(money, 1, money), "ann", NOW, b'{"x":1}')
 
 
 def ended(journal: Journal, *entries: Entry) -> list[Place]:
@@ -72,12 +79,13 @@ def segments(folder: Path) -> list[str]:
 
 
 def spent(journal: Journal) -> list[int]:
-    return [total.spent.money for total in journal.recovered.leases]
+    return [each.amount for each in journal.recovered.spent]
 
 
 def test_a_new_journal_knows_nothing(open_journal: Opener) -> None:
     recovered = open_journal().recovered
-    assert (recovered.epoch, recovered.leases, recovered.unpublished, recovered.is_whole) == (0, (), (), True)
+    assert (recovered.epoch, recovered.last_record, recovered.spent, recovered.unpublished) == (0, 0, (), ())
+    assert recovered.is_whole, "of no epoch: whether there was one, the budget service knows"
 
 
 def test_a_completion_that_kafka_may_not_have_comes_back(open_journal: Opener) -> None:
@@ -97,63 +105,62 @@ def test_what_kafka_has_does_not(open_journal: Opener) -> None:
     assert open_journal().recovered.unpublished == ()
 
 
-def test_an_intent_nobody_saw_the_end_of_is_completed_at_its_worst_case(open_journal: Opener) -> None:
+def test_an_intent_nobody_saw_the_end_of_is_completed_as_it_says(open_journal: Opener) -> None:
     journal = open_journal()
     journal.epoch(3)
-    journal.lease(IN_HAND)
     lost = entry(100)
     journal.intent(lost)
     again = open_journal()
-    assert again.recovered.charged_at_worst == 1
+    assert again.recovered.without_end == 1
     assert spent(again) == [100]
     ((_, place),) = again.recovered.unpublished
     assert again.entry(place) == lost
 
 
-def test_the_worst_case_is_charged_once_over_several_crashes(open_journal: Opener) -> None:
+def test_an_intent_is_completed_once_over_several_crashes(open_journal: Opener) -> None:
     journal = open_journal()
     journal.epoch(3)
-    journal.lease(IN_HAND)
     journal.intent(entry(100))
     open_journal()
     again = open_journal()
-    assert again.recovered.charged_at_worst == 0
+    assert again.recovered.without_end == 0
     assert spent(again) == [100]
     assert len(again.recovered.unpublished) == 1
 
 
-def test_spending_of_a_lease_is_summed_over_segments(open_journal: Opener) -> None:
-    totals = [IN_HAND]
-    journal = open_journal(segment_bytes=600, totals=lambda: totals)
+def test_spending_of_a_window_is_summed_over_segments(open_journal: Opener) -> None:
+    totals = [Spent(WINDOW, 0, 0)]
+    journal = open_journal(segment_bytes=600, spent=lambda: totals)
     journal.epoch(3)
-    journal.lease(IN_HAND)
     for count in range(1, 6):
         done = entry(10)
         journal.completed(done, journal.intent(entry(100, done.id)))
-        totals[0] = IN_HAND._replace(spent=Amount(10 * count))
+        totals[0] = Spent(WINDOW, 0, 10 * count)
     again = open_journal()
     assert again.recovered.epoch == 3
     assert spent(again) == [50]
 
 
-def test_an_epoch_ends_the_leases_before_it(open_journal: Opener) -> None:
+def test_an_epoch_ends_the_spending_before_it(open_journal: Opener) -> None:
     journal = open_journal()
-    journal.lease(IN_HAND)
+    ended(journal, entry(40))
     journal.epoch(2)
-    again = open_journal(totals=list)
-    assert (again.recovered.epoch, again.recovered.leases) == (2, ())
+    again = open_journal()
+    assert (again.recovered.epoch, spent(again)) == (2, [])
 
 
-def test_leases_not_yet_reported_survive_another_crash(open_journal: Opener) -> None:
-    journal = open_journal(totals=list)
+def test_spending_that_no_epoch_has_taken_survives_another_crash(open_journal: Opener) -> None:
+    journal = open_journal()
     journal.epoch(1)
-    journal.lease(IN_HAND)
-    open_journal(totals=list)
-    assert len(open_journal(totals=list).recovered.leases) == 1
+    ended(journal, entry(40))
+    open_journal()
+    assert spent(open_journal()) == [40]
 
 
 def test_a_torn_last_line_is_no_damage(open_journal: Opener, tmp_path: Path) -> None:
-    ended(open_journal(), entry(40))
+    journal = open_journal()
+    journal.epoch(1)
+    ended(journal, entry(40))
     with (tmp_path / segments(tmp_path)[-1]).open("ab") as file:
         file.write(b"0123 intent {")
     recovered = open_journal().recovered
@@ -163,20 +170,21 @@ def test_a_torn_last_line_is_no_damage(open_journal: Opener, tmp_path: Path) -> 
 
 def test_a_damaged_segment_is_set_aside_and_what_can_be_read_is_kept(open_journal: Opener, tmp_path: Path) -> None:
     journal = open_journal()
+    journal.epoch(1)
     kept = entry(40)
     ended(journal, kept)
     ended(journal, entry(50))
     path = tmp_path / segments(tmp_path)[0]
-    path.write_bytes(path.read_bytes().replace(b'"amount":[50', b'"amount":[51'))
+    path.write_bytes(path.read_bytes().replace(b'"settled":[50', b'"settled":[51'))
     again = open_journal()
     assert not again.recovered.is_whole
     assert [id_ for id_, _ in again.recovered.unpublished] == [kept.id]
     assert segments(tmp_path)[0].startswith("damaged-segment-")
-    assert open_journal().recovered.is_whole
+    assert not open_journal().recovered.is_whole, "what was lost is lost until there is a new epoch"
 
 
 def test_segments_are_deleted_when_all_of_them_is_published(open_journal: Opener, tmp_path: Path) -> None:
-    journal = open_journal(segment_bytes=300, totals=list)
+    journal = open_journal(segment_bytes=300)
     done = [entry(10) for _ in range(4)]
     places = ended(journal, *done)
     before = len(segments(tmp_path))
@@ -189,6 +197,7 @@ def test_segments_are_deleted_when_all_of_them_is_published(open_journal: Opener
 
 def test_a_full_journal_refuses_and_is_as_before(open_journal: Opener) -> None:
     journal = open_journal(limit_bytes=2048)
+    journal.epoch(1)
     ended(journal, entry(1))
     with pytest.raises(JournalFull):
         ended(journal, *(entry(1) for _ in range(100)))
@@ -198,6 +207,7 @@ def test_a_full_journal_refuses_and_is_as_before(open_journal: Opener) -> None:
 
 def test_a_disk_that_takes_half_a_record_leaves_none(open_journal: Opener, monkeypatch: pytest.MonkeyPatch) -> None:
     journal = open_journal()
+    journal.epoch(1)
     write = os.write
     monkeypatch.setattr(os, "write", lambda file, data: write(file, data[: len(data) // 2]))
     with pytest.raises(JournalFull):
@@ -209,6 +219,7 @@ def test_a_disk_that_takes_half_a_record_leaves_none(open_journal: Opener, monke
 
 def test_a_disk_without_room_is_told_and_tried_again(open_journal: Opener, monkeypatch: pytest.MonkeyPatch) -> None:
     journal = open_journal()
+    journal.epoch(1)
     full(monkeypatch)
     with pytest.raises(JournalFull):
         journal.intent(entry(1))
@@ -252,15 +263,14 @@ def test_a_segment_that_cannot_begin_leaves_nothing_open(
 def test_what_a_refused_completion_spent_is_known_to_the_next_process(
     open_journal: Opener, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    totals = [IN_HAND]
-    journal = open_journal(totals=lambda: totals)
+    totals = [Spent(WINDOW, 0, 0)]
+    journal = open_journal(spent=lambda: totals)
     journal.epoch(3)
-    journal.lease(IN_HAND)
     done = entry(40)
     intent = journal.intent(entry(100, done.id))
     full(monkeypatch)
     assert journal.completed(done, intent) == intent
-    totals[0] = IN_HAND._replace(spent=Amount(40))
+    totals[0] = Spent(WINDOW, 0, 40)
     monkeypatch.undo()
     journal.published([(done.id, intent)])
     journal.published([])
@@ -281,20 +291,131 @@ def test_the_intent_of_a_refused_completion_stays_while_nothing_else_tells_of_it
     journal.completed(done, intent)
     journal.published([(done.id, intent)])
     monkeypatch.undo()
-    assert open_journal().recovered.charged_at_worst == 1
+    assert open_journal().recovered.without_end == 1
 
 
 def test_two_processes_never_write_one_journal(open_journal: Opener, tmp_path: Path) -> None:
     open_journal()
     with pytest.raises(JournalLocked):
-        Journal(tmp_path, segment_bytes=1024, limit_bytes=1024, totals=list)
+        Journal(tmp_path, segment_bytes=1024, limit_bytes=1024, spent=list, boot="")
 
 
-def test_worst_cases_are_counted_also_where_recovery_needs_several_segments(open_journal: Opener) -> None:
+def test_lost_attempts_are_counted_also_where_recovery_needs_several_segments(open_journal: Opener) -> None:
     journal = open_journal()
     journal.epoch(3)
-    journal.lease(IN_HAND)
     for _ in range(5):
         journal.intent(entry(100))
     open_journal(segment_bytes=600)
     assert spent(open_journal(segment_bytes=600)) == [500]
+
+
+def test_records_are_numbered_over_segments_and_processes(open_journal: Opener) -> None:
+    journal = open_journal(segment_bytes=600)
+    journal.epoch(1)
+    ended(journal, *(entry(1) for _ in range(5)))
+    before = journal.last_record
+    again = open_journal()
+    assert again.recovered.last_record == before
+    assert again.last_record > before
+
+
+def test_a_crash_in_the_same_boot_leaves_the_whole_story(open_journal: Opener) -> None:
+    open_journal().epoch(1)
+    assert open_journal().recovered.is_whole
+
+
+def test_a_crash_in_another_boot_does_not(open_journal: Opener) -> None:
+    open_journal().epoch(1)
+    assert not open_journal(boot="the next boot").recovered.is_whole
+
+
+def test_where_the_machine_does_not_name_its_boot_no_crash_leaves_the_whole_story(open_journal: Opener) -> None:
+    open_journal(boot="").epoch(1)
+    assert not open_journal(boot="").recovered.is_whole
+
+
+@pytest.mark.parametrize("boot", ["", "that boot"])
+def test_what_was_closed_in_order_is_whole_in_any_boot(open_journal: Opener, boot: str) -> None:
+    journal = open_journal(boot=boot)
+    journal.epoch(1)
+    journal.close()
+    assert open_journal(boot="the next boot").recovered.is_whole
+
+
+def test_a_missing_segment_is_a_gap(open_journal: Opener, tmp_path: Path) -> None:
+    journal = open_journal(segment_bytes=600)
+    journal.epoch(1)
+    ended(journal, *(entry(1) for _ in range(5)))
+    (tmp_path / segments(tmp_path)[1]).unlink()
+    assert not open_journal().recovered.is_whole
+
+
+def test_a_journal_that_ends_early_states_an_older_last_record(open_journal: Opener, tmp_path: Path) -> None:
+    journal = open_journal()
+    journal.epoch(1)
+    ended(journal, entry(40))
+    told = journal.last_record
+    path = tmp_path / segments(tmp_path)[-1]
+    path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[:-1]))
+    assert open_journal().recovered.last_record == told - 1
+
+
+def test_what_later_processes_write_before_their_epoch_makes_the_story_no_longer(open_journal: Opener) -> None:
+    journal = open_journal()
+    journal.epoch(1)
+    last = journal.last_record
+    for _ in range(3):
+        open_journal()
+    recovered = open_journal().recovered
+    assert (recovered.last_record, recovered.is_whole) == (last, True)
+
+
+def test_a_wiped_journal_states_no_record(open_journal: Opener, tmp_path: Path) -> None:
+    open_journal().epoch(1)
+    for name in segments(tmp_path):
+        (tmp_path / name).unlink()
+    recovered = open_journal().recovered
+    assert (recovered.epoch, recovered.last_record) == (0, 0)
+
+
+@pytest.mark.parametrize("end", [killed, Journal.close])
+def test_a_lost_story_is_not_whole_for_a_process_that_ends_before_its_epoch(
+    open_journal: Opener, end: Callable[[Journal], None]
+) -> None:
+    open_journal().epoch(1)
+    end(open_journal(boot="the next boot"))
+    assert not open_journal(boot="the next boot").recovered.is_whole
+
+
+def test_a_new_epoch_begins_a_new_story(open_journal: Opener) -> None:
+    open_journal().epoch(1)
+    open_journal(boot="the next boot").epoch(2)
+    assert open_journal(boot="the next boot").recovered.is_whole
+
+
+def test_a_journal_of_leases_is_read_and_is_not_the_whole_story(open_journal: Opener, tmp_path: Path) -> None:
+    done, lost = new_id(), new_id()
+    write_leases(tmp_path / "segment-000000000001.journal", done, lost)
+    journal = open_journal()
+    recovered = journal.recovered
+    assert (recovered.is_whole, recovered.epoch, recovered.spent, recovered.without_end) == (False, 4, (), 1)
+    found = {id_: journal.entry(place) for id_, place in recovered.unpublished}
+    assert found[done] == Entry(done, (), Amount(40, 1, 9), "ann", NOW, b'{"x":1}')
+    assert found[lost].settled == Amount(100, 1, 50)
+    assert segments(tmp_path)[0] == "segment-000000000001.journal", "it is no damage"
+
+
+def write_leases(path: Path, done: UUID, lost: UUID) -> None:
+    """A segment as the version before wrote it."""
+    lease = {"lease": str(UUID(int=7)), "shares": [[str(UUID(int=8)), 0, 1000]], "spent": [0, 0, 0]}
+    shared = {"lease": str(UUID(int=7)), "key": "ann", "time": NOW.isoformat(), "event": {"x": 1}}
+    lines = [
+        ("checkpoint", {"epoch": 3, "leases": [lease]}),
+        ("epoch", {"epoch": 4}),
+        ("lease", lease),
+        ("intent", {"attempt": str(done), "amount": [100, 1, 50], **shared}),
+        ("completed", {"attempt": str(done), "amount": [40, 1, 9], **shared}),
+        ("intent", {"attempt": str(lost), "amount": [100, 1, 50], **shared}),
+    ]
+    rests = [b"%s %s" % (kind.encode(), orjson.dumps(payload)) for kind, payload in lines]
+    path.write_bytes(b"".join(b"%08x %s\n" % (crc32(rest), rest) for rest in rests))

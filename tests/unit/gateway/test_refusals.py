@@ -5,7 +5,7 @@ import orjson
 import pytest
 
 from gateway.admission.estimate import Reason
-from gateway.admission.reservations import Refused
+from gateway.admission.verdict import Refused
 from gateway.errors import BadCall, BudgetAway, Fenced, JournalFull, ModelNotFound, NoKey, UnknownKey
 from gateway.policy.policies import Known
 from gateway.refusals.refusals import Refusal, of, refused
@@ -95,3 +95,9 @@ def test_every_error_has_its_status_and_its_code(raised: Any, status: int, code:
 def test_a_model_this_key_may_not_use_is_403(reason: Reason) -> None:
     refusal = refused(Refused(reason, known()), "gpt-4o", NOW)
     assert (refusal.status, refusal.code, refusal.param) == (403, reason.value, "model")
+
+
+def test_outdated_prices_are_a_503_that_says_why() -> None:
+    refusal = refused(Refused(Reason.PRICES_OUTDATED, known(), detail="Prices here are old."), "gpt-4o", NOW)
+    assert (refusal.status, refusal.code, refusal.headers["retry-after"]) == (503, "prices_outdated", "5")
+    assert refusal.message.startswith("Prices here are old. ")

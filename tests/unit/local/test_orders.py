@@ -16,6 +16,11 @@ def test_headers_go_before_metadata_and_metadata_before_defaults() -> None:
     assert order == Order(prompt_tokens=1, completion_tokens=3, cached_tokens=4)
 
 
+def test_an_answer_may_name_another_model_than_the_one_asked_for() -> None:
+    order = order_of({}, {"metadata": {"demo_served_model": "gpt-4o-2024-08-06"}}, Defaults())
+    assert order == Order(served_model="gpt-4o-2024-08-06")
+
+
 @pytest.mark.parametrize("header", [{"x-demo-promt-tokens": "1"}, {"x-demo-fault": "http_418"}])
 def test_an_unknown_order_is_refused(header: dict[str, str]) -> None:
     with pytest.raises(ValidationError):

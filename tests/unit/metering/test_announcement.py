@@ -12,7 +12,7 @@ from farebox.pricing import Catalogue
 from metering import announcement
 from metering.attempt import Attempt
 from metering.charge import Entry, PriceBook, Suspended, charge
-from support.attempts import ALICE, KRW, USD, VND, attempt
+from support.attempts import ALICE, HELD, KRW, LEASED, USD, VND, attempt
 from support.usages import text_usages
 
 AT = datetime(2026, 3, 15, 12, 30, 1, 5, tzinfo=UTC)
@@ -26,7 +26,8 @@ entries = st.builds(
     principal=st.sampled_from([ALICE, LONER]),
     session=st.sampled_from([None, "chat-1"]),
     feature=st.sampled_from([None, "trò chuyện"]),
-    lease=st.sampled_from([None, attempt().lease]),
+    lease=st.sampled_from([None, LEASED]),
+    held=st.sampled_from([None, HELD]),
 )
 
 
@@ -52,6 +53,7 @@ def test_a_charge_is_announced_as_a_usage_priced_with_its_amounts_under_the_entr
         tokens=event.usage.total,
         usage_source=event.usage.source.value,
         lease=event.lease,
+        held=event.held,
     )
     subject = event.principal.subject()
     envelope = Envelope(event.attempt_id, announcement.SOURCE, AT, subject, told)
@@ -67,3 +69,4 @@ def test_a_suspended_attempt_is_announced_without_amounts_under_an_id_of_its_own
     assert isinstance(told, UsagePriced)
     assert (envelope.id, told.entry_id, told.suspense) == (id_, event.attempt_id, SuspenseReason.UNKNOWN_MODEL)
     assert (told.cost_nano_usd, told.billed_nano, told.price_version, message.key) == (None, None, None, b"alice")
+    assert told.held == event.held

@@ -18,6 +18,12 @@ def examined(envelope: Envelope) -> Attempt | Refusal:
     return examine(envelope, value_of(envelope.event), WINDOW)
 
 
+def started_at(envelope: Envelope) -> datetime:
+    found = examined(envelope)
+    assert isinstance(found, Attempt)
+    return found.event.started_at
+
+
 def made_at(instant: datetime) -> Envelope:
     return enveloped(attempt(id_made_at(instant)))
 
@@ -28,18 +34,31 @@ def test_an_attempt_keeps_its_json_as_received() -> None:
 
 
 @pytest.mark.parametrize("ago", [timedelta(days=90), timedelta(0), timedelta(days=-1)])
-def test_an_attempt_is_taken_from_retention_to_a_day_ahead(ago: timedelta) -> None:
-    assert isinstance(examined(made_at(NOW - ago)), Attempt)
+def test_an_attempt_is_dated_as_it_says_from_retention_to_a_day_ahead(ago: timedelta) -> None:
+    assert started_at(made_at(NOW - ago)) == NOW - ago
 
 
-@pytest.mark.parametrize("ago", [timedelta(days=90, milliseconds=1), timedelta(days=-1, milliseconds=-1)])
-def test_an_id_made_outside_the_window_is_refused(ago: timedelta) -> None:
-    assert examined(made_at(NOW - ago)) is Refusal.ABSURD_INSTANT
+@pytest.mark.parametrize(
+    "said",
+    [
+        NOW - timedelta(days=90, microseconds=1),
+        NOW + timedelta(days=1, microseconds=1),
+        datetime(1970, 1, 1, tzinfo=UTC),
+    ],
+)
+def test_a_start_outside_the_window_comes_from_a_clock_that_is_off_and_is_dated_by_the_books(said: datetime) -> None:
+    event = attempt(id_made_at(NOW), started_at=said)
+    assert started_at(enveloped(event)) == NOW
 
 
-@pytest.mark.parametrize("started_at", [datetime(2001, 1, 1, tzinfo=UTC), datetime(2199, 12, 31, tzinfo=UTC)])
-def test_a_start_outside_the_window_is_refused(started_at: datetime) -> None:
-    event = attempt(id_made_at(NOW), started_at=started_at)
+@pytest.mark.parametrize("year", [1970, 9998])
+def test_an_id_of_a_clock_that_is_off_is_taken(year: int) -> None:
+    event = attempt(id_made_at(datetime(year, 6, 1, tzinfo=UTC)), started_at=NOW)
+    assert started_at(enveloped(event)) == NOW
+
+
+def test_an_id_from_beyond_the_calendar_is_refused() -> None:
+    event = attempt(UUID("ffffffff-ffff-7000-8000-000000000000"), started_at=NOW)
     assert examined(enveloped(event)) is Refusal.ABSURD_INSTANT
 
 

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from hypothesis import given
 
-from farebox.events import value_of
+from farebox.events import Measured, value_of
 from farebox.http import JSON
 from farebox.ids import new_id
 from farebox.money import NANO, divide_half_even
@@ -15,7 +15,7 @@ from farebox.pricing import Catalogue, Usage
 from metering.attempt import Attempt
 from metering.charge import Entry, PriceBook, charge
 from metering.explanation import explanation
-from support.attempts import VND, attempt
+from support.attempts import HELD, LEASED, VND, attempt
 from support.usages import text_usages
 
 BOOK = PriceBook(Catalogue(), 0)
@@ -97,3 +97,17 @@ def test_an_attempt_in_suspense_says_why() -> None:
 def test_attempts_come_in_the_order_in_which_they_started() -> None:
     rows = [charge_row(attempt=number) for number in (1, 2)]
     assert [one["attempt"] for one in explained(*reversed(rows))["attempts"]] == [1, 2]
+
+
+def test_what_an_attempt_held_and_what_of_it_is_uncertain_is_told_in_the_bills_currency() -> None:
+    held = HELD.model_copy(update={"uncertain": Measured(money=1_500_000_000, tokens=7)})
+    [one] = explained(charge_row(held=held))["attempts"]
+    assert one["held"]["windows"] == [{"budget_id": str(UUID(int=5)), "start": "2026-03-01T00:00:00Z"}]
+    assert one["held"]["settled"] == {"money": "0.00625", "requests": 1, "tokens": 1_000}
+    assert one["held"]["uncertain"] == {"money": "1.5", "requests": 0, "tokens": 7}
+    assert one["lease"] is None
+
+
+def test_what_an_attempt_of_the_version_before_held_is_told_as_its_lease() -> None:
+    [one] = explained(charge_row(held=None, lease=LEASED))["attempts"]
+    assert (one["lease"]["reserve"], one["held"]) == ("0.01", None)

@@ -15,7 +15,15 @@ from farebox_local.secrets import Secrets
 
 DATABASE = "farebox"
 SERVICES = ("budget", "metering", "notifier", "gateway")
-_DEMO_ORDERS = ("prompt-tokens", "completion-tokens", "cached-tokens", "latency-ms", "chunk-delay-ms", "fault")
+_DEMO_ORDERS = (
+    "prompt-tokens",
+    "completion-tokens",
+    "cached-tokens",
+    "latency-ms",
+    "chunk-delay-ms",
+    "fault",
+    "served-model",
+)
 _OPENAI_MODELS = ("gpt-*", "chatgpt-*", "o1*", "o3*", "o4*")
 _ANTHROPIC_MODELS = ("claude-*",)
 _DEMO_UPSTREAMS = (

@@ -133,6 +133,10 @@ class Stack:
         """SIGCONT one part."""
         self._parts[name].process.resume()
 
+    def pid(self, name: str) -> int | None:
+        """The process id of a part, None while it does not run."""
+        return self._parts[name].process.pid
+
     def alive(self, name: str) -> bool:
         """Whether the part's process runs."""
         return self._parts[name].process.alive

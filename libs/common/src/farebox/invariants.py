@@ -22,6 +22,7 @@ from prometheus_client import Gauge
 from farebox.clock import Clock
 from farebox.errors import FareboxError, Invalid, Transient
 from farebox.kafka import Broadcast, Record
+from farebox.kafka.dead import REASON
 from farebox.postgres import Pool, open_pool, session
 from farebox.recurring import Recurring
 from farebox.settings import StoreSettings
@@ -38,6 +39,11 @@ _BEGINNING: Final = datetime(1970, 1, 1, tzinfo=UTC)
 SettingsT = TypeVar("SettingsT", bound=StoreSettings)
 More = Callable[[SettingsT, Pool], Awaitable[Sequence["Broken"]]]
 """Sentences that are not about tables alone."""
+Judge = Callable[[Sequence[Record]], Awaitable[Mapping[Any, tuple[Record, Mapping[str, Any]]]]]
+"""Of some records those that are lost, by the id of what they tell of, with a row to show."""
+
+LAG: Final = timedelta(minutes=1)
+"""What has been on a topic for so long has been consumed, unless it is lost or nobody consumes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +114,7 @@ class Reach:
             if record.partition not in self._partitions:
                 self._partitions.add(record.partition)
                 if record.offset > 0:
-                    self.since = max(self.since, datetime.fromtimestamp(record.timestamp_ms / 1000, UTC))
+                    self.since = max(self.since, instant_of(record))
 
 
 async def read_through(
@@ -138,6 +144,35 @@ async def read_through(
     if not reading.caught_up.is_set():
         raise Transient(f"{topic} could not be read within {READ_WITHIN_S:.0f} s")
     return reach
+
+
+async def find_lost(
+    bootstrap: str, topic: str, *, client_id: str, judge: Judge, until: datetime | None = None
+) -> list[Mapping[str, Any]]:
+    """The rows that `judge` has of a topic's records, of those that were there by `until`, each with its place.
+
+    Raises Transient while Kafka is away.
+    """
+    found: dict[Any, Mapping[str, Any]] = {}
+
+    async def note(records: Sequence[Record]) -> None:
+        old = [record for record in records if until is None or instant_of(record) <= until]
+        for key, (record, row) in (await judge(old)).items():
+            found[key] = {**row, **_place(record)}
+
+    await read_through(bootstrap, topic, client_id=client_id, handle=note)
+    return list(found.values())
+
+
+def instant_of(record: Record) -> datetime:
+    """When it was written to its topic."""
+    return datetime.fromtimestamp(record.timestamp_ms / 1000, UTC)
+
+
+def _place(record: Record) -> Mapping[str, Any]:
+    place = {"topic": record.topic, "partition": record.partition, "offset": record.offset}
+    reason = record.headers.get(REASON)
+    return place if reason is None else {**place, "reason": reason.decode(errors="replace")}
 
 
 def _refuse(why: str) -> None:

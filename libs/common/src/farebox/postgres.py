@@ -14,7 +14,9 @@ from typing import Final, TypeAlias
 
 import asyncpg
 from asyncpg.pool import PoolConnectionProxy
+from prometheus_client import Counter
 
+from farebox import sqlstate
 from farebox.errors import FareboxError, Transient
 
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record] | PoolConnectionProxy[asyncpg.Record]"
@@ -25,18 +27,11 @@ COMMAND_TIMEOUT_S: Final = 30.0
 LOCK_TIMEOUT_MS: Final = 5_000
 IDLE_IN_TRANSACTION_TIMEOUT_MS: Final = 60_000
 
-TRANSIENT: Final = (
-    OSError,
-    TimeoutError,
-    asyncpg.InterfaceError,
-    asyncpg.PostgresConnectionError,
-    asyncpg.OperatorInterventionError,
-    asyncpg.InsufficientResourcesError,
-    asyncpg.TransactionRollbackError,
-    asyncpg.LockNotAvailableError,
-    asyncpg.QueryCanceledError,
+ERRORS: Final = Counter(
+    "farebox_postgres_errors",
+    "Statements and connections that failed, by the class of their SQLSTATE; `driver` where PostgreSQL said nothing.",
+    ["sqlstate_class"],
 )
-"""Driver errors after which the same statement may succeed: server away, deadlock, serialisation, lock timeout."""
 
 _NAME_LINE: Final = re.compile(r"^-- name: (?P<name>[a-z][a-z0-9_]*)$", re.MULTILINE)
 _MIGRATION_FILE: Final = re.compile(r"^\d{4}_[a-z0-9_]+\.sql$")
@@ -104,34 +99,60 @@ async def _as_it_is(_: Connection) -> None:
     """Nothing here changes a session beyond its transaction; asyncpg's own reset is one more round trip each time."""
 
 
+def is_about_data(error: BaseException) -> bool:
+    """Whether the values of a statement are to blame: PostgreSQL refuses them, or the driver cannot even send them.
+
+    asyncpg's error of a value that does not fit its parameter is an InterfaceError and a ValueError.
+    """
+    if isinstance(error, asyncpg.PostgresError):
+        return sqlstate.is_about_data(error.sqlstate or "")
+    return (
+        isinstance(error, asyncpg.InterfaceError)
+        and isinstance(error, ValueError)
+        and not isinstance(error, asyncpg.ClientConfigurationError)
+    )
+
+
+def is_transient(error: BaseException) -> bool:
+    """Whether the same statement may succeed later: whatever else PostgreSQL, its driver or the network says."""
+    return isinstance(error, _OF_THE_DATABASE) and not is_about_data(error)
+
+
+_OF_THE_DATABASE: Final = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
+
+
 @contextmanager
 def translated() -> Iterator[None]:
-    """Turn driver errors after which a retry may succeed into `Transient`; all others pass.
-
-    asyncpg's error of a value that does not fit its parameter is an InterfaceError too: no retry will mend it.
-    """
+    """Turn errors after which a retry may succeed into `Transient`; all others pass."""
     try:
         yield
-    except TRANSIENT as error:
-        if isinstance(error, ValueError):
+    except _OF_THE_DATABASE as error:
+        code = getattr(error, "sqlstate", None)
+        ERRORS.labels(sqlstate.class_of(code) if code else "driver").inc()
+        if is_about_data(error):
             raise
-        raise Transient(f"PostgreSQL: {type(error).__name__}: {error}") from error
+        said = f"{type(error).__name__} ({code})" if code else type(error).__name__
+        raise Transient(f"PostgreSQL: {said}: {error}") from error
 
 
 @asynccontextmanager
 async def transaction(pool: Pool) -> AsyncIterator[Connection]:
-    """One connection in one transaction. Driver errors of a server that is away become `Transient`."""
-    with translated():
-        async with pool.acquire(timeout=CONNECT_TIMEOUT_S) as connection, connection.transaction():
-            yield connection
+    """One connection in one transaction. Errors of the database that are not about the data become `Transient`."""
+    async with session(pool) as connection, connection.transaction():
+        yield connection
 
 
 @asynccontextmanager
 async def session(pool: Pool) -> AsyncIterator[Connection]:
     """One connection without a transaction, for single statements; errors as in `transaction`."""
     with translated():
-        async with pool.acquire(timeout=CONNECT_TIMEOUT_S) as connection:
-            yield connection
+        try:
+            async with pool.acquire(timeout=CONNECT_TIMEOUT_S) as connection:
+                yield connection
+        except asyncpg.ReadOnlySQLTransactionError:
+            # Another server may take the writes by now: a connection to this one would never find out.
+            await pool.expire_connections()
+            raise
 
 
 async def migrate(dsn: str, *, schema: str, package: str) -> list[str]:
@@ -183,10 +204,15 @@ def _entries(folder: Traversable) -> list[Traversable]:
 
 
 async def ping(pool: Pool) -> list[str]:
-    """What keeps the database from answering, as a readiness check tells it; empty when it answers."""
+    """What keeps the database from its work, as a readiness check tells it; empty when it answers and takes writes."""
     try:
         async with session(pool) as connection:
-            await connection.execute("SELECT 1", timeout=CONNECT_TIMEOUT_S)
+            if await connection.fetchval(_TAKES_WRITES, timeout=CONNECT_TIMEOUT_S):
+                return []
+            await pool.expire_connections()
     except Transient as error:
         return [str(error)]
-    return []
+    return ["PostgreSQL: takes no writes"]
+
+
+_TAKES_WRITES: Final = "SELECT current_setting('transaction_read_only') = 'off'"

@@ -40,3 +40,26 @@ SELECT topic, partition, partitions, messages, batch FROM outbox WHERE topic = $
 SELECT coalesce(sum(messages), 0)::bigint AS depth,
        coalesce(extract(epoch FROM now() - min(created_at)), 0)::float8 AS oldest_age_s
 FROM outbox;
+
+-- name: offsets_note
+-- Where a group goes on after a batch, one row a partition; returns where it went on before, as this transaction sees it.
+WITH batch AS (
+    SELECT topic, partition, next_offset
+    FROM unnest($2::text[], $3::int[], $4::bigint[]) AS b (topic, partition, next_offset)
+), noted AS (
+    INSERT INTO consumer_offset (group_id, topic, partition, next_offset)
+    SELECT $1, topic, partition, next_offset FROM batch ORDER BY topic, partition
+    ON CONFLICT (group_id, topic, partition) DO UPDATE SET next_offset = excluded.next_offset
+)
+SELECT before.topic, before.partition, before.next_offset
+FROM consumer_offset AS before JOIN batch USING (topic, partition)
+WHERE before.group_id = $1;
+
+-- name: offsets_of_group
+SELECT topic, partition, next_offset FROM consumer_offset WHERE group_id = $1;
+
+-- name: durability
+-- As they are in this session: a role may have its own.
+SELECT name, setting
+FROM pg_settings
+WHERE name IN ('fsync', 'full_page_writes', 'synchronous_commit', 'synchronous_standby_names');

@@ -45,9 +45,14 @@ ALL: Final = (
     ACCOUNT_POLICY,
     USAGE_ANOMALY,
 )
+SAFE_REPLICATION: Final = 3
 DEAD_RETENTION_MS: Final = 90 * _DAY_MS
 DEAD_BYTES_MAX: Final = 2_100_000
 """A dead letter is larger than its original, which may be at the broker's limit for a message."""
+
+_BY_THE_BROKERS_CLOCK: Final = {"message.timestamp.type": "LogAppendTime"}
+"""By a producer's clock, Kafka would refuse what comes from a machine that is an hour ahead, and delete for its age
+what comes from one that is far behind."""
 
 
 async def create(bootstrap: str, *, replication: int) -> list[str]:
@@ -72,16 +77,25 @@ async def create(bootstrap: str, *, replication: int) -> list[str]:
 
 
 def _new_topics(replication: int) -> list[NewTopic]:
-    live = [NewTopic(t.name, t.partitions, replication, topic_configs=_configs(t)) for t in ALL]
-    buried = {"retention.ms": str(DEAD_RETENTION_MS), "max.message.bytes": str(DEAD_BYTES_MAX)}
-    dead = [NewTopic(t.dead, 1, replication, topic_configs=buried) for t in ALL]
+    safe = _acknowledged_by(replication)
+    live = [NewTopic(t.name, t.partitions, replication, topic_configs=_configs(t) | safe) for t in ALL]
+    buried = {**_BY_THE_BROKERS_CLOCK, "retention.ms": str(DEAD_RETENTION_MS), "max.message.bytes": str(DEAD_BYTES_MAX)}
+    dead = [NewTopic(t.dead, 1, replication, topic_configs=buried | safe) for t in ALL]
     return live + dead
+
+
+def _acknowledged_by(replication: int) -> dict[str, str]:
+    """Two replicas have what is acknowledged, where one of three may be away; one broker has no other to wait for.
+
+    Kafka's own default is one: a leader alone acknowledges, dies, and the next leader never had it.
+    """
+    return {"min.insync.replicas": "2"} if replication >= SAFE_REPLICATION else {}
 
 
 def _configs(topic: Topic) -> dict[str, str]:
     if topic.retention_ms is None:
-        return {"cleanup.policy": "compact"}
-    return {"retention.ms": str(topic.retention_ms)}
+        return {**_BY_THE_BROKERS_CLOCK, "cleanup.policy": "compact"}
+    return {**_BY_THE_BROKERS_CLOCK, "retention.ms": str(topic.retention_ms)}
 
 
 def main() -> None:

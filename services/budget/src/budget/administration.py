@@ -2,8 +2,9 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from decimal import Decimal
-from typing import Annotated, Literal
+from typing import Annotated
 from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, StringConstraints
@@ -16,7 +17,7 @@ from farebox import topics
 from farebox.auth import Caller, Role
 from farebox.clock import Clock
 from farebox.errors import Forbidden, NotFound
-from farebox.events import AccountPolicyChanged, Envelope
+from farebox.events import Envelope
 from farebox.ids import new_id
 from farebox.kafka import Message
 from farebox.money import NANO
@@ -39,16 +40,21 @@ class Office:
     clock: Clock
     wake: Callable[[], None]
 
-    async def announce_change(
-        self, unit: Unit, account_id: str, status: Literal["active", "revoked"] = "active"
-    ) -> int:
+    async def announce_change(self, unit: Unit, account_id: str) -> int:
         """Tell gateways to forget what they know of this account and those below it, by the topic and by their next
         beat; the number of the change. Raises NotFound."""
-        kind, revision = await unit.registry.revise(account_id)
-        event = AccountPolicyChanged(account_id=account_id, kind=kind, revision=revision, status=status)
-        envelope = Envelope(new_id(), SOURCE, self.clock.now(), account_id, event)
-        await unit.announce([Message.carrying(envelope, topic=topics.ACCOUNT_POLICY.name, key=account_id)])
+        await unit.registry.revise(account_id)
+        await announce_news(unit, [account_id], self.clock.now())
         return await unit.registry.note_change(account_id)
+
+
+async def announce_news(unit: Unit, accounts: Sequence[str], now: datetime) -> None:
+    """Publish the policy revisions of accounts as they are."""
+    messages = []
+    for event in await unit.registry.news(accounts):
+        envelope = Envelope(new_id(), SOURCE, now, event.account_id, event)
+        messages.append(Message.carrying(envelope, topic=topics.ACCOUNT_POLICY.name, key=event.account_id))
+    await unit.announce(messages)
 
 
 def administers(caller: Caller) -> None:

@@ -6,17 +6,19 @@ from datetime import timedelta
 from budget import metrics
 from budget.administration import Office
 from budget.posting.handlers import UsageHandler
+from budget.published import Balances, PolicyNews, by_window
 from budget.routes import routes
 from budget.settings import BudgetSettings
 from budget.shares.operations import Shares
 from budget.shares.raises import Raises
 from budget.shares.silence import LOOK_EVERY_S
 from budget.store import QUERIES, Store
-from farebox import topics
+from farebox import durability, topics
 from farebox.clock import SystemClock
+from farebox.compacted import CompactedTopic, by_revision
 from farebox.http import api, health_routes, ops
 from farebox.invariants import watched
-from farebox.kafka import Producer, alive, make_broker, subscribe, unready
+from farebox.kafka import Offsets, Producer, alive, make_broker, subscribe, unready
 from farebox.outbox import Relay
 from farebox.postgres import migrate as migrate_schema
 from farebox.postgres import open_pool, ping
@@ -49,11 +51,29 @@ async def run(settings: BudgetSettings) -> None:
     lost = Recurring("lost_gateways", lambda: shares.suspend_lost(lost_after), every_s=LOOK_EVERY_S)
     forgotten = Recurring("forgotten", shares.forget, every_s=FORGET_EVERY_S)
     invariants = watched(pool, QUERIES, metrics.INVARIANT_VIOLATIONS, clock)
-    handler = UsageHandler(store, clock, relay.wake)
-    subscribe(broker, topics.USAGE_PRICED.name, group_id=GROUP, handle=handler, producer=producer)
+    durable = durability.watched(pool, schema=SCHEMA)
+    offsets = Offsets(pool, GROUP)
+    handler = UsageHandler(store, clock, relay.wake, offsets)
+    subscribe(broker, topics.USAGE_PRICED.name, group_id=GROUP, handle=handler, producer=producer, offsets=offsets)
+
+    kept = [
+        CompactedTopic(
+            topic.name,
+            owner,
+            order_of,
+            pool=pool,
+            bootstrap=settings.kafka_bootstrap,
+            client_id=f"budget-{settings.instance}",
+            wake=relay.wake,
+        )
+        for topic, owner, order_of in (
+            (topics.ACCOUNT_POLICY, PolicyNews(store, clock), by_revision),
+            (topics.BUDGET_BALANCES, Balances(store, clock), by_window),
+        )
+    ]
 
     def live() -> list[str]:
-        return alive(producer, broker, relay, lost, forgotten, invariants)
+        return alive(producer, broker, relay, lost, forgotten, invariants, durable, *kept)
 
     async def ready() -> list[str]:
         return unready(producer, broker) + await ping(pool)
@@ -68,6 +88,9 @@ async def run(settings: BudgetSettings) -> None:
         await stack.enter_async_context(lost)
         await stack.enter_async_context(forgotten)
         await stack.enter_async_context(invariants)
+        await stack.enter_async_context(durable)
+        for each in kept:
+            await stack.enter_async_context(each)
         await stack.enter_async_context(broker)
         await broker.start()
         await serve(settings, api=api(served, secret=settings.service_secret.get_secret_value()), ops=ops(health))

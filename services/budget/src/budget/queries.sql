@@ -27,7 +27,23 @@ SET name = coalesce($2, name),
 WHERE account_id = $1;
 
 -- name: account_revise
-UPDATE account SET revision = revision + 1 WHERE account_id = $1 RETURNING kind, revision;
+UPDATE account SET revision = revision + 1 WHERE account_id = $1 RETURNING revision;
+
+-- name: account_news
+-- What `account.policy` is to say of accounts, locked as a change of them locks them.
+SELECT a.account_id, a.kind, a.revision,
+       EXISTS (SELECT FROM api_key k WHERE k.account_id = a.account_id AND k.revoked_at IS NOT NULL) AS is_revoked
+FROM account a
+WHERE a.account_id = ANY ($1::text[])
+ORDER BY a.account_id
+FOR NO KEY UPDATE OF a;
+
+-- name: account_revisions
+-- A page of accounts after $1 that were announced before: their first revision never is.
+SELECT account_id, revision FROM account
+WHERE revision > 1 AND account_id COLLATE "C" > $1
+ORDER BY account_id COLLATE "C"
+LIMIT $2;
 
 -- name: accounts_on_path
 -- Every account from the platform down to $1, in that order.
@@ -412,21 +428,35 @@ SELECT entry_id FROM unnest($1::uuid[]) AS new (entry_id) ORDER BY entry_id
 ON CONFLICT DO NOTHING
 RETURNING entry_id;
 
--- name: crossings_insert
-INSERT INTO crossing (budget_id, window_start, limit_revision, mark, event_id, crossed_at)
-SELECT * FROM unnest($1::uuid[], $2::timestamptz[], $3::integer[], $4::text[], $5::uuid[], $6::timestamptz[])
-ON CONFLICT DO NOTHING
-RETURNING event_id;
-
--- name: crossings_open
-SELECT c.budget_id, c.window_start, c.limit_revision, c.mark
+-- name: crossings_noted
+-- Of every mark that was ever crossed in the windows: the occurrence that is open, else the newest; the highest number;
+-- and when people last heard of it, under whatever limit.
+SELECT DISTINCT ON (c.budget_id, c.window_start, c.mark)
+       c.budget_id, c.window_start, c.mark, c.limit_revision, c.occurrence, c.provisional, c.notify_people,
+       c.resolved_at IS NOT NULL AS is_over,
+       max(c.occurrence) OVER of_the_mark AS newest,
+       max(c.crossed_at) FILTER (WHERE c.notify_people) OVER of_the_mark AS told_at
 FROM crossing c
 JOIN unnest($1::uuid[], $2::timestamptz[]) AS asked (budget_id, window_start) USING (budget_id, window_start)
-WHERE c.resolved_at IS NULL;
+WINDOW of_the_mark AS (PARTITION BY c.budget_id, c.window_start, c.mark)
+ORDER BY c.budget_id, c.window_start, c.mark, c.resolved_at IS NOT NULL, c.limit_revision DESC, c.occurrence DESC;
 
--- name: crossings_resolve
-UPDATE crossing SET resolved_at = $4
-WHERE budget_id = $1 AND window_start = $2 AND mark = $3 AND resolved_at IS NULL;
+-- name: crossings_end
+-- Under whatever limit they were crossed.
+UPDATE crossing c
+SET resolved_at = $4
+FROM unnest($1::uuid[], $2::timestamptz[], $3::text[]) AS over (budget_id, window_start, mark)
+WHERE (c.budget_id, c.window_start, c.mark) = (over.budget_id, over.window_start, over.mark) AND c.resolved_at IS NULL;
+
+-- name: crossings_insert
+-- Which of the occurrences are new: only their events are published.
+INSERT INTO crossing (budget_id, window_start, limit_revision, mark, occurrence, event_id, crossed_at, resolved_at,
+                      provisional, notify_people)
+SELECT *
+FROM unnest($1::uuid[], $2::timestamptz[], $3::integer[], $4::text[], $5::integer[], $6::uuid[], $7::timestamptz[],
+            $8::timestamptz[], $9::boolean[], $10::boolean[])
+ON CONFLICT DO NOTHING
+RETURNING event_id;
 
 -- Invariants -------------------------------------------------------------------------------------------------------
 
@@ -474,8 +504,9 @@ WHERE s.epoch < g.epoch AND NOT s.is_final AND s.suspended_at IS NULL
 LIMIT 1000;
 
 -- name: invariant_marks_are_noted
--- Every threshold that a window's spending has reached under its present limit has its row, and with it its event.
-SELECT w.budget_id, w.window_start, w.limit_revision, w.limit_amount, w.posted + w.suspended AS spent, mark.id
+-- Every threshold that a window's spending has reached under its present limit has an occurrence that is open, and with
+-- it its event; one that is not provisional where what is posted reaches it alone.
+SELECT w.budget_id, w.window_start, w.limit_revision, w.limit_amount, w.posted, w.posted + w.suspended AS spent, mark.id
 FROM budget_window w
 JOIN budget b USING (budget_id)
 CROSS JOIN LATERAL (
@@ -491,11 +522,33 @@ WHERE b.active
       SELECT FROM crossing c
       WHERE c.budget_id = w.budget_id AND c.window_start = w.window_start AND c.limit_revision = w.limit_revision
         AND c.mark = mark.id
+        AND c.resolved_at IS NULL
+        AND NOT (c.provisional AND w.posted > 0 AND w.posted >= mark.at)
   )
 LIMIT 1000;
 
+-- name: invariant_marks_are_resolved
+-- No threshold has an occurrence that is open while the window's spending is below it.
+SELECT w.budget_id, w.window_start, w.limit_amount, w.posted + w.suspended AS spent, c.mark, c.occurrence
+FROM crossing c
+JOIN budget_window w USING (budget_id, window_start)
+JOIN budget b USING (budget_id)
+CROSS JOIN LATERAL (
+    SELECT CASE WHEN m.percent IS NULL THEN 'amount:' || m.amount ELSE 'percent:' || trim_scale(m.percent) END AS id,
+           coalesce(m.amount, w.limit_amount * m.percent / 100) AS at
+    FROM jsonb_to_recordset(b.thresholds) AS m (percent numeric, amount numeric)
+) mark
+WHERE b.active
+  AND c.resolved_at IS NULL
+  AND c.mark = mark.id
+  AND NOT (w.posted + w.suspended > 0 AND w.posted + w.suspended >= mark.at)
+  AND coalesce(w.window_end, 'infinity') >= $1::timestamptz
+LIMIT 1000;
+
 -- name: crossings_since
-SELECT event_id, budget_id, window_start, limit_revision, mark, crossed_at FROM crossing WHERE crossed_at >= $1;
+SELECT event_id, budget_id, window_start, limit_revision, mark, occurrence, crossed_at
+FROM crossing
+WHERE crossed_at >= $1;
 
 -- Audits -----------------------------------------------------------------------------------------------------------
 
@@ -508,6 +561,11 @@ INSERT INTO audited (entry_id)
 SELECT entry_id FROM posting WHERE entry_id = ANY ($1::uuid[])
 ON CONFLICT DO NOTHING
 RETURNING entry_id;
+
+-- name: audit_unposted
+-- Of these entries those that were never posted.
+SELECT entry_id FROM unnest($1::uuid[]) AS told (entry_id)
+WHERE NOT EXISTS (SELECT FROM posting p WHERE p.entry_id = told.entry_id);
 
 -- name: audit_windows
 SELECT w.budget_id, w.window_start, w.posted, b.counts_from, b.name FROM budget_window w JOIN budget b USING (budget_id);

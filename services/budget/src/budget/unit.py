@@ -7,13 +7,13 @@ from typing import Protocol
 from uuid import UUID
 
 from budget.accounts.rules import Account
+from budget.alerts.occurrences import Crossing, Notes
 from budget.budgets.rules import Budget, BudgetsByAccount, Window
 from budget.budgets.windows import Span
-from budget.posting.rules import Reached
 from budget.shares.rules import Share, ShareKey, WindowKey
 from budget.shares.silence import GatewayEpoch, Sign
 from budget.store.rows import SuspendedShare
-from farebox.kafka import Message
+from farebox.kafka import Message, Offsets, Record
 
 
 class Registry(Protocol):
@@ -81,11 +81,11 @@ class Books(Protocol):
 
     async def first_seen(self, entry_ids: Collection[UUID]) -> set[UUID]: ...
 
-    async def first_crossed(self, marks: Sequence[tuple[Reached, int, UUID]], now: datetime) -> set[UUID]: ...
+    async def noted(self, keys: Collection[WindowKey]) -> dict[WindowKey, Notes]: ...
 
-    async def open_marks(self, keys: Collection[WindowKey]) -> dict[WindowKey, set[str]]: ...
+    async def end_crossings(self, marks: Collection[tuple[WindowKey, str]], now: datetime) -> None: ...
 
-    async def resolve(self, key: WindowKey, mark: str, now: datetime) -> None: ...
+    async def add_crossings(self, crossings: Sequence[Crossing]) -> set[UUID]: ...
 
     async def add_uncertain(self, amounts: Mapping[tuple[UUID, WindowKey], int], now: datetime) -> None: ...
 
@@ -110,6 +110,8 @@ class Unit(Protocol):
     def books(self) -> Books: ...
 
     async def announce(self, messages: Sequence[Message]) -> None: ...
+
+    async def note(self, offsets: Offsets, records: Sequence[Record]) -> None: ...
 
 
 class Store(Protocol):

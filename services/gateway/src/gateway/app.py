@@ -27,7 +27,7 @@ from gateway.http import proxy
 from gateway.http.model_calls import Door
 from gateway.http.proxy import Proxy
 from gateway.http.routes import Front, routes
-from gateway.journal.journal import Journal, boot_id
+from gateway.journal.journal import Journal, boot_of
 from gateway.policy.policies import Policies
 from gateway.policy.prices import Prices
 from gateway.relay.dispatch import Dispatch, Limits
@@ -53,7 +53,7 @@ class Gateway:
         self.clock = SystemClock()
         self.directory: Directory = directory.read(settings.routes)
         self.secret = settings.service_secret.get_secret_value()
-        self.shares = Shares()
+        self.shares = Shares(idle_s=settings.share_idle_s)
         self.policies = Policies(fresh_s=settings.policy_fresh_s, stale_s=settings.policy_stale_s)
         self.prices = Prices(Catalogue())
         self.journal = Journal(
@@ -61,7 +61,7 @@ class Gateway:
             segment_bytes=settings.journal_segment_bytes,
             limit_bytes=settings.journal_limit_bytes,
             spent=self.shares.spent,
-            boot=boot_id(),
+            boot=boot_of(settings.boot_id_file),
         )
         self.producer = Producer(settings.kafka_bootstrap, client_id=f"gateway-{settings.instance}")
         self.publisher = Publisher(self.producer, self.journal)
@@ -108,7 +108,8 @@ class Gateway:
             return
         if isinstance(event, AccountPolicyChanged):
             revoked = event.status == "revoked"
-            self.policies.changed(event.account_id, revoked=revoked, now=self.clock.monotonic())
+            now = self.clock.monotonic()
+            self.policies.changed(event.account_id, revoked=revoked, revision=event.revision, now=now)
 
 
 async def run(settings: GatewaySettings) -> None:
@@ -148,7 +149,8 @@ async def run(settings: GatewaySettings) -> None:
             return ended + alive(gateway.producer, listening, gateway.link)
 
         async def ready() -> list[str]:
-            return unready(listening, gateway.link) + gateway.journal.problems()
+            stale = gateway.prices.unready(gateway.clock.now())
+            return unready(listening, gateway.link) + gateway.journal.problems() + stale
 
         health = health_routes(live=live, ready=ready)
         inner = api([*health, *_routes(gateway, forwarding)], secret=gateway.secret)

@@ -23,7 +23,7 @@ from farebox.errors import FareboxError, Invalid, Transient, Unauthenticated
 
 
 class BudgetAway(Transient):
-    """Hard budgets live on the leases in hand until it is back."""
+    """Hard budgets live on the shares in hand until it is back."""
 
     code = "budget_unavailable"
 

@@ -47,3 +47,6 @@ CATALOGUE_SKIPPED: Final = Counter(
     "Records of the compacted topics that were not understood.",
     ["topic", "reason"],
 )
+CATALOGUE_AS_OF: Final = Gauge(
+    "farebox_gateway_catalogue_as_of_timestamp_seconds", "Instant as of which prices are known; 0 before the first."
+)

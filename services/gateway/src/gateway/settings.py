@@ -8,6 +8,7 @@ from pydantic import AfterValidator, Field, HttpUrl, SecretStr
 
 from farebox.errors import Invalid
 from farebox.settings import ServiceSettings
+from gateway.shares.shares import IDLE_S
 from gateway.upstreams import directory
 
 Seconds = Annotated[float, Field(gt=0, le=3600)]
@@ -44,6 +45,10 @@ class GatewaySettings(ServiceSettings):
     journal: Annotated[Path, AfterValidator(_writable_folder)] = Field(
         description="Folder of the journal; on a local disk, one gateway process each."
     )
+    boot_id_file: Path = Field(
+        default=Path("/proc/sys/kernel/random/boot_id"),
+        description="File that names this boot of the machine. Without one, every crash counts as a power loss.",
+    )
     budget_url: HttpUrl = Field(description="Root of the budget service.")
     metering_url: HttpUrl = Field(description="Root of the metering service.")
     notifier_url: HttpUrl = Field(description="Root of the notifier service.")
@@ -65,6 +70,9 @@ class GatewaySettings(ServiceSettings):
     )
     policy_stale_s: Seconds = Field(
         default=600.0, description="While the budget service is away, a policy is used for at most so long."
+    )
+    share_idle_s: Seconds = Field(
+        default=IDLE_S, description="What nobody drew on for so long goes back, also where nobody else asks for it."
     )
     drain_s: Seconds = Field(default=60.0, description="How long an answer is read on when its caller has gone.")
     drain_bytes: Bytes = Field(default=16 << 20, description="How much of it is read on.")

@@ -7,21 +7,23 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
 
-from farebox import http, postgres, topics
+from farebox import durability, http, postgres, topics
 from farebox.clock import Clock, SystemClock
+from farebox.compacted import CompactedTopic, by_revision
 from farebox.events import SuspenseReason
 from farebox.http import health_routes, ops
 from farebox.invariants import watched
-from farebox.kafka import Broadcast, Delivery, Producer, Watched, alive, make_broker, subscribe, unready
+from farebox.kafka import Delivery, Offsets, Producer, Watched, alive, make_broker, subscribe, unready
 from farebox.outbox import Relay
 from farebox.postgres import Pool
 from farebox.process import serve
 from farebox.recurring import Recurring
 from metering import metrics
+from metering.books_clock import BooksClock
 from metering.handlers import Handlers
 from metering.invariants import QUERIES
 from metering.posting import Posting
-from metering.prices import Prices
+from metering.prices import Prices, promise_every
 from metering.routes import routes
 from metering.settings import Settings
 from metering.store import Store
@@ -32,6 +34,7 @@ PARTITIONS_EVERY_S: Final = 86_400.0
 PRICES_EVERY_S: Final = 60.0
 SETTLE_EVERY_S: Final = 300.0
 SUSPENSE_EVERY_S: Final = 10.0
+TIME_EVERY_S: Final = 30.0
 GC_OBJECTS: Final = 200_000
 
 
@@ -52,8 +55,19 @@ CLOCK: Final = SystemClock()
 class Metering:
     """The parts of one replica, and how they are."""
 
-    def __init__(self, pool: Pool, store: Store, prices: Prices, posting: Posting, watched: list[Watched]) -> None:
+    def __init__(
+        self,
+        pool: Pool,
+        store: Store,
+        prices: Prices,
+        posting: Posting,
+        clock: Clock,
+        listed: CompactedTopic,
+        watched: list[Watched],
+    ) -> None:
         self._pool = pool
+        self.clock = clock
+        self.listed = listed
         self.store = store
         self.prices = prices
         self.posting = posting
@@ -79,7 +93,7 @@ async def run(settings: Settings) -> None:
     async with metering(settings) as service:
         health = health_routes(live=service.live, ready=service.ready)
         secret = settings.service_secret.get_secret_value()
-        api = http.api([*health, *routes(service.store, service.prices, CLOCK)], secret=secret)
+        api = http.api([*health, *routes(service.store, service.prices, service.clock)], secret=secret)
         await serve(settings, api=api, ops=ops(health))
 
 
@@ -103,12 +117,15 @@ async def metering(settings: Settings, names: Names = NAMES, clock: Clock = CLOC
     producer = Producer(settings.kafka_bootstrap, client_id=client)
     relay = Relay(pool, producer, schema=SCHEMA)
     store = Store(pool)
-    prices = Prices(store, clock, topic=names.prices)
-    posting = Posting(store, prices, relay, clock, topic=names.priced)
+    books = BooksClock(store, clock)
+    lead = timedelta(seconds=settings.price_lead_s)
+    prices = Prices(store, books, topic=names.prices, lead=lead)
+    posting = Posting(store, prices, relay, books, topic=names.priced)
     retention = timedelta(days=settings.retention_days)
 
     async def add_months() -> None:
-        await store.add_months(clock.now() - retention, clock.now() + MONTHS_AHEAD)
+        await books.known()
+        await store.add_months(books.now() - retention, books.now() + MONTHS_AHEAD)
 
     async def count_suspense() -> None:
         attempts = await store.suspense_open()
@@ -120,8 +137,16 @@ async def metering(settings: Settings, names: Names = NAMES, clock: Clock = CLOC
     settle = Recurring("settlement", posting.settle, every_s=SETTLE_EVERY_S)
     prices.on_change(settle.wake)
     suspense = Recurring("suspense gauge", count_suspense, every_s=SUSPENSE_EVERY_S)
-    invariants = watched(pool, QUERIES, metrics.INVARIANT_VIOLATIONS, clock)
-    handlers = Handlers(posting, reread, clock, retention=retention)
+    invariants = watched(pool, QUERIES, metrics.INVARIANT_VIOLATIONS, books)
+
+    async def promise() -> None:
+        if await prices.promise():
+            relay.wake()
+
+    promises = Recurring("age of the catalogue", promise, every_s=promise_every(lead).total_seconds())
+    offsets = Offsets(pool, names.group)
+    durable = durability.watched(pool, schema=SCHEMA)
+    handlers = Handlers(posting, reread, books, offsets, retention=retention)
     broker = make_broker(settings.kafka_bootstrap, client_id=client)
     for _ in range(settings.consumers):
         subscribe(
@@ -131,12 +156,36 @@ async def metering(settings: Settings, names: Names = NAMES, clock: Clock = CLOC
             handle=handlers.on_requests,
             producer=producer,
             delivery=Delivery(batch_records_max=settings.batch_records_max),
+            offsets=offsets,
         )
-    listed = Broadcast(settings.kafka_bootstrap, names.prices, client_id=client, handle=handlers.on_prices)
-    recurring = [months, reread, settle, suspense, invariants]
+    listed = CompactedTopic(
+        names.prices,
+        prices,
+        by_revision,
+        pool=pool,
+        bootstrap=settings.kafka_bootstrap,
+        client_id=client,
+        wake=relay.wake,
+        heard=handlers.on_prices,
+    )
+    time = Recurring("time", books.set, every_s=TIME_EVERY_S)
+    recurring = [time, months, reread, settle, suspense, promises, invariants, durable]
     try:
-        async with producer, relay, listed, months, reread, settle, suspense, invariants, broker:
+        async with (
+            producer,
+            relay,
+            listed,
+            time,
+            months,
+            reread,
+            settle,
+            suspense,
+            promises,
+            invariants,
+            durable,
+            broker,
+        ):
             await broker.start()
-            yield Metering(pool, store, prices, posting, [producer, relay, broker, listed, *recurring])
+            yield Metering(pool, store, prices, posting, books, listed, [producer, relay, broker, listed, *recurring])
     finally:
         await pool.close()

@@ -10,15 +10,22 @@ from farebox.events import Envelope, RequestCompleted
 AHEAD_MAX: Final = timedelta(days=1)
 """How far another clock may be ahead of ours."""
 
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-_MILLISECOND: Final = timedelta(milliseconds=1)
+_IDS_END_MS: Final = (datetime(9999, 1, 1, tzinfo=UTC) - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(milliseconds=1)
+"""No clock is that far ahead, and no partition can be named for it."""
 
 
 class Attempt(NamedTuple):
-    """One attempt: the event, and its JSON as received, which the ledger keeps."""
+    """One attempt: the event, and its JSON as received, which the ledger keeps.
+
+    `event.started_at` is what the attempt is priced and dated by; what the gateway said stays in `received`.
+    """
 
     event: RequestCompleted
     received: str
+
+    def dated(self, at: datetime) -> "Attempt":
+        """The same attempt as of another instant."""
+        return self._replace(event=self.event.model_copy(update={"started_at": at}))
 
 
 class Refusal(StrEnum):
@@ -33,22 +40,24 @@ class Refusal(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """The instants [earliest, latest] at which an attempt may have been made."""
+    """The instants [earliest, latest] that an attempt may say it started at; `now` is by the books' clock."""
 
     earliest: datetime
+    now: datetime
     latest: datetime
-    earliest_ms: int
-    latest_ms: int
 
     @classmethod
     def at(cls, now: datetime, retention: timedelta) -> "Window":
-        """From the start of retention (older partitions may be gone, and with them the original) to a day ahead."""
-        earliest, latest = now - retention, now + AHEAD_MAX
-        return cls(earliest, latest, (earliest - _EPOCH) // _MILLISECOND, (latest - _EPOCH) // _MILLISECOND)
+        """From the start of retention to a day ahead."""
+        return cls(now - retention, now, now + AHEAD_MAX)
 
 
 def examine(envelope: Envelope, received: bytes, window: Window) -> Attempt | Refusal:
-    """The attempt an event tells of, or why the ledger can never take it."""
+    """The attempt an event tells of, or why the ledger can never take it.
+
+    One that started outside the window comes from a machine whose clock is off. It is charged all the same, as of when
+    the books hear of it.
+    """
     event = envelope.event
     if not isinstance(event, RequestCompleted):
         return Refusal.UNEXPECTED_TYPE
@@ -57,9 +66,9 @@ def examine(envelope: Envelope, received: bytes, window: Window) -> Attempt | Re
     bits = envelope.id.int
     if (bits >> 76) & 0xF != 7 or (bits >> 62) & 0b11 != 0b10:  # RFC 9562: version 7, variant 10
         return Refusal.NOT_UUID7
-    made_ms = bits >> 80
-    if not (window.earliest_ms <= made_ms <= window.latest_ms and window.earliest <= event.started_at <= window.latest):
+    if bits >> 80 >= _IDS_END_MS:
         return Refusal.ABSURD_INSTANT
     if b"\\u0000" in received:  # PostgreSQL's text cannot hold it, and no name needs it
         return Refusal.NUL_CHARACTER
-    return Attempt(event, received.decode())
+    attempt = Attempt(event, received.decode())
+    return attempt if window.earliest <= event.started_at <= window.latest else attempt.dated(window.now)

@@ -6,7 +6,7 @@
     └── Transient
         ├── PricesChanged    overrides were added while a batch was priced: price it again
         ├── PriceUnreadable an override that this version cannot read: no charge may be made without it
-        └── BooksClosed      the database refuses a statement for a reason that no record of the batch is to blame for
+        └── BooksClosed      a constraint refuses a batch for a reason that no record of it is to blame for
 
 That a call has no price is no error but a value (`charge.Suspended`).
 """
@@ -33,6 +33,6 @@ class PriceUnreadable(Transient):
 
 
 class BooksClosed(Transient):
-    """A table, a right or a partition is missing. Attempts wait until somebody mends it; none is buried for it."""
+    """A partition is missing, or two tables contradict each other. Attempts wait until somebody mends it."""
 
     code = "books_closed"

@@ -6,7 +6,7 @@ from decimal import Context, Decimal
 from typing import Any, Final, TypeAlias
 from uuid import UUID
 
-from farebox.events import RequestCompleted
+from farebox.events import Held, Measured, RequestCompleted
 from farebox.money import decimal_text
 from farebox.pricing import BUCKETS, Line, explain
 from metering.tariff import rates_of
@@ -74,7 +74,7 @@ def _suspended(row: Row) -> dict[str, Any]:
 def _told(event: RequestCompleted) -> dict[str, Any]:
     """The attempt as the gateway told it, usage apart."""
     lease = event.lease
-    told = event.model_dump(mode="json", exclude={"usage", "billing", "lease", "request_id"})
+    told = event.model_dump(mode="json", exclude={"usage", "billing", "lease", "held", "request_id"})
     return {
         **told,
         "usage": {bucket: count for bucket in BUCKETS if (count := getattr(event.usage, bucket))},
@@ -83,7 +83,21 @@ def _told(event: RequestCompleted) -> dict[str, Any]:
         "service_tier": event.usage.service_tier,
         "usage_source": event.usage.source.value,
         "lease": lease and {"lease_id": lease.lease_id, "reserve": decimal_text(lease.reserve_nano)},
+        "held": event.held and _held(event.held),
     }
+
+
+def _held(held: Held) -> dict[str, object]:
+    """Where an attempt was held, what was settled there, and what of that the provider did not report."""
+    return {
+        **held.model_dump(mode="json", exclude={"settled", "uncertain"}),
+        "settled": _measured(held.settled),
+        "uncertain": _measured(held.uncertain),
+    }
+
+
+def _measured(amount: Measured) -> dict[str, object]:
+    return {"money": decimal_text(amount.money), "requests": amount.requests, "tokens": amount.tokens}
 
 
 def _line(line: Line) -> dict[str, object]:

@@ -14,3 +14,6 @@ INVARIANT_VIOLATIONS: Final = Gauge(
 )
 REPRICED: Final = Counter("farebox_metering_repriced_batches", "Batches priced again because prices had changed.")
 PRICE_REVISION: Final = Gauge("farebox_metering_price_revision", "Revision of the price overrides in use.")
+REDATED: Final = Counter(
+    "farebox_metering_redated", "Attempts dated by the books, because the clock of their gateway was off."
+)

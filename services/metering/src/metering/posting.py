@@ -16,7 +16,7 @@ from metering.charge import PriceBook, charge_all
 from metering.draft import Draft
 from metering.errors import PricesChanged
 from metering.prices import Prices
-from metering.store import Page, Store
+from metering.store import Beside, Page, Store, nothing_beside
 
 log = structlog.get_logger()
 
@@ -36,12 +36,12 @@ class Posting:
         self._clock = clock
         self._topic = topic
 
-    async def post(self, attempts: Iterable[Sequence[Attempt]]) -> Fresh:
+    async def post(self, attempts: Iterable[Sequence[Attempt]], beside: Beside = nothing_beside) -> Fresh:
         """Charge and write attempts, given a few at a time; they are gone through again if prices have changed.
 
-        Raises Transient while the database is away.
+        `beside` is done in the same transaction. Raises Transient while the database is away.
         """
-        fresh, seen = await self._with_newest_prices(partial(self._post, attempts))
+        fresh, seen = await self._with_newest_prices(partial(self._post, attempts, beside))
         metrics.ENTRIES.inc(len(fresh.entries))
         metrics.DUPLICATES.inc(seen - len(fresh.entries) - len(fresh.suspended))
         for suspended in fresh.suspended:
@@ -59,12 +59,12 @@ class Posting:
                 return settled
             after = page.last
 
-    async def _post(self, attempts: Iterable[Sequence[Attempt]], book: PriceBook) -> tuple[Fresh, int]:
+    async def _post(self, attempts: Iterable[Sequence[Attempt]], beside: Beside, book: PriceBook) -> tuple[Fresh, int]:
         draft, seen = self._draft(), 0
         for some in attempts:
             seen += len(some)
             draft.add(charge_all(book, some))
-        return await self._store.post(draft, revision=book.revision), seen
+        return await self._store.post(draft, beside, revision=book.revision), seen
 
     async def _settle(self, after: UUID, book: PriceBook) -> Page:
         page = await self._store.settle(

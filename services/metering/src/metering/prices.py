@@ -2,21 +2,23 @@
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Final
 
+import orjson
 import structlog
 from pydantic import JsonValue
 
 from farebox.clock import Clock
+from farebox.compacted import Order
 from farebox.errors import Invalid
-from farebox.events import Envelope, PriceListed
+from farebox.http import parsed
 from farebox.ids import new_id
-from farebox.kafka import Message
 from farebox.pricing import Catalogue, PriceRow, Rates
 from metering import metrics
-from metering.announcement import SOURCE
 from metering.charge import PriceBook
+from metering.lead import raised_at
+from metering.listing import Moment
 from metering.store import Store
 from metering.tariff import shown
 
@@ -25,12 +27,17 @@ log = structlog.get_logger()
 BEGINNING: Final = datetime(1970, 1, 1, tzinfo=UTC)
 """Of time, as far as prices are concerned."""
 
+PROMISES_A_LEAD: Final = 30
+PROMISE_EVERY_MIN: Final = timedelta(seconds=2)
+PROMISE_EVERY_MAX: Final = timedelta(seconds=30)
+
 
 class Prices:
     """The newest price book this replica knows. `post` and `settle` of the store refuse an older one."""
 
-    def __init__(self, store: Store, clock: Clock, *, topic: str) -> None:
+    def __init__(self, store: Store, clock: Clock, *, topic: str, lead: timedelta) -> None:
         self._store = store
+        self._lead = lead
         self._clock = clock
         self._topic = topic
         self._book: PriceBook | None = None
@@ -62,27 +69,32 @@ class Prices:
                     call()
             return self._book
 
-    async def add(self, row: PriceRow) -> None:
-        """Add an override; every replica and gateway learns of it from `price.catalogue`."""
-        await self._store.add_price(row, self._listed)
+    async def add(self, wanted: Mapping[str, JsonValue]) -> PriceRow:
+        """Add an override; every replica and gateway learns of it from `price.catalogue`.
+
+        Raises Invalid for one that makes no sense, or for a raise that is to take effect before its lead time is over.
+        """
+        async with self._store.changing_prices(self._topic) as listing:
+            moment = await listing.moment(self._lead)
+            row = timed(wanted, Catalogue(await listing.rows()), moment)
+            await listing.add(row, moment.now)
         log.info("price_added", id=row.id, provider=row.provider, model=row.model, org=row.org)
         await self.refresh()
-
-    async def completed(self, wanted: Mapping[str, JsonValue]) -> dict[str, object]:
-        """The fields of a new row, with what the caller left out.
-
-        Without `effective_from` a model that has a price gets the new one from now on; for one that had none it holds
-        from the beginning of time, so that it settles what waits for it.
-        """
-        row: dict[str, object] = {"source": "api", **wanted}
-        if "id" in row:
-            raise Invalid("id: is given by the service")
-        row["id"] = str(new_id())
-        if row.get("effective_from") is None:
-            provider, model, org = (row.get(name) for name in ("provider", "model", "org"))
-            known = await self._rates(str(provider), str(model), None if org is None else str(org))
-            row["effective_from"] = BEGINNING if known is None else self._clock.now()
         return row
+
+    async def promise(self) -> bool:
+        """Tell gateways how old what they know of prices may be, unless another replica has just told them."""
+        async with self._store.telling_prices(self._topic) as listing:
+            return await listing.promise(self._lead, promise_every(self._lead) / 2)
+
+    async def orders(self, after: str, limit: int) -> Sequence[tuple[str, Order]]:
+        return [(key, (revision,)) for key, revision in await self._store.price_revisions(after, limit)]
+
+    async def publish_again(self, keys: Sequence[str]) -> None:
+        async with self._store.telling_prices(self._topic) as listing:
+            for key in keys:
+                provider, _, model = key.partition("/")
+                await listing.announce(provider, model, self._clock.now())
 
     async def in_force(self, provider: str, model: str) -> dict[str, object] | None:
         """What a call would be priced at now, in USD a million tokens or a thousand calls; None if it has no price."""
@@ -93,8 +105,35 @@ class Prices:
         book = await self.book()
         return book.catalogue.rates_for(provider, model, self._clock.now(), org)
 
-    def _listed(self, rows: Sequence[PriceRow]) -> Message:
-        provider, model = rows[0].provider.lower(), rows[0].model.lower()
-        key = f"{provider}/{model}"
-        event = PriceListed(provider=provider, model=model, rows=tuple(rows))
-        return Message.carrying(Envelope(new_id(), SOURCE, self._clock.now(), key, event), topic=self._topic, key=key)
+
+def timed(wanted: Mapping[str, JsonValue], before: Catalogue, moment: Moment) -> PriceRow:
+    """The row that is asked for, with what the caller left out.
+
+    Without `effective_from` a model that has a price gets the new one from now on, or a lead time from now where it is
+    a raise; for one that had none it holds from the beginning of time, so that it settles what waits for it.
+    Raises Invalid.
+    """
+    if "id" in wanted:
+        raise Invalid("id: is given by the service")
+    fields = {"source": "api", **wanted, "id": str(new_id())}
+    is_dated = wanted.get("effective_from") is not None
+    if not is_dated:
+        names = [wanted.get(name) for name in ("provider", "model", "org")]
+        provider, model, org = (None if name is None else str(name) for name in names)
+        known = before.rates_for(provider or "", model or "", moment.now, org)
+        fields["effective_from"] = (BEGINNING if known is None else moment.now).isoformat()
+    row = parsed(PriceRow, orjson.dumps(fields))
+    at = raised_at(before, row, moment.earliest)
+    if at is None:
+        return row
+    if is_dated:
+        raise Invalid(
+            f"effective_from: this is a raise as of {at.isoformat()}, and a raise made now can take effect from "
+            f"{moment.earliest.isoformat()} on; leave effective_from out to have it take effect as soon as it can"
+        )
+    return parsed(PriceRow, orjson.dumps(fields | {"effective_from": moment.earliest.isoformat()}))
+
+
+def promise_every(lead: timedelta) -> timedelta:
+    """How often gateways are told: often enough that some dozens of records may be late before one refuses a call."""
+    return min(max(lead / PROMISES_A_LEAD, PROMISE_EVERY_MIN), PROMISE_EVERY_MAX)

@@ -1,5 +1,8 @@
 -- Statements of metering's store.
 
+-- name: books_now
+SELECT clock_timestamp();
+
 -- name: prices_hold
 -- Prices stay as they are until the caller's transaction ends; batches hold them together.
 SELECT pg_advisory_xact_lock_shared(hashtextextended('farebox.prices.' || current_schema(), 0));
@@ -27,6 +30,37 @@ LIMIT $4;
 
 -- name: price_add
 INSERT INTO price_override (id, provider, model, price) VALUES ($1, $2, $3, $4::text::json);
+
+-- name: price_revision
+-- Of one model: the place of its newest row. Rows are added under an exclusive lock, so it grows with every change.
+SELECT max(seq) FROM price_override WHERE provider = $1 AND model = $2;
+
+-- name: price_revisions
+-- A page of models in the order of their keys on `price.catalogue`, after $1.
+SELECT provider || '/' || model AS key, max(seq) AS revision
+FROM price_override
+WHERE (provider || '/' || model) COLLATE "C" > $1
+GROUP BY provider, model
+ORDER BY (provider || '/' || model) COLLATE "C"
+LIMIT $2;
+
+-- name: price_moment
+-- The time, and the earliest instant at which a raise made now takes effect: a lead time of $1 from now, and not before
+-- what gateways were promised ends.
+SELECT clock_timestamp() AS now,
+       greatest(clock_timestamp() + $1::interval, (SELECT lasts_until FROM price_promise)) AS earliest;
+
+-- name: price_promise
+-- Promise gateways that they know every raise in force for a lead time of $1 from now. No row comes back where the last
+-- promise is younger than $2. The clock may have gone back since: then the last promise still binds.
+INSERT INTO price_promise AS p (revision, as_of, lasts_until)
+VALUES (1, clock_timestamp(), clock_timestamp() + $1::interval)
+ON CONFLICT (is_only) DO UPDATE SET
+    revision = p.revision + 1,
+    as_of = excluded.as_of,
+    lasts_until = greatest(p.lasts_until, excluded.lasts_until)
+WHERE p.as_of NOT BETWEEN excluded.as_of - $2::interval AND excluded.as_of
+RETURNING revision, as_of;
 
 -- name: entry_add_month
 SELECT entry_add_month($1);
@@ -186,7 +220,7 @@ RETURNING suspense.attempt_id;
 
 -- name: suspense_claim
 -- A page of open attempts for settlement; those that another replica or a redelivery is at work on are left out.
-SELECT attempt_id, reason, detail, attempt
+SELECT attempt_id, reason, detail, attempt, occurred_at
 FROM suspense
 WHERE settled_at IS NULL AND attempt_id > $1
 ORDER BY attempt_id
@@ -357,3 +391,10 @@ SELECT e.entry_id, e.attempt_id, e.amount_nano, e.priced_at
 FROM entry e
 WHERE e.priced_at >= $1 AND NOT EXISTS (SELECT FROM audited a WHERE a.entry_id = e.entry_id)
 LIMIT 1000;
+
+-- name: audit_unbooked
+-- Of these attempts those that are neither in the ledger nor in suspense.
+SELECT attempt_id FROM unnest($1::uuid[]) AS told (attempt_id)
+WHERE NOT EXISTS (
+    SELECT FROM entry e WHERE e.entry_id = told.attempt_id AND e.made_at = uuid_extract_timestamp(told.attempt_id)
+) AND NOT EXISTS (SELECT FROM suspense s WHERE s.attempt_id = told.attempt_id);

@@ -23,7 +23,6 @@ from farebox.auth import Caller, Role
 from farebox.clock import Clock
 from farebox.errors import Forbidden, NotFound
 from farebox.http import JSON, body, caller, parsed
-from farebox.pricing import PriceRow
 from metering.explanation import explanation
 from metering.prices import Prices
 from metering.span import Span
@@ -133,9 +132,7 @@ class Api:
     async def add_price(self, request: Request) -> Response:
         caller(request).require(Role.PLATFORM_ADMIN)
         wanted = (await body(request, NewPrice)).root
-        row = parsed(PriceRow, orjson.dumps(await self._prices.completed(wanted)))
-        await self._prices.add(row)
-        return JSON(row, status_code=201)
+        return JSON(await self._prices.add(wanted), status_code=201)
 
     async def suspense(self, request: Request) -> Response:
         caller(request).require(Role.PLATFORM_ADMIN)

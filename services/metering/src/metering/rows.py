@@ -1,6 +1,7 @@
 """The core's nouns as columns: one list for each array parameter of a statement, in its order."""
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any, Final, TypeAlias
 from uuid import UUID
 
@@ -61,9 +62,10 @@ def suspended(suspended: Sequence[Suspended]) -> Columns:
     )
 
 
-def attempt_of(received: str) -> Attempt:
-    """An attempt from its JSON as received. Raises ValueError if it is none."""
-    return Attempt(RequestCompleted.model_validate_json(received), received)
+def attempt_of(received: str, occurred_at: datetime) -> Attempt:
+    """An attempt from its JSON as received, as of the instant it was given. Raises ValueError if it is none."""
+    attempt = Attempt(RequestCompleted.model_validate_json(received), received)
+    return attempt if attempt.event.started_at == occurred_at else attempt.dated(occurred_at)
 
 
 def dimensions(new: Mapping[Dimension, UUID]) -> Columns:

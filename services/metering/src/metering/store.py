@@ -1,32 +1,38 @@
 """Metering's tables. What a batch brings about is one transaction."""
 
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypeAlias
 from uuid import UUID
 
 import asyncpg
 import orjson
-from pydantic import ValidationError
 
 from farebox import faults
 from farebox.ids import instant_of, new_id
-from farebox.kafka import Message
-from farebox.outbox import enqueue
-from farebox.postgres import Pool, Queries, session, transaction
+from farebox.postgres import Connection, Pool, Queries, session, transaction
 from farebox.pricing import PriceRow
 from metering import rows
 from metering.attempt import Attempt
 from metering.booking import Booking, Fresh
 from metering.charge import Charged
 from metering.draft import Draft, Stored
-from metering.errors import BooksClosed, PricesChanged, PriceUnreadable
+from metering.errors import BooksClosed, PricesChanged
 from metering.explanation import Row
+from metering.listing import Listing, read_price
 from metering.span import Span
 from metering.summary import GROUPS_MAX, By, Sums
 
 _SQL: Final = Queries.load("metering")
+
+
+Beside: TypeAlias = Callable[[Connection], Awaitable[None]]
+"""What else is written in the transaction of a batch."""
+
+
+async def nothing_beside(_: Connection) -> None:
+    """Nothing else."""
 
 
 class Page(NamedTuple):
@@ -44,6 +50,12 @@ class Store:
         self._months: set[datetime] = set()
         self._stored = Stored()
 
+    async def now(self) -> datetime:
+        """The database's clock."""
+        async with session(self._pool) as connection:
+            now: datetime = await connection.fetchval(_SQL["books_now"])
+        return now
+
     # Prices
 
     async def prices(self) -> tuple[int, list[PriceRow]]:
@@ -51,22 +63,36 @@ class Store:
         with _in_order():
             async with session(self._pool) as connection:
                 found = await connection.fetch(_SQL["prices_all"])
-        return (found[-1]["seq"] if found else 0), [_price(row["price"]) for row in found]
+        return (found[-1]["seq"] if found else 0), [read_price(row["price"]) for row in found]
 
-    async def add_price(self, row: PriceRow, announce: Callable[[Sequence[PriceRow]], Message]) -> None:
-        """Add an override and announce all of its model's, once no batch is being priced."""
-        provider, model = row.provider.lower(), row.model.lower()
+    @asynccontextmanager
+    async def changing_prices(self, topic: str) -> AsyncIterator[Listing]:
+        """A transaction in which prices are added, while no batch is being priced."""
         async with transaction(self._pool) as connection:
             await connection.execute(_SQL["prices_change"])
-            await connection.execute(_SQL["price_add"], row.id, provider, model, row.model_dump_json())
-            found = await connection.fetch(_SQL["prices_of_model"], provider, model)
-            await enqueue(connection, [announce([_price(price["price"]) for price in found])])
+            yield Listing(connection, topic)
+
+    @asynccontextmanager
+    async def telling_prices(self, topic: str) -> AsyncIterator[Listing]:
+        """A transaction in which prices are announced, while none is being added."""
+        async with transaction(self._pool) as connection:
+            await connection.execute(_SQL["prices_hold"])
+            yield Listing(connection, topic)
+
+    async def price_revisions(self, after: str, limit: int) -> list[tuple[str, int]]:
+        """A page of models, by their keys on `price.catalogue`, with the revision of each."""
+        async with session(self._pool) as connection:
+            found = await connection.fetch(_SQL["price_revisions"], after, limit)
+        return [(row["key"], row["revision"]) for row in found]
 
     # The ledger
 
     async def add_months(self, first: datetime, last: datetime) -> None:
         """Make the ledger's partitions for every UTC month from `first` to `last`."""
-        missing = [month for month in _months(first, last) if month not in self._months]
+        await self._add_missing(_months(first, last))
+
+    async def _add_missing(self, months: Iterable[datetime]) -> None:
+        missing = sorted({*months} - self._months)
         if missing:
             with _in_order():
                 async with session(self._pool) as connection:
@@ -78,14 +104,16 @@ class Store:
         """An empty batch."""
         return Draft(self._stored, at=at, topic=topic, new_id=new_id)
 
-    async def post(self, draft: Draft, *, revision: int) -> Fresh:
+    async def post(self, draft: Draft, beside: Beside = nothing_beside, *, revision: int) -> Fresh:
         """Write a batch: ledger, rollups, suspense and outbox. What had been posted before has no effect.
 
         Raises PricesChanged, with nothing written, if the batch was priced with another revision than the newest.
         """
         await self._add_months_of(draft)
         async with self._booking(revision) as booking:
-            return await booking.write(draft)
+            fresh = await booking.write(draft)
+            await beside(booking.connection)
+        return fresh
 
     async def settle(
         self,
@@ -102,7 +130,7 @@ class Store:
         """
         async with self._booking(revision) as booking:
             claimed = await booking.connection.fetch(_SQL["suspense_claim"], after, attempts_max)
-            charged = charge([rows.attempt_of(row["attempt"]) for row in claimed])
+            charged = charge([rows.attempt_of(row["attempt"], row["occurred_at"]) for row in claimed])
             await booking.explain_again(claimed, charged.suspended)
             draft.add(Charged(charged.entries, []))
             await self._add_months_of(draft)
@@ -175,26 +203,22 @@ class Store:
         booking.committed()
 
     async def _add_months_of(self, draft: Draft) -> None:
+        """Only those: between a clock that is years behind and one that is years ahead there are many months."""
         if draft.priced:
-            await self.add_months(instant_of(min(draft.priced)), instant_of(max(draft.priced)))
+            first, last = _month(min(draft.priced)), _month(max(draft.priced))
+            await self._add_missing([first] if first == last else map(_month, draft.priced))
 
 
 @contextmanager
 def _in_order() -> Iterator[None]:
-    """What the database refuses, other than a value, is no record's fault: attempts wait until somebody mends it."""
+    """What a constraint refuses is no record's fault here: attempts wait until somebody mends it.
+
+    No check of these tables is about what an attempt says, and a month without its partition is told as a check, too.
+    """
     try:
         yield
-    except asyncpg.DataError:
-        raise  # whoever handed over the batch finds the record by halving
-    except asyncpg.PostgresError as error:
+    except asyncpg.IntegrityConstraintViolationError as error:
         raise BooksClosed(f"{type(error).__name__}: {error}") from error
-
-
-def _price(json: str) -> PriceRow:
-    try:
-        return PriceRow.model_validate_json(json)
-    except ValidationError as error:
-        raise PriceUnreadable(f"a price override: {error}") from error
 
 
 def _sums(row: Any) -> Sums:
@@ -204,6 +228,11 @@ def _sums(row: Any) -> Sums:
 
 def _bounds(span: Span) -> tuple[datetime, ...]:
     return span.start, span.first_day, span.last_day, span.end
+
+
+def _month(id_: UUID) -> datetime:
+    """The UTC month that an id was made in."""
+    return next(_months(at := instant_of(id_), at))
 
 
 def _months(first: datetime, last: datetime) -> Iterator[datetime]:

@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 
 import httpx
 
+from farebox import durability
 from farebox.clock import Clock, SystemClock
 from farebox.http import api, health_routes, ops
 from farebox.kafka import Broker, Delivery, Producer, alive, make_broker, subscribe, unready
@@ -43,10 +44,11 @@ async def run(settings: NotifierSettings) -> None:
         database(settings) as pool,
         delivering(settings, pool) as worker,
         consuming(settings, pool, worker) as kafka,
+        durability.watched(pool, schema=SCHEMA) as durable,
     ):
 
         def live() -> list[str]:
-            return alive(*kafka) + worker.problems()
+            return alive(*kafka, durable) + worker.problems()
 
         async def ready() -> list[str]:
             return unready(*kafka) + await ping(pool)

@@ -6,11 +6,9 @@ from datetime import datetime, timedelta
 from typing import Any, TypeAlias
 from uuid import UUID
 
-import asyncpg
-
 from farebox.events import Envelope
 from farebox.ids import new_id
-from farebox.postgres import Connection, Pool, Queries, session, transaction
+from farebox.postgres import Connection, Pool, Queries, is_about_data, session, transaction
 from notifier.alert import Alert
 from notifier.channel import Channel, ChannelState, Kind
 from notifier.delivery import Job, Outcome, Step
@@ -52,7 +50,9 @@ class Store:
                 rows = await connection.fetch(QUERIES["channels_on_path"], list(alert.budget.path))
                 wanted = channels_for(alert, [channel_of(dict(row)) for row in rows])
                 await _insert_deliveries(connection, envelope.id, [channel.channel_id for channel in wanted])
-        except (asyncpg.DataError, ValueError) as error:
+        except Exception as error:
+            if not is_about_data(error):
+                raise
             raise Unstorable(f"{type(error).__name__}: {error}") from error
         return True
 

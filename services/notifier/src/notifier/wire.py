@@ -103,6 +103,8 @@ def alert_answer(row: Mapping[str, Any]) -> dict[str, object]:
         **_budget(alert.budget),
         "severity": mark.severity if mark else None,
         "threshold": _mark(mark, alert.budget) if mark else None,
+        "occurrence": alert.occurrence,
+        "provisional": not isinstance(alert, ThresholdResolved) and alert.provisional,
         "acknowledged_at": row["acknowledged_at"],
         "acknowledged_by": row["acknowledged_by"],
         "note": row["note"],

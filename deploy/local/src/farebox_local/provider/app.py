@@ -6,7 +6,7 @@ For callers `POST /v1/chat/completions`, `POST /v1/messages`, `GET /v1/models`; 
 
 import asyncio
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 from typing import Any
 
@@ -142,6 +142,7 @@ class Provider:
                 raise ValueError("the body is no JSON object")  # noqa: TRY004 - one refusal for every wrong body
             asked = dialect.asked(body)
             order = order_of(request.headers, body, self._next_defaults())
+            asked = replace(asked, model=order.served_model or asked.model)
         except ValueError as error:  # pydantic's and orjson's errors are ValueErrors too
             return JSON(dialect.error(400, str(error)), status_code=400)
         counts = count(order, text=asked.text, body_bytes=len(raw), max_tokens=asked.max_tokens, choices=asked.choices)

@@ -40,6 +40,8 @@ class Order(BaseModel):
     latency_ms: Milliseconds | None = None
     chunk_delay_ms: Milliseconds | None = None
     fault: Fault | None = None
+    served_model: Annotated[str, Field(min_length=1, max_length=256)] | None = None
+    """The model that the answer names, where it is another than the one asked for: a snapshot behind an alias."""
 
 
 class Defaults(Order):

@@ -35,7 +35,7 @@ from farebox.events.envelope import (
     headers_of,
     value_of,
 )
-from farebox.events.price import PriceListed
+from farebox.events.price import CatalogueAsOf, PriceListed
 from farebox.events.usage import (
     BillingTerms,
     CallAttributes,
@@ -61,6 +61,7 @@ __all__ = [
     "BudgetState",
     "BudgetWindow",
     "CallAttributes",
+    "CatalogueAsOf",
     "CloudEvent",
     "Envelope",
     "Held",

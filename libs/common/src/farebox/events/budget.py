@@ -100,14 +100,30 @@ class BudgetEvent(CloudEvent):
     locale: Locale
     notify_people: bool = Field(
         default=True,
-        description="Whether people should get a message: false for all but the highest threshold one posting crossed, "
-        "and where the account has switched alerts off.",
+        description="Whether people should get a message: false for all but the highest threshold one posting crossed; "
+        "for a mark that is provisional, or of which they heard less than a day before; for the end of an occurrence "
+        "that they did not hear of; and where the account has switched alerts off.",
     )
     entry_id: UUID | None = Field(default=None, description="The ledger entry that brought it about, if one did.")
 
 
-class ThresholdCrossed(BudgetEvent):
-    """Spending reached a threshold: exactly one event per budget, window, threshold and limit revision."""
+class MarkCrossed(BudgetEvent):
+    """What every event carries that says what spending reached."""
+
+    occurrence: Annotated[int, Field(ge=1)] = Field(
+        default=1,
+        description="Numbers the crossings of this mark in this window from 1, under whatever limit. A mark is crossed "
+        "again after it was resolved, under another limit, or when it was provisional and is not any more.",
+    )
+    provisional: bool = Field(
+        default=False,
+        description="Reached only with what a lost gateway may have spent (suspense). When posted charges reach it "
+        "alone, that is the next occurrence.",
+    )
+
+
+class ThresholdCrossed(MarkCrossed):
+    """Spending reached a threshold: exactly one event per budget, window, threshold, limit revision and occurrence."""
 
     type: ClassVar[str] = "farebox.budget.threshold_crossed.v1"
 
@@ -120,16 +136,23 @@ class ThresholdResolved(BudgetEvent):
     type: ClassVar[str] = "farebox.budget.threshold_resolved.v1"
 
     threshold: ThresholdMark
+    occurrence: Annotated[int, Field(ge=1)] = Field(default=1, description="The occurrence that ends.")
 
 
-class BudgetExhausted(BudgetEvent):
-    """A hard budget refused a request, or has nothing left. Once per window and limit revision."""
+class BudgetExhausted(MarkCrossed):
+    """A hard budget refused a request, or has nothing left. Once per window, limit revision and occurrence.
+
+    Nothing is told of its end; the next occurrence can follow once less is spent, or the limit or suspense has changed.
+    """
 
     type: ClassVar[str] = "farebox.budget.exhausted.v1"
 
 
-class BudgetOverLimit(BudgetEvent):
-    """More is spent than the limit allows: it was cut below what is out, or a charge came in above its reserve."""
+class BudgetOverLimit(MarkCrossed):
+    """More is spent than the limit allows: it was cut below what is out, or a charge came in above its reserve.
+
+    Nothing is told of its end; the next occurrence can follow once spending is within the limit again.
+    """
 
     type: ClassVar[str] = "farebox.budget.over_limit.v1"
 

@@ -18,7 +18,7 @@ from farebox.events.budget import (
     ThresholdResolved,
 )
 from farebox.events.envelope import EventType
-from farebox.events.price import PriceListed
+from farebox.events.price import AS_OF_KEY, CatalogueAsOf, PriceListed
 from farebox.events.usage import RequestCompleted, UsagePriced
 
 
@@ -33,6 +33,7 @@ class Placement:
 
 _USER: Final = "user id, or the key's id where a key belongs to no user"
 _MODEL: Final = "`provider/model`"
+_AS_OF: Final = f"`{AS_OF_KEY}`"
 _ACCOUNT: Final = "account id"
 
 
@@ -50,6 +51,7 @@ PLACEMENTS: Final[Mapping[EventType, Placement]] = MappingProxyType(
         BudgetOverLimit: _of_budget(topics.BUDGET_EVENTS),
         BalanceChanged: _of_budget(topics.BUDGET_BALANCES),
         PriceListed: Placement(topics.PRICE_CATALOGUE, _MODEL, _MODEL),
+        CatalogueAsOf: Placement(topics.PRICE_CATALOGUE, _AS_OF, _AS_OF),
         AccountPolicyChanged: Placement(topics.ACCOUNT_POLICY, _ACCOUNT, _ACCOUNT),
     }
 )

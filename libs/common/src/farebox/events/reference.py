@@ -56,7 +56,7 @@ def _topics(types: list[EventType]) -> Iterator[str]:
     yield from ("## Topics", "", "| topic | key | kept | partitions | types |", "| --- | --- | --- | --- | --- |")
     for topic in topics.ALL:
         here = [each for each in types if PLACEMENTS[each].topic is topic]
-        key = PLACEMENTS[here[0]].key if here else "account id"
+        key = ", or ".join(dict.fromkeys(PLACEMENTS[each].key for each in here)) or "account id"
         kept = f"{topic.retention_ms // _DAY_MS} days" if topic.retention_ms else "newest of each key (compacted)"
         names = "<br>".join(f"`{each.type}`" for each in here) or "none yet"
         yield f"| `{topic.name}` | {key} | {kept} | {topic.partitions} | {names} |"

@@ -19,6 +19,7 @@ record only once (effects must be idempotent), or that two members of a group ne
 from farebox.kafka.broadcast import Broadcast
 from farebox.kafka.broker import Broker, make_broker
 from farebox.kafka.liveness import Watched, alive, unready
+from farebox.kafka.offsets import Offsets
 from farebox.kafka.producer import MessageTooLarge, Producer, Undelivered
 from farebox.kafka.record import Message, Record, Rejected
 from farebox.kafka.subscriber import Delivery, Subscription, subscribe
@@ -29,6 +30,7 @@ __all__ = [
     "Delivery",
     "Message",
     "MessageTooLarge",
+    "Offsets",
     "Producer",
     "Record",
     "Rejected",

@@ -1,17 +1,24 @@
 """aiokafka's consumer, with two holes closed: an error while reading loses nothing, and no record blocks for ever."""
 
 import asyncio
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import structlog
 from aiokafka import AIOKafkaConsumer, TopicPartition
-from aiokafka.errors import KafkaError
+from aiokafka.errors import IllegalStateError, KafkaError
 from aiokafka.structs import ConsumerRecord
+
+from farebox.errors import Transient
 
 log = structlog.get_logger()
 
 Polled: TypeAlias = dict[TopicPartition, list[Any]]
+Begin: TypeAlias = Callable[[Collection[tuple[str, int]]], Awaitable[Mapping[tuple[str, int], int]]]
+"""Where to go on in these partitions at the latest; those without a word of it go on where Kafka has them."""
+
+BEGIN_RETRY_S: Final = 0.2
 
 
 @dataclass
@@ -33,14 +40,32 @@ class WatchedConsumer(AIOKafkaConsumer):  # type: ignore[misc]  # aiokafka has n
     """Loop time of the last answer, be it empty; errors that pass by themselves count as one."""
     polling = False
     _careful = False
+    _begin: Begin | None = None
+    _unanswered = ""
+
+    def go_back(self, begin: Begin) -> None:
+        """Give no record of the present assignment before it has been asked where to go on."""
+        self._begin = begin
 
     async def getmany(self, *partitions: Any, timeout_ms: int = 0, max_records: int | None = None) -> Polled:
         self.polling = True
+        try:
+            if self._begin is not None and not await self._gone_back(self._begin):
+                await asyncio.sleep(BEGIN_RETRY_S)
+                return {}
+            return await self._poll(*partitions, timeout_ms=timeout_ms, max_records=max_records)
+        finally:
+            self.polling = False
+
+    async def _poll(self, *partitions: Any, timeout_ms: int, max_records: int | None) -> Polled:
         before = self.positions()
         try:
             if self._careful:
                 return await self._one_of_each()
             polled: Polled = await super().getmany(*partitions, timeout_ms=timeout_ms, max_records=max_records)
+            if self._begin is not None:  # assigned while it waited
+                await self._rewind(before)
+                polled = {}
         except UnicodeDecodeError:
             self._careful = True
             await self._rewind(before)
@@ -50,10 +75,27 @@ class WatchedConsumer(AIOKafkaConsumer):  # type: ignore[misc]  # aiokafka has n
             if error.retriable:
                 self._note_poll()
             raise
-        finally:
-            self.polling = False
         self._note_poll()
         return polled
+
+    async def _gone_back(self, begin: Begin) -> bool:
+        """Whether every partition stands where it is to go on."""
+        self._begin = None  # an assignment that comes meanwhile sets it again
+        try:
+            places = {(place.topic, place.partition): place for place in self.assignment()}
+            for key, offset in (await begin(places)).items():
+                if offset < (position := await self.position(places[key])):
+                    log.warning("consumer_goes_back", topic=key[0], partition=key[1], position=position, offset=offset)
+                    self.seek(places[key], offset)
+        except (Transient, IllegalStateError) as error:
+            if self._unanswered != (why := repr(error)):
+                log.warning("consumer_cannot_begin", error=why)
+            self._begin, self._unanswered = begin, why
+            return False
+        finally:
+            self._note_poll()
+        self._unanswered = ""
+        return True
 
     def dead_tasks(self) -> list[str]:
         """aiokafka's own tasks that have ended though the consumer was not closed."""

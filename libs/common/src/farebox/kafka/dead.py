@@ -2,12 +2,18 @@
 
 from typing import Final
 
-from farebox.kafka.record import Message, Rejected
+from farebox.kafka.record import Message, Record, Rejected
 
 SUFFIX: Final = ".dead"
+REASON: Final = "farebox-dead-reason"
+REQUEUED: Final = "farebox-requeued"
+"""Of a record that was put back: the place of its dead letter."""
+_OWN: Final = "farebox-dead-"
 DETAIL_CHARS_MAX: Final = 1_000
 HANDLER_ERROR: Final = "handler_error"
-"""Reason of a record at which the handler itself fails, however often it is tried."""
+"""Reason of a record at which the handler itself fails while others of its batch pass."""
+DATA_ERROR: Final = "data_error"
+"""Reason of a record whose values the database refuses while it takes those of others."""
 UNREADABLE: Final = "unreadable"
 """Reason of a record that the client cannot decode. Its dead letter has only the place where the original is."""
 
@@ -20,7 +26,7 @@ def dead_letter(rejected: Rejected, *, keep_value: bool = True) -> Message:
     """
     record = rejected.record
     place = (
-        ("farebox-dead-reason", rejected.reason.encode()),
+        (REASON, rejected.reason.encode()),
         ("farebox-dead-detail", rejected.detail[:DETAIL_CHARS_MAX].encode(errors="replace")),
         ("farebox-dead-topic", record.topic.encode()),
         ("farebox-dead-partition", b"%d" % record.partition),
@@ -30,3 +36,14 @@ def dead_letter(rejected: Rejected, *, keep_value: bool = True) -> Message:
         return Message(record.topic + SUFFIX, record.key, record.value, record.raw_headers + place)
     size = ("farebox-dead-value-bytes", b"%d" % len(record.value or b""))
     return Message(record.topic + SUFFIX, record.key, None, (*place, size))
+
+
+def put_back(letter: Record, topic: str) -> Message:
+    """The original of a dead letter, which names the letter it was."""
+    original = [(name, value) for name, value in letter.raw_headers if not name.startswith(_OWN) and name != REQUEUED]
+    return Message(topic, letter.key, letter.value, (*original, (REQUEUED, place_of(letter))))
+
+
+def place_of(letter: Record) -> bytes:
+    """Where a dead letter is, as a header's value: `usage.priced.dead/0/17`."""
+    return f"{letter.topic}/{letter.partition}/{letter.offset}".encode()

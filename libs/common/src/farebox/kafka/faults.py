@@ -2,8 +2,8 @@
 
 import asyncio
 
+from farebox import postgres
 from farebox.errors import FareboxError, Transient
-from farebox.postgres import TRANSIENT
 
 
 class StrayCancel(FareboxError):
@@ -13,11 +13,8 @@ class StrayCancel(FareboxError):
 
 
 def is_transient(error: BaseException) -> bool:
-    """Whether the same batch may succeed later: a dependency away or busy, or the time for a batch was up.
-
-    asyncpg's errors of use are among its connection errors; those about a value (they are ValueErrors) are permanent.
-    """
-    return isinstance(error, (Transient, *TRANSIENT)) and not isinstance(error, ValueError)
+    """Whether the same batch may succeed later: a dependency away or busy, or the time for a batch was up."""
+    return isinstance(error, Transient) or postgres.is_transient(error)
 
 
 def is_stray_cancel() -> bool:

@@ -13,6 +13,9 @@ REJECTED: Final = Counter(
     "farebox_kafka_rejected_records", "Records sent to the dead-letter topic.", ["topic", "reason"]
 )
 RETRIES: Final = Counter("farebox_kafka_retries", "Batches handed over again after a fault.", ["group", "fault"])
+FAULTS: Final = Gauge(
+    "farebox_kafka_batch_faults", "Times in a row that the batch in hand has failed; 0 when batches pass.", ["group"]
+)
 BATCH_RECORDS: Final = Histogram(
     "farebox_kafka_batch_records",
     "Records in one batch.",

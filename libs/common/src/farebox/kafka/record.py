@@ -2,9 +2,12 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 from farebox.events import Envelope, headers_of, value_of
+
+REVISION_HEADER: Final = "ce_revision"
+"""A tombstone has no value to carry its revision in."""
 
 Headers: TypeAlias = tuple[tuple[str, bytes | None], ...]
 """Headers as they are on the broker: a name may come twice, a value may be null."""
@@ -46,6 +49,12 @@ class Record:
     def headers(self) -> Mapping[str, bytes]:
         """By name. A null value reads as empty; of a name that comes twice the last counts."""
         return {name: value or b"" for name, value in self.raw_headers}
+
+    @property
+    def deleted_as_of(self) -> int | None:
+        """Of a tombstone: the revision as of which its key is gone; None where its header does not say."""
+        text = self.headers.get(REVISION_HEADER, b"")
+        return int(text) if text.isdigit() else None
 
 
 @dataclass(frozen=True, slots=True)

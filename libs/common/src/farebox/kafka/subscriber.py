@@ -5,6 +5,7 @@ Every trap of FastStream's Kafka subscribers has its guard here; ADR 4 says why.
 
 import asyncio
 import contextlib
+from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
@@ -20,10 +21,12 @@ from farebox.kafka import metrics
 from farebox.kafka.backoff import Backoff
 from farebox.kafka.broker import Broker
 from farebox.kafka.consumer import Unreadable
-from farebox.kafka.dead import HANDLER_ERROR, UNREADABLE, dead_letter
+from farebox.kafka.dead import DATA_ERROR, HANDLER_ERROR, UNREADABLE, dead_letter
 from farebox.kafka.faults import StrayCancel, is_stray_cancel, is_transient
+from farebox.kafka.offsets import Behind, Offsets, after_all
 from farebox.kafka.producer import MessageTooLarge, Producer
 from farebox.kafka.record import Record, Rejected
+from farebox.postgres import is_about_data
 
 log = structlog.get_logger()
 
@@ -45,46 +48,60 @@ FETCH_BYTES_MAX: Final = 32 * 1024 * 1024
 PARTITION_FETCH_BYTES_MAX: Final = 2 * 1024 * 1024
 HANDLER_ATTEMPTS: Final = 3
 """Tries of a batch at which the handler fails for good, before its records are taken one half at a time."""
-HOPELESS_ATTEMPTS: Final = 20
-"""Tries of a batch of which every record fails, some five minutes with RETRY: more likely our fault than theirs."""
 DEAD_LETTER_TIMEOUT_S: Final = 10.0
 STALLED_AFTER_S: Final = 120.0
 """A loop that neither polled nor called its handler for so long hangs. Above handler, backoff and dead letters."""
 
 
 RETRY: Final = Backoff(base_s=0.1, cap_s=30.0)
+_FAILURES: Final = (DATA_ERROR, HANDLER_ERROR)
 
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """How batches are cut and tried again. `poll_ms` is the longest wait for a batch; an empty poll doubles it."""
+    """How batches are cut and tried again. `poll_ms` is the longest wait for a batch; an empty poll doubles it.
+
+    A record that fails and has no other beside it is tried `alone_tries` times, for some hour with RETRY: nothing shows
+    that it is to blame.
+    """
 
     batch_records_max: int = 2_000
     poll_ms: int = 50
     handler_timeout_s: float = 20.0
     retry: Backoff = RETRY
+    alone_tries: int = 160
 
 
 DEFAULT_DELIVERY: Final = Delivery()
 
 
-class EveryRecordFailed(FareboxError):
-    """No record of a batch could be handled: code and database do not fit, say, half-way through a deployment."""
+class NothingPasses(FareboxError):
+    """Records fail and none passes: code and database do not fit, say, half-way through a deployment."""
 
-    code = "every_record_failed"
+    code = "nothing_passes"
 
 
 class Subscription(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has no types
     """One group's membership, as this process sees it."""
 
-    def __init__(self, *, group_id: str, handle: Handler, producer: Producer, delivery: Delivery) -> None:
+    def __init__(
+        self,
+        *,
+        group_id: str,
+        handle: Handler,
+        producer: Producer,
+        delivery: Delivery,
+        offsets: Offsets | None,
+    ) -> None:
         self.group_id = group_id
         self.subscriber: Any = None  # FastStream's, set by `subscribe`: it needs this listener first
         self._handle = handle
         self._producer = producer
         self._delivery = delivery
+        self._offsets = offsets
         self._faults = 0
         self._handler_errors = 0
+        self._fault = ""
         self._leaving = asyncio.Event()
         self._assigned = False
         self._called_at = 0.0
@@ -103,7 +120,7 @@ class Subscription(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka
         except Exception as error:
             await self._back_off(error)
             raise NackMessage from error
-        self._faults = self._handler_errors = 0
+        self._note_success()
         self._count_handled(raw)
 
     async def on_partitions_revoked(self, _revoked: Any) -> None:
@@ -117,10 +134,16 @@ class Subscription(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka
         self._leaving.clear()
         self._assigned = True
         self._handled.clear()
+        self._go_back()
 
     def leave(self) -> None:
         """End a backoff under way: the batch goes to whoever gets the partition."""
         self._leaving.set()
+
+    def _go_back(self) -> None:
+        """Let the consumer ask where the database's effects end before it goes on."""
+        if self._offsets is not None:
+            self.subscriber.consumer.go_back(self._offsets.begin)
 
     # How it is
 
@@ -139,7 +162,11 @@ class Subscription(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka
         return []
 
     def unready(self) -> list[str]:
-        return [] if self._assigned else [f"consumer {self.group_id}: no partitions assigned yet"]
+        if not self._assigned:
+            return [f"consumer {self.group_id}: no partitions assigned yet"]
+        if self._handler_errors >= HANDLER_ATTEMPTS:
+            return [f"consumer {self.group_id}: its batch has failed {self._faults} times: {self._fault}"]
+        return []
 
     def lag(self) -> dict[tuple[str, int], int]:
         """Records behind the end of each partition that this process holds and has read from."""
@@ -161,10 +188,17 @@ class Subscription(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka
         if self._handler_errors < HANDLER_ATTEMPTS:
             return await self._call(records)
         rejected = await self._isolate(records)
-        failed = sum(reject.reason == HANDLER_ERROR for reject in rejected)
-        if 1 < failed == len(records) and self._handler_errors < HOPELESS_ATTEMPTS:
-            raise EveryRecordFailed(f"{failed} of {failed} records, the first with {rejected[0].detail}")
+        failed = [reject for reject in rejected if reject.reason in _FAILURES]
+        if len(rejected) < len(records):
+            refused = [reject for reject in rejected if reject.reason not in _FAILURES]
+            return [*refused, *await self._fail_again(failed)]
+        if len(failed) > 1 or (failed and self._handler_errors < self._delivery.alone_tries):
+            raise NothingPasses(f"{len(failed)} of {len(records)} records, the first with {failed[0].detail}")
         return rejected
+
+    async def _fail_again(self, failed: Sequence[Rejected]) -> list[Rejected]:
+        """Those that fail although others have passed since: they are to blame, and no longer what they met before."""
+        return [reject for each in failed for reject in await self._isolate([each.record])]
 
     async def _call(self, records: Sequence[Record]) -> Sequence[Rejected]:
         self._called_at = asyncio.get_running_loop().time()
@@ -186,7 +220,7 @@ class Subscription(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka
             if is_transient(error):
                 raise
             if len(records) == 1:
-                return [Rejected(records[0], HANDLER_ERROR, repr(error))]
+                return [Rejected(records[0], DATA_ERROR if is_about_data(error) else HANDLER_ERROR, repr(error))]
         half = len(records) // 2
         return [*await self._isolate(records[:half]), *await self._isolate(records[half:])]
 
@@ -210,29 +244,43 @@ class Subscription(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka
 
     async def _back_off(self, error: Exception) -> None:
         """Wait before the batch comes again; a rebalance or a stop ends the wait."""
+        if isinstance(error, Behind):
+            self._go_back()
         transient = is_transient(error)
         self._faults += 1
         self._handler_errors += not transient
         metrics.RETRIES.labels(self.group_id, "transient" if transient else HANDLER_ERROR).inc()
-        delay_s = self._delivery.retry.jittered_s(self._faults)
-        log.warning(
-            "batch_failed",
-            group=self.group_id,
-            transient=transient,
-            faults=self._faults,
-            retry_in_s=round(delay_s, 2),
-            error=repr(error),
-            exc_info=None if transient else error,
-        )
+        metrics.FAULTS.labels(self.group_id).set(self._faults)
+        self._log_change(error, transient=transient)
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._leaving.wait(), delay_s)
+            await asyncio.wait_for(self._leaving.wait(), self._delivery.retry.jittered_s(self._faults))
+
+    def _log_change(self, error: Exception, *, transient: bool) -> None:
+        """One line for each kind of fault in a row: an hour of the same would hide what else is going on."""
+        fault, self._fault = self._fault, f"{type(error).__name__}: {error}"
+        if self._fault != fault:
+            log.warning(
+                "batch_failed",
+                group=self.group_id,
+                transient=transient,
+                faults=self._faults,
+                error=repr(error),
+                exc_info=None if transient else error,
+            )
+
+    def _note_success(self) -> None:
+        if self._faults:
+            log.info("batch_recovered", group=self.group_id, faults=self._faults)
+            metrics.FAULTS.labels(self.group_id).set(0)
+        self._faults = self._handler_errors = 0
+        self._fault = ""
 
     def _count_handled(self, records: Sequence[Any]) -> None:
-        counts: dict[str, int] = {}
-        for record in records:
-            self._handled[record.topic, record.partition] = record.offset + 1
-            counts[record.topic] = counts.get(record.topic, 0) + 1
-        for topic, count in counts.items():
+        after = after_all(records)
+        self._handled |= after
+        if self._offsets is not None:
+            self._offsets.settle(after)
+        for topic, count in Counter(record.topic for record in records).items():
             metrics.CONSUMED.labels(self.group_id, topic).inc(count)
 
 
@@ -244,14 +292,17 @@ def subscribe(
     producer: Producer,
     delivery: Delivery = DEFAULT_DELIVERY,
     instance_id: str | None = None,
+    offsets: Offsets | None = None,
 ) -> Subscription:
     """Let `handle` take the records of these topics for the group, in batches.
 
-    Rejected records, and those at which the handler itself keeps failing, go to `<topic>.dead` through `producer`.
-    Transient faults (`farebox.errors.Transient`, a database away, a handler over its time) are retried for ever.
+    Rejected records go to `<topic>.dead` through `producer`, and so do those at which the handler keeps failing while
+    others pass. Transient faults (`farebox.errors.Transient`, whatever the database says that is not about the data, a
+    handler over its time) and batches of which nothing passes are retried for ever; ADR 17 says why.
+    With `offsets`, noted by the handler in the transaction of its effect, the group goes back to where effects end.
     With `instance_id` (stable, unique in the group) a restarted process gets its partitions back without a rebalance.
     """
-    subscription = Subscription(group_id=group_id, handle=handle, producer=producer, delivery=delivery)
+    subscription = Subscription(group_id=group_id, handle=handle, producer=producer, delivery=delivery, offsets=offsets)
     subscriber = broker.subscriber(
         *topics,
         batch=True,

@@ -71,6 +71,20 @@ class Catalogue:
             return Unpriced(UnpricedReason.NO_PRICE_AT_TIME, f"{provider}/{model} has no price at {at.isoformat()}")
         return Unpriced(UnpricedReason.UNKNOWN_MODEL, f"{provider}/{model} is not in the catalogue")
 
+    def rows_for(self, provider: str, model: str) -> tuple[PriceRow, ...]:
+        """Rows that may apply to a reference: its own, and those of the model that the seed resolves it to."""
+        provider, model = provider.lower(), model.lower()
+        seeded = self._seeded(provider, model)
+        names = {model, seeded.id.lower()} if seeded is not None else {model}
+        return tuple(row for name in sorted(names) for row, _ in self._rows.get((provider, name), {}).values())
+
+    def turns(self, provider: str, model: str, start: datetime, end: datetime) -> tuple[datetime, ...]:
+        """Instants in [start, end) between which the price of a reference stays what it is; `start` is the first."""
+        edges = {edge for row in self.rows_for(provider, model) for edge in (row.effective_from, row.effective_to)}
+        seeded = self._seeded(provider.lower(), model.lower())
+        turns = {start, *filter(None, edges), *(seeded.turns(start, end) if seeded is not None else ())}
+        return tuple(sorted(turn for turn in turns if start <= turn < end))
+
     def models(self, provider: str, org: str | None = None) -> tuple[str, ...]:
         """Ids of the models that a provider, or its alias, has prices for, sorted; without other orgs' own."""
         provider = provider.lower()

@@ -7,7 +7,7 @@ of service tiers are genai-prices' own code, run once for each interval; what re
 import importlib
 from bisect import bisect_right
 from collections.abc import Iterator, Mapping
-from datetime import UTC, date, datetime, time
+from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from functools import lru_cache
 from importlib.metadata import version
@@ -85,6 +85,14 @@ class SeedModel:
         if rates is None:
             rates = self._compiled[key] = self._compile(at, key[0])
         return rates
+
+    def turns(self, start: datetime, end: datetime) -> Iterator[datetime]:
+        """Where the rates in [start, end) change. Of times of day those after each date, for they return every day."""
+        yield from self._dates
+        for since in (start, end - timedelta(days=1), *self._dates):
+            for hour in self._hours:
+                at = datetime.combine(since.astimezone(UTC), hour, UTC)
+                yield at if at >= since else at + timedelta(days=1)
 
     def _compile(self, at: datetime, dated: int) -> Rates:
         prices = self._model.get_prices(at)

@@ -42,7 +42,7 @@ def key_routes(office: Office) -> Sequence[BaseRoute]:
         key_id = request.path_params["key_id"]
         async with office.store.transaction() as unit:
             revoked = await unit.registry.revoke_key(key_id, office.clock.now())
-            await office.announce_change(unit, key_id, "revoked")
+            await office.announce_change(unit, key_id)
         office.wake()
         return JSON({"key_id": key_id, "revoked_at": revoked})
 

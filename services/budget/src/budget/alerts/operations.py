@@ -1,17 +1,20 @@
-"""Telling the world what spending reached: one event per budget, window, limit revision and mark.
+"""Telling the world what spending reached: one event per budget, window, limit revision, mark and occurrence.
 
-The judgement is pure (`posting.marks_at`); when several find the same mark, the primary key of `crossing` decides, in
-the transaction that moved the money.
+The judgement is pure (`posting.marks_at`, `occurrences`). The caller holds the windows' locks, so that of several who
+find the same mark the first notes it. The keys of `crossing` judge once more, in the transaction that moved the money.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
+from typing import TypedDict
 from uuid import UUID
 
 from budget.accounts.rules import in_force
-from budget.alerts.rules import EXHAUSTED, OVER_LIMIT, Threshold
+from budget.alerts.occurrences import Crossed, Notes, Occurrence, Register, turns
+from budget.alerts.rules import EXHAUSTED, OVER_LIMIT, Threshold, highest, id_of
 from budget.budgets.rules import Budget, Window, state
-from budget.posting.rules import Reached, highest, marks_at
+from budget.posting.rules import Course, Reached, marks_at, standing
 from budget.shares.rules import WindowKey
 from budget.unit import Unit
 from farebox import topics
@@ -20,6 +23,7 @@ from farebox.events import (
     BudgetEvent,
     BudgetExhausted,
     BudgetOverLimit,
+    BudgetState,
     CloudEvent,
     Envelope,
     Locale,
@@ -32,52 +36,78 @@ from farebox.kafka import Message
 SOURCE = "farebox/budget"
 
 
+class _Common(TypedDict):
+    """What the events of all marks carry."""
+
+    budget: BudgetState
+    locale: Locale
+    notify_people: bool
+    entry_id: UUID | None
+    occurrence: int
+    provisional: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Left:
+    """A mark that had been crossed and that spending is below again."""
+
+    budget: Budget
+    key: WindowKey
+    mark_id: str
+    spent: int
+    entry_id: UUID | None
+
+
+async def announce_courses(
+    unit: Unit, courses: Sequence[Course], windows: Mapping[WindowKey, Window], now: datetime
+) -> int:
+    """Publish what a batch crossed and resolved, entry by entry; how many marks it crossed."""
+    if not courses:
+        return 0
+    noted = await unit.books.noted([each.key for each in courses])
+    found = [
+        turn for each in courses for turn in _turns(each, noted.get(each.key, {}), windows[each.key].limit_revision)
+    ]
+    return await _tell(unit, found, noted, windows, now)
+
+
 async def announce_reached(
     unit: Unit, reached: Sequence[Reached], windows: Mapping[WindowKey, Window], now: datetime
 ) -> int:
-    """Publish the marks that nobody has noted under this limit revision yet; how many those were."""
+    """Publish the marks that are not noted as crossed under this limit revision yet; how many those were."""
     if not reached:
         return 0
-    noted = [(each, windows[each.key].limit_revision, new_id()) for each in reached]
-    first = await unit.books.first_crossed(noted, now)
-    audiences = _Audiences(unit)
-    messages = []
-    for each, _, event_id in noted:
-        if event_id in first:
-            locale, alerts = await audiences.of(each.budget)
-            event = _event(each, windows[each.key], locale, notify_people=alerts and each.is_highest)
-            messages.append(_message(topics.BUDGET_EVENTS, event, each.budget, event_id, now))
-    await unit.announce(messages)
-    return len(messages)
+    noted = await unit.books.noted({each.key for each in reached})
+    return await _tell(unit, reached, noted, windows, now)
 
 
 async def announce_resolved(unit: Unit, budget: Budget, window: Window, now: datetime) -> None:
     """Publish thresholds that had been crossed and no longer are: after a raise, a credit or a correction."""
     key = window.room.key
-    still = {_id(mark) for mark in marks_at(budget, window.thresholds(budget), window.room)}
-    gone = (await unit.books.open_marks([key])).get(key, set()) - still
-    by_id = {threshold.id: threshold for threshold in window.thresholds(budget)}
-    audiences = _Audiences(unit)
-    for mark in sorted(gone):
-        await unit.books.resolve(key, mark, now)
-        if mark in by_id:
-            locale, alerts = await audiences.of(budget)
-            event = ThresholdResolved(
-                budget=state(budget, window), locale=locale, notify_people=alerts, threshold=by_id[mark].mark
-            )
-            await unit.announce([_message(topics.BUDGET_EVENTS, event, budget, new_id(), now)])
+    still = {id_of(mark) for mark in marks_at(budget, window.thresholds(budget), window.room)}
+    noted = await unit.books.noted([key])
+    gone = sorted(mark for mark, each in noted.get(key, {}).items() if each.open and mark not in still)
+    left = [Left(budget, key, mark, window.room.spent, None) for mark in gone]
+    await _tell(unit, left, noted, {key: window}, now)
 
 
 def all_reached(budget: Budget, window: Window) -> list[Reached]:
     """Every mark the window's spending has reached, for a change that is no posting (another limit, other marks)."""
-    marks = marks_at(budget, window.thresholds(budget), window.room)
-    top = highest(marks)
-    return [Reached(budget, window.room.key, mark, window.room.spent, mark is top, None) for mark in marks]
+    here = standing(budget, window.thresholds(budget), window.room)
+    top = highest(here.posted)
+    return [
+        Reached(budget, window.room.key, mark, here.spent, mark is top, None, provisional=mark not in here.posted)
+        for mark in here.reached
+    ]
 
 
-def refused(budget: Budget, window: Window) -> Reached:
-    """A hard budget turned a request away: it is exhausted, whatever small change is left."""
-    return Reached(budget, window.room.key, EXHAUSTED, window.room.spent, is_highest=False, entry_id=None)
+def refused(budget: Budget, window: Window, *, provisional: bool = False) -> Reached:
+    """A hard budget turned a request away: it is exhausted, whatever small change is left.
+
+    It is provisional if only what is in suspense stands in the way.
+    """
+    room = window.room
+    return Reached(budget, room.key, EXHAUSTED, room.spent, is_highest=False, entry_id=None, provisional=provisional)
 
 
 def balances(pairs: Iterable[tuple[Budget, Window]], now: datetime) -> list[Message]:
@@ -92,40 +122,108 @@ def balances(pairs: Iterable[tuple[Budget, Window]], now: datetime) -> list[Mess
     ]
 
 
+@dataclass(frozen=True, slots=True)
+class _Audience:
+    """How to speak to the people of an account, and whether alerts to them are on."""
+
+    locale: Locale
+    alerts: bool
+
+
 class _Audiences:
-    """How to speak to the people of a budget's account, looked up once an account."""
+    """Looked up once an account."""
 
     def __init__(self, unit: Unit) -> None:
         self._unit = unit
-        self._known: dict[str, tuple[Locale, bool]] = {}
+        self._known: dict[str, _Audience] = {}
 
-    async def of(self, budget: Budget) -> tuple[Locale, bool]:
-        """Their language and zone, and whether alerts to people are on."""
+    async def of(self, budget: Budget) -> _Audience:
         if budget.account.id not in self._known:
             settings = in_force(await self._unit.registry.path(budget.account.id))
-            self._known[budget.account.id] = (settings.locale, settings.alerts)
+            self._known[budget.account.id] = _Audience(settings.locale, settings.alerts)
         return self._known[budget.account.id]
 
 
-def _event(each: Reached, window: Window, locale: Locale, *, notify_people: bool) -> BudgetEvent:
-    told = state(each.budget, window, spent=each.spent)
+def _turns(course: Course, notes: Notes, limit_revision: int) -> Iterable[Reached | Left]:
+    budget, key = course.budget, course.key
+    for turn in turns(notes, limit_revision, course.standings):
+        entry_id, spent = course.entry_ids[turn.step], course.standings[turn.step + 1].spent
+        if isinstance(turn, Crossed):
+            yield Reached(budget, key, turn.mark, spent, turn.is_highest, entry_id, turn.provisional)
+        else:
+            yield Left(budget, key, turn.mark_id, spent, entry_id)
+
+
+async def _tell(
+    unit: Unit,
+    found: Sequence[Reached | Left],
+    noted: Mapping[WindowKey, Notes],
+    windows: Mapping[WindowKey, Window],
+    now: datetime,
+) -> int:
+    """Note what was crossed and what is over, and publish it in order; how many marks were crossed."""
+    if not found:
+        return 0
+    register, audiences = Register(noted, now), _Audiences(unit)
+    told: list[tuple[UUID, Budget, BudgetEvent]] = []
+    for each in found:
+        event_id, audience = new_id(), await audiences.of(each.budget)
+        if event := _noted(register, each, windows[each.key], audience, event_id):
+            told.append((event_id, each.budget, event))
+    await unit.books.end_crossings(register.ended, now)
+    doubled = {each.event_id for each in register.made} - await unit.books.add_crossings(register.made)
+    await unit.announce(
+        [_message(topics.BUDGET_EVENTS, event, budget, id_, now) for id_, budget, event in told if id_ not in doubled]
+    )
+    return len(register.made) - len(doubled)
+
+
+def _noted(
+    register: Register, each: Reached | Left, window: Window, audience: _Audience, event_id: UUID
+) -> BudgetEvent | None:
+    """Take a turn into the register; the event that tells of it, if it is news."""
+    place = (each.key, each.mark_id)
+    if isinstance(each, Left):
+        over = register.resolve(place)
+        return _resolved(each, over, window, audience) if over else None
+    is_for_people = audience.alerts and each.is_highest
+    made = register.cross(
+        place, window.limit_revision, event_id, provisional=each.provisional, is_for_people=is_for_people
+    )
+    return _crossed(each, made, window, audience.locale) if made else None
+
+
+def _crossed(each: Reached, made: Occurrence, window: Window, locale: Locale) -> BudgetEvent:
+    common: _Common = {
+        "budget": state(each.budget, window, spent=each.spent),
+        "locale": locale,
+        "notify_people": made.notify_people,
+        "entry_id": each.entry_id,
+        "occurrence": made.number,
+        "provisional": made.provisional,
+    }
     match each.mark:
         case Threshold() as threshold:
-            return ThresholdCrossed(
-                budget=told,
-                locale=locale,
-                notify_people=notify_people,
-                entry_id=each.entry_id,
-                threshold=threshold.mark,
-            )
+            return ThresholdCrossed(**common, threshold=threshold.mark)
         case str() as mark if mark == OVER_LIMIT:
-            return BudgetOverLimit(budget=told, locale=locale, notify_people=notify_people, entry_id=each.entry_id)
+            return BudgetOverLimit(**common)
         case _:
-            return BudgetExhausted(budget=told, locale=locale, notify_people=notify_people, entry_id=each.entry_id)
+            return BudgetExhausted(**common)
 
 
-def _id(mark: Threshold | str) -> str:
-    return mark if isinstance(mark, str) else mark.id
+def _resolved(each: Left, over: Occurrence, window: Window, audience: _Audience) -> BudgetEvent | None:
+    """People hear of the end of what they heard of. Only thresholds have an event for it."""
+    by_id = {threshold.id: threshold for threshold in window.thresholds(each.budget)}
+    if each.mark_id not in by_id:
+        return None
+    return ThresholdResolved(
+        budget=state(each.budget, window, spent=each.spent),
+        locale=audience.locale,
+        notify_people=audience.alerts and over.notify_people,
+        entry_id=each.entry_id,
+        threshold=by_id[each.mark_id].mark,
+        occurrence=over.number,
+    )
 
 
 def _message(topic: topics.Topic, event: CloudEvent, budget: Budget, event_id: UUID, now: datetime) -> Message:

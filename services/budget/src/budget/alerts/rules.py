@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeAlias
 
 from farebox.events import ThresholdMark
 
@@ -21,6 +21,15 @@ class Threshold:
     def id(self) -> str:
         """Stable within a budget: `percent:75` or `amount:1000000000`."""
         return mark_id(self.mark)
+
+
+Mark: TypeAlias = Threshold | str
+"""A threshold, EXHAUSTED or OVER_LIMIT."""
+
+
+def id_of(mark: Mark) -> str:
+    """The mark's name in the books."""
+    return mark if isinstance(mark, str) else mark.id
 
 
 def mark_id(mark: ThresholdMark) -> str:
@@ -46,3 +55,11 @@ def _at(mark: ThresholdMark, limit: int) -> int:
 def reached(marks: Sequence[Threshold], spent: int) -> tuple[Threshold, ...]:
     """All marks that `spent` has reached. A mark at 0 needs some spending."""
     return tuple(mark for mark in marks if spent > 0 and spent >= mark.at)
+
+
+def highest(marks: Sequence[Mark]) -> Mark | None:
+    """Of the marks one posting reached, the one people hear of: the last threshold, or that it went over the limit."""
+    for mark in reversed(marks):
+        if mark != EXHAUSTED:
+            return mark
+    return None

@@ -48,7 +48,7 @@ class Audit:
         self._due = {key: Due() for key in windows}
 
     async def note(self, records: Sequence[Record]) -> None:
-        entries = {entry.entry_id: entry for record in records if (entry := _entry(record))}
+        entries = {entry.entry_id: entry for record in records if (entry := entry_of(record))}
         posted = await self._unit.books.audit_posted(entries)
         fresh = [entry for entry_id, entry in entries.items() if entry_id in posted]
         accounts = {account for entry in fresh for account in entry.principal.path()}
@@ -77,7 +77,7 @@ class Audit:
         ]
 
 
-def _entry(record: Record) -> UsagePriced | None:
+def entry_of(record: Record) -> UsagePriced | None:
     """None for what is no entry: poison is among the dead letters, what has no price yet is not posted."""
     try:
         event = decode(headers=record.headers, value=record.value).event

@@ -6,13 +6,13 @@ from typing import Final
 import structlog
 
 from budget import metrics
-from budget.alerts.operations import announce_reached, announce_resolved, balances
-from budget.posting.rules import Left, Outcome, Tally, apply, tally
+from budget.alerts.operations import announce_courses, balances
+from budget.posting.rules import LeftOut, Outcome, Tally, apply, tally
 from budget.unit import Store, Unit
 from farebox import faults
 from farebox.clock import Clock
 from farebox.events import Undecodable, UsagePriced, decode
-from farebox.kafka import Record, Rejected
+from farebox.kafka import Offsets, Record, Rejected
 
 log = structlog.get_logger()
 
@@ -23,19 +23,21 @@ CORRECTED: Final = "corrected"
 class UsageHandler:
     """Posts every ledger entry exactly once to the budgets on its path, and wakes the relay."""
 
-    def __init__(self, store: Store, clock: Clock, wake: Callable[[], None]) -> None:
+    def __init__(self, store: Store, clock: Clock, wake: Callable[[], None], offsets: Offsets) -> None:
         self._store = store
         self._clock = clock
         self._wake = wake
+        self._offsets = offsets
 
     async def __call__(self, records: Sequence[Record]) -> Sequence[Rejected]:
         entries, rejected = _read(records)
-        if entries:
-            async with self._store.transaction() as unit:
+        async with self._store.transaction() as unit:
+            if entries:
                 await self._post(unit, entries)
-                faults.point("budget.before_posting_commit")
-            faults.point("budget.after_posting_commit")
-            self._wake()
+            await unit.note(self._offsets, records)
+            faults.point("budget.before_posting_commit")
+        faults.point("budget.after_posting_commit")
+        self._wake()
         return rejected
 
     async def _post(self, unit: Unit, entries: list[UsagePriced]) -> None:
@@ -70,10 +72,7 @@ class UsageHandler:
 
     async def _announce(self, unit: Unit, tallies: Sequence[Tally], outcome: Outcome) -> None:
         now = self._clock.now()
-        reached = await announce_reached(unit, outcome.reached, outcome.windows, now)
-        metrics.MARKS.inc(reached)
-        for each in outcome.lowered:
-            await announce_resolved(unit, each.budget, outcome.windows[each.key], now)
+        metrics.MARKS.inc(await announce_courses(unit, outcome.courses, outcome.windows, now))
         await unit.announce(balances(((each.budget, outcome.windows[each.key]) for each in tallies), now))
 
 
@@ -95,7 +94,7 @@ def _read(records: Sequence[Record]) -> tuple[list[UsagePriced], list[Rejected]]
     return entries, rejected
 
 
-def _show(left: Sequence[Left]) -> None:
+def _show(left: Sequence[LeftOut]) -> None:
     """Nothing is dropped in silence: each part left out is logged and counted."""
     metrics.FOREIGN.inc(len(left))
     for each in left:

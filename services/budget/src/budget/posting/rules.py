@@ -1,7 +1,7 @@
 """Posting: what priced entries do to the windows and shares they touch. Pure; the shell locks, stores and publishes.
 
 tally(entries, …)   which windows, in which order of entries          (before any row is locked)
-apply(tallies, …)   new figures, and the marks each entry reached     (while the rows are locked)
+apply(tallies, …)   new figures, and how they went past marks         (while the rows are locked)
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -9,7 +9,8 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from uuid import UUID
 
-from budget.alerts.rules import EXHAUSTED, OVER_LIMIT, Threshold, reached
+from budget.alerts.occurrences import Standing
+from budget.alerts.rules import EXHAUSTED, OVER_LIMIT, Mark, Threshold, id_of, reached
 from budget.budgets.rules import Budget, BudgetsByAccount, Window
 from budget.budgets.windows import Span
 from budget.shares.rules import Room, Share, ShareKey, WindowKey, release
@@ -51,22 +52,36 @@ class Tally:
 
 @dataclass(frozen=True, slots=True)
 class Reached:
-    """A mark that spending reached: `spent` right after the entry that did it; `is_highest` of those it reached."""
+    """A mark that spending reached: `spent` right after the entry that did it; `is_highest` of those it reached.
+
+    It is provisional if what is posted does not reach it without what is in suspense.
+    """
 
     budget: Budget
     key: WindowKey
-    mark: Threshold | str
+    mark: Mark
     spent: int
     is_highest: bool
     entry_id: UUID | None
+    provisional: bool = False
 
     @property
     def mark_id(self) -> str:
-        return self.mark if isinstance(self.mark, str) else self.mark.id
+        return id_of(self.mark)
 
 
 @dataclass(frozen=True, slots=True)
-class Left:
+class Course:
+    """How a batch moved a window's spending: where it stood before, and after each of the entries."""
+
+    budget: Budget
+    key: WindowKey
+    entry_ids: tuple[UUID, ...]
+    standings: tuple[Standing, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class LeftOut:
     """A budget that an entry was left out of: it counts in another currency, and did not hold the call."""
 
     entry_id: UUID
@@ -76,25 +91,24 @@ class Left:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """The new figures of every window and share touched, the marks reached in order, and where spending went down."""
+    """The new figures of every window and share touched, and the course of each that may have passed a mark."""
 
     windows: dict[WindowKey, Window]
     shares: list[Share]
-    reached: list[Reached]
-    lowered: list[Tally]
+    courses: list[Course]
     uncertain: dict[tuple[UUID, WindowKey], int]
 
 
 def tally(
     entries: Sequence[UsagePriced], budgets: BudgetsByAccount, leases: Leases, open_: Uncertain
-) -> tuple[dict[WindowKey, Tally], list[Left]]:
+) -> tuple[dict[WindowKey, Tally], list[LeftOut]]:
     """Sort entries into windows: those that held the call, and those of its time where other budgets count it.
 
     What began before a budget counts is not for it. A correction also goes to the windows where something of its
     attempt is uncertain.
     """
     tallies: dict[WindowKey, Tally] = {}
-    left: list[Left] = []
+    left: list[LeftOut] = []
     spans: dict[UUID, Span] = {}
     for entry in entries:
         held = _held(entry, leases)
@@ -105,7 +119,7 @@ def tally(
                 if share is None and not _counts(budget, entry, call):
                     continue
                 if share is None and _is_foreign(budget, entry):
-                    left.append(Left(entry.entry_id, budget, entry.currency))
+                    left.append(LeftOut(entry.entry_id, budget, entry.currency))
                     continue
                 span = _span(budget, share.window_start if share else entry.occurred_at, spans)
                 _add(tallies, budget, span, _part(entry, budget, share))
@@ -215,16 +229,15 @@ def apply(
     tallies: Iterable[Tally], windows: Mapping[WindowKey, Window], shares: Mapping[ShareKey, Share], open_: Uncertain
 ) -> Outcome:
     """Post every tally to its locked window, releasing what its shares held, and judge the marks."""
-    outcome = Outcome(windows={}, shares=[], reached=[], lowered=[], uncertain={})
+    outcome = Outcome(windows={}, shares=[], courses=[], uncertain={})
     for each in tallies:
         window = windows[each.key]
         room, held = _posted(each, window.room, shares, open_)
         outcome.uncertain.update({(p.attempt_id, each.key): p.uncertain for p in each.parts if p.uncertain})
         outcome.shares.extend(held)
         outcome.windows[each.key] = window.with_room(room)
-        outcome.reached.extend(_newly_reached(each, window, room, shares, open_))
-        if room.spent < window.room.spent:
-            outcome.lowered.append(each)
+        if _may_pass_a_mark(each, window, room):
+            outcome.courses.append(_course(each, window, shares, open_))
     return outcome
 
 
@@ -254,45 +267,42 @@ def _ended(each: Tally, open_: Uncertain) -> dict[UUID, int]:
     return {attempt: fresh.get(attempt, 0) or open_.get((attempt, each.key), 0) for attempt in settles}
 
 
-def _newly_reached(
-    each: Tally, before: Window, after: Room, shares: Mapping[ShareKey, Share], open_: Uncertain
-) -> list[Reached]:
-    """Marks between the window's old and new spending, each with the entry that reached it.
+def _may_pass_a_mark(each: Tally, before: Window, after: Room) -> bool:
+    """Whether the entries must be looked at one by one. Where spending only grows, its two ends tell."""
+    only_grows = before.room.suspended == after.suspended and all(part.amount >= 0 for part in each.parts)
+    marks = before.thresholds(each.budget)
+    first, last = standing(each.budget, marks, before.room), standing(each.budget, marks, after)
+    return not only_grows or (first.reached, first.posted) != (last.reached, last.posted)
 
-    What an entry takes out of suspense had been spent before.
-    """
+
+def _course(each: Tally, before: Window, shares: Mapping[ShareKey, Share], open_: Uncertain) -> Course:
+    """What an entry takes out of suspense had been spent before."""
     marks = before.thresholds(each.budget)
     room = before.room
-    if marks_at(each.budget, marks, room) == marks_at(each.budget, marks, after):
-        return []
-    found: list[Reached] = []
+    standings = [standing(each.budget, marks, room)]
     held = dict(shares)
     for part in each.parts:
-        grown, changed = _posted(replace(each, parts=[part]), room, held, open_)
+        room, changed = _posted(replace(each, parts=[part]), room, held, open_)
         held |= {share.key: share for share in changed}
-        fresh = [mark for mark in marks_at(each.budget, marks, grown) if mark not in marks_at(each.budget, marks, room)]
-        found.extend(
-            Reached(each.budget, each.key, mark, grown.spent, mark is highest(fresh), part.entry_id) for mark in fresh
-        )
-        room = grown
-    return found
+        standings.append(standing(each.budget, marks, room))
+    return Course(each.budget, each.key, tuple(part.entry_id for part in each.parts), tuple(standings))
 
 
-def highest(marks: Sequence[Threshold | str]) -> Threshold | str | None:
-    """Of the marks one posting reached, the one people hear of: the last threshold, or that it went over the limit."""
-    for mark in reversed(marks):
-        if mark != EXHAUSTED:
-            return mark
-    return None
+def standing(budget: Budget, marks: Sequence[Threshold], room: Room) -> Standing:
+    """What a window's spending has reached, with suspense and without."""
+    by_all = marks_at(budget, marks, room)
+    alone = by_all if room.posted == room.spent else marks_at(budget, marks, room, spent=room.posted)
+    return Standing(room.spent, by_all, alone)
 
 
-def marks_at(budget: Budget, marks: Sequence[Threshold], room: Room) -> tuple[Threshold | str, ...]:
+def marks_at(budget: Budget, marks: Sequence[Threshold], room: Room, *, spent: int | None = None) -> tuple[Mark, ...]:
     """Every mark that spending has reached: thresholds, then exhausted (hard budgets), then over the limit."""
     if not budget.is_active:
         return ()
-    found: tuple[Threshold | str, ...] = reached(marks, room.spent)
-    if budget.mode == "hard" and room.spent >= room.limit:
+    spent = room.spent if spent is None else spent
+    found: tuple[Mark, ...] = reached(marks, spent)
+    if budget.mode == "hard" and spent >= room.limit:
         found = (*found, EXHAUSTED)
-    if room.spent > room.limit:
+    if spent > room.limit:
         found = (*found, OVER_LIMIT)
     return found

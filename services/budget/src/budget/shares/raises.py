@@ -148,7 +148,8 @@ class Raises:
                     metrics.REFUSALS.labels(obstacle.value).inc()
                     budget = demand.place.hard()[key]
                     if key not in recalling:
-                        await announce_reached(unit, [refused(budget, seen[key])], seen, now)
+                        exhausted = refused(budget, seen[key], provisional=obstacle is Obstacle.SUSPENDED)
+                        await announce_reached(unit, [exhausted], seen, now)
                         # Where more is gone than shares hold, nothing that they return would help.
                         recalling[key] = obstacle is Obstacle.HELD and await unit.books.recall(key, gateway_id, now)
                     refusals.append(

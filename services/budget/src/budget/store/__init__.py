@@ -14,7 +14,7 @@ from typing import Final
 from budget.store.books import Books
 from budget.store.registry import Registry
 from farebox import outbox
-from farebox.kafka import Message
+from farebox.kafka import Message, Offsets, Record
 from farebox.postgres import Connection, Pool, Queries, session, transaction
 
 QUERIES: Final = Queries.load("budget")
@@ -32,6 +32,10 @@ class Unit:
         """Publish after commit, at least once."""
         if messages:
             await outbox.enqueue(self._connection, messages)
+
+    async def note(self, offsets: Offsets, records: Sequence[Record]) -> None:
+        """Store how far the effects go in the topic. Raises farebox.kafka.offsets.Behind."""
+        await offsets.note(self._connection, records)
 
 
 class Store:

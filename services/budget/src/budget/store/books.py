@@ -7,9 +7,9 @@ from uuid import UUID
 
 import asyncpg
 
+from budget.alerts.occurrences import Crossing, Noted, Notes, Occurrence
 from budget.budgets.rules import Window
 from budget.budgets.windows import Span
-from budget.posting.rules import Reached
 from budget.shares.rules import Room, Share, ShareKey, WindowKey
 from budget.shares.silence import GatewayEpoch, Sign
 from budget.store.rows import OpenUncertain, SuspendedShare
@@ -243,27 +243,34 @@ class Books:
         rows = await self._connection.fetch(self._sql["postings_insert"], list(entry_ids))
         return {row["entry_id"] for row in rows}
 
-    async def first_crossed(self, marks: Sequence[tuple[Reached, int, UUID]], now: datetime) -> set[UUID]:
-        """Note marks as reached under a limit revision; the event ids of those that had not been."""
+    async def noted(self, keys: Collection[WindowKey]) -> dict[WindowKey, Notes]:
+        """What is noted of marks, by window."""
+        found: dict[WindowKey, dict[str, Noted]] = {}
+        for row in await self._connection.fetch(self._sql["crossings_noted"], *_columns(list(keys))):
+            found.setdefault((row["budget_id"], row["window_start"]), {})[row["mark"]] = _noted(row)
+        return dict(found)
+
+    async def end_crossings(self, marks: Collection[tuple[WindowKey, str]], now: datetime) -> None:
+        """Whatever is open of these marks is over."""
+        keys = _columns([key for key, _ in marks])
+        await self._connection.execute(self._sql["crossings_end"], *keys, [mark for _, mark in marks], now)
+
+    async def add_crossings(self, crossings: Sequence[Crossing]) -> set[UUID]:
+        """Note occurrences; the event ids of those that nobody had noted."""
+        occurrences = [each.occurrence for each in crossings]
         rows = await self._connection.fetch(
             self._sql["crossings_insert"],
-            *_columns([mark.key for mark, _, _ in marks]),
-            [revision for _, revision, _ in marks],
-            [mark.mark_id for mark, _, _ in marks],
-            [event_id for _, _, event_id in marks],
-            [now] * len(marks),
+            *_columns([each.key for each in crossings]),
+            [each.limit_revision for each in occurrences],
+            [each.mark_id for each in crossings],
+            [each.number for each in occurrences],
+            [each.event_id for each in crossings],
+            [each.crossed_at for each in crossings],
+            [each.resolved_at for each in crossings],
+            [each.provisional for each in occurrences],
+            [each.notify_people for each in occurrences],
         )
         return {row["event_id"] for row in rows}
-
-    async def open_marks(self, keys: Collection[WindowKey]) -> dict[WindowKey, set[str]]:
-        """Marks that were reached and not resolved, by window."""
-        found: dict[WindowKey, set[str]] = {}
-        for row in await self._connection.fetch(self._sql["crossings_open"], *_columns(list(keys))):
-            found.setdefault((row["budget_id"], row["window_start"]), set()).add(row["mark"])
-        return found
-
-    async def resolve(self, key: WindowKey, mark: str, now: datetime) -> None:
-        await self._connection.execute(self._sql["crossings_resolve"], *key, mark, now)
 
     # Audits
 
@@ -309,6 +316,12 @@ def _share(row: asyncpg.Record) -> Share:
         is_suspended=row["suspended_at"] is not None,
         is_final=row["is_final"],
     )
+
+
+def _noted(row: asyncpg.Record) -> Noted:
+    """The row has the open occurrence, or the newest of those that are over."""
+    found = Occurrence(row["occurrence"], row["limit_revision"], row["provisional"], row["notify_people"])
+    return Noted(row["newest"], None if row["is_over"] else found, row["told_at"])
 
 
 def _window(row: asyncpg.Record) -> Window:

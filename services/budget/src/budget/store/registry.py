@@ -14,7 +14,7 @@ from budget.budgets.rules import Budget, BudgetsByAccount
 from budget.budgets.windows import Calendar
 from budget.errors import Exists
 from farebox.errors import NotFound
-from farebox.events import AccountRef, ThresholdMark
+from farebox.events import AccountPolicyChanged, AccountRef, ThresholdMark
 from farebox.events.budget import AccountKind
 from farebox.matching import Narrowing
 from farebox.postgres import Connection
@@ -74,12 +74,28 @@ class Registry:
         """Settings that are None stay as they are."""
         await self._connection.execute(self._sql["account_update"], account_id, name, *_columns(terms))
 
-    async def revise(self, account_id: str) -> tuple[AccountKind, int]:
-        """The account's kind and next policy revision. Raises NotFound."""
-        row = await self._connection.fetchrow(self._sql["account_revise"], account_id)
-        if row is None:
+    async def revise(self, account_id: str) -> None:
+        """Give the account its next policy revision. Raises NotFound."""
+        if await self._connection.fetchval(self._sql["account_revise"], account_id) is None:
             raise NotFound(f"there is no account {account_id!r}")
-        return row["kind"], row["revision"]
+
+    async def news(self, accounts: Collection[str]) -> list[AccountPolicyChanged]:
+        """What gateways are to know of accounts as they are. Locked."""
+        rows = await self._connection.fetch(self._sql["account_news"], list(accounts))
+        return [
+            AccountPolicyChanged(
+                account_id=row["account_id"],
+                kind=row["kind"],
+                revision=row["revision"],
+                status="revoked" if row["is_revoked"] else "active",
+            )
+            for row in rows
+        ]
+
+    async def revisions(self, after: str, limit: int) -> list[tuple[str, int]]:
+        """A page of the accounts that gateways were ever told of, with their revisions."""
+        rows = await self._connection.fetch(self._sql["account_revisions"], after, limit)
+        return [(row["account_id"], row["revision"]) for row in rows]
 
     async def foreign_budget(self, path: Sequence[str], currency: str) -> str | None:
         """The name of a money budget on or below the path's end that counts in another currency."""

@@ -1,6 +1,7 @@
 """From a well-formed call to the right to send it: policy, price, worst case, shares."""
 
 import asyncio
+from datetime import datetime
 from decimal import Decimal
 from typing import Final, NamedTuple
 
@@ -78,8 +79,6 @@ class Reservations:
 
     async def make(self, key_hash: str, call: Call, upstream: Upstream) -> Reservation | Refused:
         """Raises UnknownKey, Fenced."""
-        if self._link.is_fenced:
-            raise Fenced("a newer process has claimed this gateway's name")
         limits = bounds(call, max_tokens_default=self._max_tokens_default, media_tokens=self._media_tokens)
         candidate = Candidate(call, upstream, _admitted(call, upstream), limits)
         known = self._policies.fresh(key_hash, self._clock.monotonic())
@@ -120,17 +119,22 @@ class Reservations:
                 metrics.BUDGET_REFUSALS.labels("recalled" if learnt.refusal.is_recalling else "none").inc()
                 return refused
             else:
-                known, has_asked = learnt.known, bool(question.raises or question.opening)
+                known, has_asked = learnt.known, bool(question.raises)
             now = self._clock.monotonic()
         return Refused(Reason.BUDGET_UNAVAILABLE, known, detail="too many others ask for the same budgets")
 
     def _decide(self, candidate: Candidate, known: Known, *, may_clamp: bool) -> Reservation | Refused | Short:
-        """From what is known and in hand. A call is cut only once it is known that no more is to be had."""
+        """From what is known and in hand. A call is cut only once it is known that no more is to be had.
+
+        Raises Fenced: from the instant that is known, nothing is admitted, under soft budgets neither.
+        """
+        if self._link.is_fenced:
+            raise Fenced("a newer process has claimed this gateway's name")
         call, upstream, admitted, limits = candidate
         terms = known.terms
-        if not is_allowed(upstream.provider, call.model, terms.allowed_models, terms.blocked_models):
-            return Refused(Reason.MODEL_NOT_ALLOWED, known)
         at = self._clock.now()
+        if barred := self._barred(candidate, known, at):
+            return barred
         rates = self._prices.rates(upstream.provider, call.model, at, known.who.org)
         worst = estimate(rates, terms.fx_rate, limits) if rates is not None else None
         if rates is None or worst is None or isinstance(worst, Unpriced):
@@ -168,6 +172,15 @@ class Reservations:
         return Question(
             key_hash, raises=tuple(Raise(each, least[each.measure], need[each.measure]) for each in windows)
         )
+
+    def _barred(self, candidate: Candidate, known: Known, at: datetime) -> Refused | None:
+        """Why no amount of money would let the call pass."""
+        call, upstream, admitted, _ = candidate
+        if not is_allowed(upstream.provider, call.model, known.terms.allowed_models, known.terms.blocked_models):
+            return Refused(Reason.MODEL_NOT_ALLOWED, known)
+        if (fault := self._prices.fault(at)) and known.holds_money(admitted):
+            return Refused(Reason.PRICES_OUTDATED, known, detail=fault)
+        return None
 
     def _opening(self, candidate: Candidate) -> Opening | None:
         call, upstream, admitted, limits = candidate

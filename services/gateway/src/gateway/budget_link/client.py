@@ -6,7 +6,7 @@ come together travel in one message.
 
 import asyncio
 import contextlib
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Coroutine, Hashable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -24,18 +24,17 @@ from farebox.shares import (
     Opening,
     RaiseRequest,
     Refusal,
-    StartRequest,
     WindowAsk,
-    WindowSpent,
 )
 from farebox.shares import Ask as WireAsk
 from gateway import metrics
 from gateway.attempts.event import GatewayEpoch
 from gateway.budget_link.service import ShareService
+from gateway.budget_link.start import start_requests
 from gateway.errors import BudgetAway, Fenced, JournalFull, UnknownKey
 from gateway.journal.journal import Journal, Recovered
 from gateway.policy.policies import Known, Policies
-from gateway.shares.shares import Report, Shares, Spent, Window, WindowKey
+from gateway.shares.shares import Report, Shares, Window, WindowKey
 
 log = structlog.get_logger()
 
@@ -48,8 +47,6 @@ REPORTS_MAX: Final = 2_000
 IN_TURN: Final = 100
 """Other shares in one beat, so that the service hears of all of them now and then."""
 REPORTS_WITH_RAISE_MAX: Final = 100
-SPENT_MAX: Final = 4_000
-"""Windows in one start message: about 500 kB."""
 ASKS_MAX: Final = 100
 SENDERS_MAX: Final = 2
 """Messages with asks under way at a time: while they are, further asks gather."""
@@ -124,7 +121,7 @@ class BudgetLink:
         self._away_until = 0.0
         self._flights: dict[Hashable, _Flight] = {}
         self._queue: deque[_Flight] = deque()
-        self._waiting: dict[WindowKey, int] = {}
+        self._waiting: Counter[WindowKey] = Counter()
         self._unheard: dict[str, Question] = {}
         self._senders = 0
         self._tasks: set[asyncio.Task[None]] = set()
@@ -208,7 +205,7 @@ class BudgetLink:
     async def _wait(self, flight: _Flight, question: Question) -> None:
         """For the end of another question, whatever it is. What this one needs is asked for with the next."""
         for each in question.raises:
-            self._waiting[each.window.key] = self._waiting.get(each.window.key, 0) + each.need
+            self._waiting[each.window.key] += each.need
         try:
             await asyncio.wait([flight.done])
         finally:
@@ -275,7 +272,7 @@ class BudgetLink:
     def _wire(self, question: Question, now: float) -> WireAsk:
         windows = []
         for each in question.raises:
-            need = each.need + self._waiting.get(each.window.key, 0)
+            need = each.need + self._waiting[each.window.key]
             least, needed, want = self._shares.wanted(each.window, least=each.least, need=need, now=now)
             windows.append(
                 WindowAsk(
@@ -290,7 +287,7 @@ class BudgetLink:
 
     def _lost(self, question: Question) -> None:
         """Its answer may have granted something."""
-        self._shares.doubt(each.window.key for each in question.raises)
+        self._shares.doubt((each.window for each in question.raises), self._clock.monotonic())
         if question.opening is not None:
             self._unheard[question.key_hash] = question
 
@@ -330,6 +327,7 @@ class BudgetLink:
         attempt = 0
         while True:
             try:
+                said_at = self._clock.monotonic()
                 epoch = await self._said(recovered)
                 faults.point("gateway.after_start")
                 self._journal.epoch(epoch)
@@ -340,34 +338,21 @@ class BudgetLink:
                 await asyncio.sleep(RETRY.jittered_s(attempt))
             else:
                 self._epoch = epoch
-                self._answered_at = self._clock.monotonic()
+                self._answered_at = said_at
                 metrics.BUDGET_REACHABLE.set(1)
                 log.info("epoch_claimed", epoch=epoch, whole=recovered.is_whole, windows=len(recovered.spent))
                 return
 
     async def _said(self, recovered: Recovered) -> int:
-        """A start, in as many messages as its windows need."""
-        spent = [_spent(each) for each in recovered.spent] if recovered.is_whole else []
-        parts = [spent[place : place + SPENT_MAX] for place in range(0, len(spent), SPENT_MAX)] or [[]]
+        """A start, in as many messages as it needs; the epoch."""
         epoch = 0
-        for place, part in enumerate(parts, 1):
-            answer = await self._service.start(
-                StartRequest(
-                    gateway_id=self._instance,
-                    process_id=self._process_id,
-                    last_epoch=recovered.epoch,
-                    last_record=recovered.last_record,
-                    is_whole=recovered.is_whole,
-                    spent=tuple(part),
-                    more=place < len(parts),
-                )
-            )
-            epoch = answer.epoch
+        for request in start_requests(recovered, gateway_id=self._instance, process_id=self._process_id):
+            epoch = (await self._service.start(request)).epoch
         return epoch
 
     async def _beat(self, *, also: int) -> int:
         """One beat; returns the number of shares it reported."""
-        reports = self._shares.reports(REPORTS_MAX, also=also)
+        reports, sent_at = self._shares.reports(REPORTS_MAX, also=also), self._clock.monotonic()
         beat = Beat(
             gateway_id=self._instance,
             epoch=self._epoch,
@@ -380,18 +365,18 @@ class BudgetLink:
         except (BudgetAway, Fenced) as error:
             self._failed(error)
             raise
+        self._answered_at = sent_at  # the service may have heard it as early as that
         self._heard(reports, answer)
         return len(reports)
 
     def _heard(self, reports: Sequence[Report], answer: BeatAnswer) -> None:
         now = self._clock.monotonic()
-        self._answered_at = now
         self._away_until = 0.0
         self._shares.acknowledge(reports)
         for total in answer.shares:
             self._shares.total(WindowKey(total.budget_id, total.window_start), total.granted)
         for account in answer.changed or ():
-            self._policies.changed(account, revoked=False, now=now)
+            self._policies.outdated(account, now)
         if answer.changed is None:
             self._policies.all_changed(now)
         self._policy_revision = answer.policy_revision
@@ -410,7 +395,3 @@ class BudgetLink:
             if not self._away_until:
                 log.warning("budget_service_away", error=str(error))
             self._away_until = self._clock.monotonic() + AWAY_FOR_S
-
-
-def _spent(each: Spent) -> WindowSpent:
-    return WindowSpent(budget_id=each.key.budget_id, window_start=each.key.start, spent=each.amount)

@@ -25,6 +25,7 @@ from gateway.journal.record import (
     Entry,
     Kind,
     Record,
+    Story,
     checkpoint_line,
     closed_line,
     entry_line,
@@ -41,14 +42,11 @@ log = structlog.get_logger()
 _SEGMENT: Final = re.compile(r"segment-([0-9]{12})\.journal")
 
 
-BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
-
-
-def boot_id() -> str:
+def boot_of(file: Path) -> str:
     """This boot of the machine; empty where it does not say, and then no crash leaves a whole story."""
     try:
-        return BOOT_ID.read_text("ascii").strip()
-    except OSError:
+        return file.read_text("ascii").strip()
+    except (OSError, ValueError):
         return ""
 
 
@@ -95,8 +93,7 @@ class Journal:
         self._limit_bytes = limit_bytes
         self._spent = spent
         self._boot = boot
-        # The boot in which all records of the epoch were written; empty where some may be missing.
-        self._story = boot
+        self._story = Story(boot)
         self._segments: dict[int, _Segment] = {}
         self._newest: _Segment | None = None
         self._size = 0
@@ -118,7 +115,7 @@ class Journal:
         """Older epochs are accounted for. Raises JournalFull."""
         self._append(lambda number: epoch_line(number, epoch, self._boot))
         self._epoch = epoch
-        self._story = self._boot
+        self._story = Story(self._boot)
         self._before = None
 
     def intent(self, entry: Entry) -> Place:
@@ -128,7 +125,7 @@ class Journal:
         return place
 
     def completed(self, entry: Entry, intent: Place) -> Place:
-        """How it ended. Where the disk takes no more, the intent stands; a crash would then charge the worst case."""
+        """How it ended. Where the disk takes no more, the intent stands; a crash would then settle the reserve."""
         try:
             place = self._append(lambda number: entry_line(Kind.COMPLETED, number, entry))
         except JournalFull:
@@ -277,8 +274,10 @@ class Journal:
         self._before = replay.spent  # as they are: a segment that begins meanwhile tells what was charged before it
         for place in (*replay.intents.values(), *replay.completions.values()):
             self._segments[place.segment].unfinished += 1
-        last_record, is_whole = replay.last_record, self._is_whole(replay)
-        self._story = self._boot if is_whole else ""
+        is_whole = self._is_whole(replay)
+        # Kept until there is a new epoch: what this process writes before makes the story no longer, and not whole.
+        last_record = replay.last_record if replay.story.last is None else replay.story.last
+        self._story = Story(self._boot if is_whole else None, last_record)
         self._begin(max(self._segments, default=0) + 1)
         unpublished = [self._complete(replay, id_, place) for id_, place in replay.intents.items()]
         unpublished += [self._moved(id_, place, replay.damaged) for id_, place in replay.completions.items()]
@@ -296,10 +295,11 @@ class Journal:
         """Whether nothing can be missing: no damage, no gap, and either closed in order or written in this boot."""
         for gap in replay.gaps:
             log.error("journal_gap", where=gap)
-        is_same_boot = self._boot != "" and replay.boot == self._boot
-        if replay.epoch and not (replay.is_closed or is_same_boot):
-            log.error("journal_of_another_boot", boot=replay.boot, now=self._boot)
-        return not replay.damaged and not replay.gaps and (not replay.epoch or replay.is_closed or is_same_boot)
+        boot = replay.story.boot
+        is_complete = not replay.epoch or (boot is not None and (replay.is_closed or (boot == self._boot != "")))
+        if not is_complete:
+            log.error("journal_may_lack_records", boot=boot, now=self._boot)
+        return is_complete and not replay.damaged and not replay.gaps
 
     def _complete(self, replay: Replay, id_: UUID, intent: Place) -> tuple[UUID, Place]:
         entry = self.entry(intent)

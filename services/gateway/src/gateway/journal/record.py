@@ -1,6 +1,6 @@
 """Lines of the journal: `<crc32 hex> <kind> <number> <json>`, one record each, numbered without a gap.
 
-    checkpoint   at a segment's start: the epoch, the boot of the machine, and what was spent of every window so far
+    checkpoint   at a segment's start: the epoch, what was spent of every window so far, and the epoch's story (below)
     epoch        the budget service gave a new epoch, in this boot; the one before is accounted for
     intent       an attempt is about to be sent: its reserve, and the event to publish should nobody see its end
     completed    how it ended; takes the intent's place
@@ -56,6 +56,17 @@ class Entry(NamedTuple):
     event: bytes
 
 
+class Story(NamedTuple):
+    """Of an epoch: the boot in which all of its records were written, empty if the machine does not name it and None
+    where some may be missing; and its last record, once its process is gone."""
+
+    boot: str | None
+    last: int | None = None
+
+
+NO_STORY: Final = Story("")
+
+
 class Record(NamedTuple):
     """A line as read. `number` is None in lines of the version before."""
 
@@ -80,9 +91,9 @@ def entry_line(kind: Kind, number: int, entry: Entry) -> bytes:
     return _line(kind, number, payload)
 
 
-def checkpoint_line(number: int, epoch: int, boot: str, spent: Iterable[Spent]) -> bytes:
+def checkpoint_line(number: int, epoch: int, story: Story, spent: Iterable[Spent]) -> bytes:
     totals = [[each.key.budget_id, each.key.start, each.measure, each.amount] for each in spent]
-    return _line(Kind.CHECKPOINT, number, {"epoch": epoch, "boot": boot, "spent": totals})
+    return _line(Kind.CHECKPOINT, number, {"epoch": epoch, "boot": story.boot, "last": story.last, "spent": totals})
 
 
 def epoch_line(number: int, epoch: int, boot: str) -> bytes:

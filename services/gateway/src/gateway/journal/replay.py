@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from gateway.journal.record import Damaged, Entry, Kind, Record, entry_of, read, spent_of
+from gateway.journal.record import NO_STORY, Damaged, Entry, Kind, Record, Story, entry_of, read, spent_of
 from gateway.shares.shares import Spent, WindowKey
 
 
@@ -26,7 +26,7 @@ class Replay:
     """
 
     epoch: int = 0
-    boot: str = ""
+    story: Story = NO_STORY
     last_record: int = 0
     is_closed: bool = False
     spent: dict[WindowKey, Spent] = field(default_factory=dict)
@@ -71,11 +71,11 @@ class Replay:
         match record.kind:
             case Kind.CHECKPOINT:
                 self.epoch = max(self.epoch, payload["epoch"])
-                self.boot = payload.get("boot", "")
+                self.story = Story(payload.get("boot", ""), payload.get("last"))
                 self.spent = spent_of(payload) if "spent" in payload else {}
             case Kind.EPOCH:
                 self.epoch = payload["epoch"]
-                self.boot = payload.get("boot", "")
+                self.story = Story(payload.get("boot", ""))
                 self.spent = {}
                 self.gaps.clear()  # they are about epochs that are accounted for
             case Kind.INTENT:

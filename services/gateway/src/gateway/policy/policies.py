@@ -121,6 +121,10 @@ class Known:
         """The windows of the hard budgets that apply to a call, platform first; empty if none does."""
         return [budget.window for budget in self.budgets if budget.is_hard and budget.applies(call)]
 
+    def holds_money(self, call: Admitted) -> bool:
+        """Whether a hard budget in money applies to a call: then what is held for it must be no less than its bill."""
+        return any(b.is_hard and b.measure == "money" and b.applies(call) for b in self.budgets)
+
     def settle(self, money: int) -> None:
         """Count a call in the budgets that need no share, until their next figures come."""
         for budget in self.budgets:
@@ -137,7 +141,7 @@ class Policies:
         self._known: dict[str, Known] = {}
         self._unknown: dict[str, float] = {}
         self._changed: dict[str, float] = {}
-        self._revoked: set[str] = set()
+        self._revoked: dict[str, int] = {}
         self._budgets: dict[UUID, Budget] = {}
         self._terms: dict[Terms, Terms] = {}
         self._instants: dict[datetime | None, datetime | None] = {}
@@ -155,7 +159,7 @@ class Policies:
     def stale(self, key_hash: str, now: float) -> Known | None:
         """The key's policy, if it may be used while nobody can be asked."""
         known = self._known.get(key_hash)
-        if known is None or now - known.learnt_at > self._stale_s or not self._revoked.isdisjoint(known.who):
+        if known is None or now - known.learnt_at > self._stale_s or not self._revoked.keys().isdisjoint(known.who):
             return None
         return known
 
@@ -190,13 +194,21 @@ class Policies:
             self._unknown.clear()
         self._unknown[key_hash] = now + UNKNOWN_S
 
-    def changed(self, account_id: str, *, revoked: bool, now: float) -> None:
-        """`account.policy` said that what is cached about an account and those below it is out of date."""
+    def changed(self, account_id: str, *, revoked: bool, revision: int, now: float) -> None:
+        """`account.policy` said that what is cached about an account and those below it is out of date.
+
+        News from before a revocation, sent late by a stalled producer, do not undo it. Other late news only make the
+        gateway ask again, so that their revisions need not be remembered.
+        """
         self._changed[account_id] = now
         if revoked:
-            self._revoked.add(account_id)
-        else:
-            self._revoked.discard(account_id)
+            self._revoked[account_id] = revision
+        elif revision > self._revoked.get(account_id, 0):
+            self._revoked.pop(account_id, None)
+
+    def outdated(self, account_id: str, now: float) -> None:
+        """As `changed`, by somebody who does not say whether the account is revoked."""
+        self._changed[account_id] = now
 
     def all_changed(self, now: float) -> None:
         """Any policy may have changed."""
@@ -239,7 +251,7 @@ class Policies:
             )
         if window.key.start < budget.window.key.start:
             return budget
-        if window.key.start > budget.window.key.start:
+        if window.key.start > budget.window.key.start or _ends_later(window, budget.window):
             budget.window = window
         budget.uncertain = figures.uncertain
         budget.limit, budget.spent, budget.held = figures.limit, figures.spent, figures.held
@@ -263,6 +275,11 @@ def _narrowing(figures: PathBudget) -> Narrowing:
 def _window(figures: PathBudget, asked_at: float) -> Window:
     ends_at = None if figures.ends_in_ms is None else asked_at + figures.ends_in_ms / 1000
     return Window(WindowKey(figures.budget_id, figures.window_start), MEASURES.index(figures.measure), ends_at)
+
+
+def _ends_later(window: Window, known: Window) -> bool:
+    """Of one window: its end is counted from before the answer was made, so the later count is nearer to the truth."""
+    return window.ends_at is not None and known.ends_at is not None and window.ends_at > known.ends_at
 
 
 def _terms(policy: Policy) -> Terms:

@@ -95,6 +95,9 @@ def refused(why: Refused, model: str, now: datetime) -> Refusal:
             return _not_this_model(why, f"The model `{model}` is not allowed for this key.")
         case Reason.MODEL_NOT_PRICED:
             return _not_this_model(why, f"The model `{model}` has no price, so that it cannot be used. {why.detail}")
+        case Reason.PRICES_OUTDATED:
+            message = f"{why.detail} Calls under a hard budget wait until that is mended."
+            return Refusal(503, why.reason, message, headers={"retry-after": "5"})
         case Reason.BUDGET_UNAVAILABLE:
             return BUDGET_AWAY
         case Reason.BUDGET_EXCEEDED | Reason.INSUFFICIENT_BALANCE | Reason.QUOTA_EXCEEDED:

@@ -27,6 +27,9 @@ LOW_S: Final = 1
 LOOK_S: Final = 0.1
 IDLE_S: Final = 120.0
 """A share that nobody drew on for so long gives all of it back, also where nobody else asks for it."""
+FORGET_S: Final = 600.0
+"""A share is remembered for so long after its window: an answer that comes late, or a service whose clock was set back,
+must not find one without what was returned and spent of it."""
 CALLS_AHEAD: Final = 4
 """A raise is asked for at least so many calls, so that a slow caller does not ask for one a call."""
 
@@ -137,7 +140,8 @@ class Spent(NamedTuple):
 class Shares:
     """Every share of this epoch, by window."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, idle_s: float = IDLE_S) -> None:
+        self._idle_s = idle_s
         self._shares: dict[WindowKey, Share] = {}
         self._turn: Iterator[WindowKey] = iter(())
 
@@ -179,6 +183,8 @@ class Shares:
         share = self._shares.get(window.key)
         if share is None:
             share = self._shares[window.key] = Share(*window, used_at=now, raised_at=now)
+        elif window.ends_at is not None and share.ends_at is not None:
+            share.ends_at = max(share.ends_at, window.ends_at)
         if total > share.granted:
             share.granted = total
             share.raised_at, share.spent_at_raise = now, share.spent
@@ -233,11 +239,11 @@ class Shares:
         self.recall(tuple(self._shares))
 
     def tick(self, now: float) -> None:
-        """Give back what is over or lies idle, and forget what is over, returned and told of."""
+        """Give back what is over or lies idle, and forget what is long over, returned and told of."""
         for key, share in tuple(self._shares.items()):
-            if share.is_over(now) or (now - share.used_at >= IDLE_S and not share.calls):
+            if share.is_over(now) or (now - share.used_at >= self._idle_s and not share.calls):
                 share.give_back()
-            if share.is_over(now) and not share.calls and not share.has_news:
+            if share.is_over(now - FORGET_S) and not share.calls and not share.has_news:
                 del self._shares[key]
 
     def reports(self, limit: int, *, also: int = 0, within: Collection[WindowKey] | None = None) -> list[Report]:
@@ -246,11 +252,11 @@ class Shares:
         fresh = [share for key in keys if (share := self._shares[key]).has_news][:limit]
         return [_report(share) for share in (*fresh, *self._next(also, fresh))]
 
-    def doubt(self, keys: Iterable[WindowKey]) -> None:
+    def doubt(self, windows: Iterable[Window], now: float) -> None:
         """The answer to a raise of these was lost: the next report asks for their totals."""
-        for key in keys:
-            if share := self._shares.get(key):
-                share.is_doubtful = True
+        for window in windows:
+            self.granted(window, 0, now)
+            self._shares[window.key].is_doubtful = True
 
     def acknowledge(self, reports: Iterable[Report]) -> None:
         """The service has taken these reports."""

@@ -1,0 +1,1 @@
+"""Wrong versions of the real services, which the fault harness must find."""

@@ -1,0 +1,220 @@
+"""Every mutant, by name: what chaos/README.md has a table of."""
+
+from typing import Final
+
+from chaos.calls import Mix
+from chaos.mutants.mutant import Mutant, Patch
+from chaos.schedule import SILENT_S, SKEWED_S, STALLED_S, Fault
+
+_EXACT: Final = Mix(faulty=0, exact=60, above=0, several_choices=30, pictures=0)
+_PLAIN: Final = Mix(faulty=0, above=0, pictures=0)
+
+MUTANTS: Final[tuple[Mutant, ...]] = (
+    Mutant(
+        "input-bound-third",
+        "reserves for a third of the input that a body may have",
+        [
+            Patch(
+                "gateway",
+                "admission/estimate.py",
+                "input=len(call.raw) + PRIMING_TOKENS + call.media * media_tokens,",
+                "input=(len(call.raw) + PRIMING_TOKENS) // 3 + call.media * media_tokens,",
+            )
+        ],
+        ["overspent"],
+        mix=_EXACT,
+        orgs=["tight", "clamped"],
+    ),
+    Mutant(
+        "n-ignored",
+        "reserves for one answer where `n` asks for several",
+        [Patch("gateway", "admission/estimate.py", "choices=call.choices,", "choices=1,")],
+        ["overspent"],
+        mix=Mix(faulty=0, exact=60, above=0, several_choices=60, pictures=0),
+        orgs=["tight", "clamped"],
+    ),
+    Mutant(
+        "leases-never-expire",
+        "goes on spending what it was granted in a window that has ended",
+        [
+            Patch(
+                "gateway",
+                "shares/leases.py",
+                "return lease.expires_at is not None and lease.expires_at <= now",
+                "return lease.expires_at is not None and lease.expires_at <= now - 1e9",
+            )
+        ],
+        ["held in another window", "posted to another window"],
+        calm_s=25.0,
+        per_s=6.0,
+        mix=_PLAIN,
+        orgs=["rolling"],
+    ),
+    Mutant(
+        "policy-changes-ignored",
+        "does not hear from `account.policy` that a key was revoked, and so serves it while it cannot ask",
+        [
+            Patch(
+                "gateway",
+                "policy/policies.py",
+                "        self._changed[account_id] = now\n        if revoked:",
+                "        return\n        if revoked:",
+            )
+        ],
+        ["revoked key served"],
+        [Fault(4.0, "revoke_key", "", detail="1"), Fault(6.0, "cut", "budget", 40.0)],
+        calm_s=4.0,
+        mix=_PLAIN,
+        orgs=["soft"],
+    ),
+    Mutant(
+        "no-epoch-fence",
+        "answers the older of two gateways that have one name",
+        [
+            Patch("budget", "shares/operations.py", "    if newest != epoch:\n", "    if newest is None:\n"),
+        ],
+        ["served by a fenced gateway"],
+        [Fault(2.0, "zombie", "gateway-2", 20.0)],
+        calm_s=4.0,
+        mix=_PLAIN,
+        orgs=["wide", "deep"],
+    ),
+    Mutant(
+        "revoked-keys-valid",
+        "finds the policy of a key that was revoked",
+        [
+            Patch(
+                "budget",
+                "queries.sql",
+                "WHERE k.key_hash = $1 AND k.revoked_at IS NULL",
+                "WHERE k.key_hash = $1",
+            )
+        ],
+        ["revoked key served"],
+        [Fault(1.0, "revoke_key", "", detail="1"), Fault(40.0, "poison", "usage.priced", detail="1")],
+        calm_s=4.0,
+        mix=_PLAIN,
+        orgs=["soft", "wide"],
+    ),
+    Mutant(
+        "excess-uncounted",
+        "does not count what a bill is above its reserve until the ledger posts it",
+        [],
+        ["overspent"],
+        [Fault(0.5, "pause", "metering", 45.0), Fault(0.5, "pause", "metering-2", 45.0)],
+        calm_s=2.0,
+        per_s=3.0,  # the ledger is late, and the budget lasts longer than an excess is excused
+        mix=Mix(faulty=0, above=25, pictures=0),
+        orgs=["tight"],
+    ),
+    Mutant(
+        "power-loss-believed",
+        "takes a journal that lacks its last seconds for the whole story",
+        [],
+        ["lost", "stranded"],
+        [
+            Fault(2.0, "stall", "kafka", 9.0),
+            Fault(8.0, "power_loss", "gateway-2", 4.0),
+            Fault(9.0, "power_loss", "gateway", 4.0),
+        ],
+        calm_s=5.0,
+        mix=_PLAIN,
+        orgs=["deep", "wide"],
+    ),
+    Mutant(
+        "buried-on-read-only",
+        "buries good events as dead letters while the database cannot be written to",
+        [],
+        ["buried alive", "not posted"],
+        [Fault(2.0 + 15.0 * number, "read_only", "postgres", 12.0) for number in range(4)],
+        calm_s=5.0,
+        per_s=0.7,  # a batch of one record is buried soon, one of several is not
+        mix=_PLAIN,
+        orgs=["soft"],
+    ),
+    Mutant(
+        "narrowed-by-other-names",
+        "admits by the names in the catalogue, and posts by those of the upstream and of the model that was served",
+        [],
+        ["not posted", "overspent"],
+        mix=_PLAIN,
+        orgs=["narrow"],
+    ),
+    Mutant(
+        "lease-for-other-budgets",
+        "asks again under the id of a lease whose answer was lost, for a call that needs another budget",
+        [],
+        ["overspent"],
+        [Fault(2.0 + 7.0 * number, "stall", "budget", 3.5) for number in range(6)],
+        calm_s=5.0,
+        mix=_PLAIN,
+        orgs=["narrow"],
+    ),
+    Mutant(
+        "living-released",
+        "releases what a gateway holds that is only silent",
+        [],
+        ["released while it lives"],
+        [Fault(5.0, "silence", "gateway-2", SILENT_S)],
+        calm_s=5.0,
+        mix=_PLAIN,
+        orgs=["tight", "deep"],
+    ),
+    Mutant(
+        "fenced-admits",
+        "goes on admitting calls after another gateway has taken its name",
+        [],
+        ["served by a fenced gateway"],
+        [Fault(2.0, "zombie", "gateway-2", 20.0), Fault(3.0, "zombie", "gateway-3", 20.0)],
+        calm_s=4.0,
+        per_s=6.0,
+        mix=_PLAIN,
+        orgs=["wide", "deep"],
+    ),
+    Mutant(
+        "alarm-not-rearmed",
+        "does not tell of a threshold again that suspense crossed, and un-crossed when it ended",
+        [],
+        ["missed alert event"],
+        [Fault(2.0, "zombie", "gateway-2", 20.0), Fault(3.0, "zombie", "gateway-3", 20.0)],
+        calm_s=4.0,
+        mix=_PLAIN,
+        orgs=["wide", "deep"],
+    ),
+    Mutant(
+        "wrong-clock-believed",
+        "serves calls, and dates their charges, by a clock that is a day off",
+        [],
+        ["lost", "charged wrong", "posted to another window", "not posted", "buried alive", "broken invariant"],
+        [
+            Fault(2.0, "skew", "gateway-2", SKEWED_S, "86400"),
+            Fault(8.0, "skew", "gateway-3", SKEWED_S, "-86400"),
+        ],
+        calm_s=5.0,
+        mix=_PLAIN,
+        orgs=["deep", "won", "rolling"],
+    ),
+    Mutant(
+        "older-record-wins",
+        "lets a record that was held up for long take the place of a newer one on a compacted topic",
+        [],
+        ["outdated record"],
+        [
+            Fault(1.0, "add_price", "", detail="1"),
+            Fault(4.0, "stall_one", "metering", STALLED_S),
+            Fault(4.2, "stall_one", "budget", STALLED_S),
+            *(Fault(5.0 + 1.3 * number, "change_price", "", detail=str(number)) for number in range(12)),
+        ],
+        calm_s=5.0,
+        mix=_PLAIN,
+        orgs=["wide", "deep"],
+    ),
+)
+
+
+def mutant_named(name: str) -> Mutant:
+    """Raises LookupError with the names there are."""
+    for mutant in MUTANTS:
+        if mutant.name == name:
+            return mutant
+    raise LookupError(f"no mutant {name!r}; there are {', '.join(mutant.name for mutant in MUTANTS)}")

@@ -1,0 +1,95 @@
+"""A gateway's admission with the budget service's own operations in the same process: no socket, no provider."""
+
+import asyncio
+from collections.abc import Coroutine
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, TypeVar
+
+import orjson
+
+import budget.errors
+from farebox.auth import key_hash
+from farebox.pricing import Catalogue
+from farebox.shares import Beat, BeatAnswer, RaiseAnswer, RaiseRequest, StartAnswer, StartRequest
+from gateway.admission.reservations import Reservations
+from gateway.admission.verdict import Refused, Reservation
+from gateway.budget_link.client import BudgetLink
+from gateway.dialects.call import Call, read
+from gateway.errors import BudgetAway, Fenced
+from gateway.journal.journal import Journal
+from gateway.policy.policies import Policies
+from gateway.policy.prices import Prices
+from gateway.shares.shares import Shares
+from support.clock import HandClock
+from support.fake_budget import FakeBudget
+from support.reservations import UPSTREAM
+
+ResultT = TypeVar("ResultT")
+
+
+@dataclass
+class Direct:
+    """ShareService without HTTP. `raises` are the messages that asked something."""
+
+    budget: FakeBudget
+    is_away: bool = False
+    raises: list[RaiseRequest] = field(default_factory=list)
+
+    async def start(self, request: StartRequest) -> StartAnswer:
+        return await self._done(self.budget.operations.start(request))
+
+    async def beat(self, beat: Beat) -> BeatAnswer:
+        return await self._done(self.budget.operations.beat(beat))
+
+    async def raise_shares(self, request: RaiseRequest) -> RaiseAnswer:
+        self.raises.append(request)
+        return await self._done(self.budget.raises.answer(request))
+
+    async def _done(self, work: Coroutine[Any, Any, ResultT]) -> ResultT:
+        if self.is_away:
+            work.close()
+            raise BudgetAway("away")
+        try:
+            return await asyncio.wrap_future(self.budget.begin(work))
+        except budget.errors.Fenced as error:
+            raise Fenced(str(error)) from error
+
+
+class Admitting:
+    """What decides whether a call may be sent, put together as in `gateway.app`."""
+
+    def __init__(self, budget_service: FakeBudget, folder: Path) -> None:
+        self.service = Direct(budget_service)
+        self.clock = HandClock(datetime.now(UTC))
+        self.shares = Shares()
+        self.policies = Policies(fresh_s=30, stale_s=600)
+        self.journal = Journal(
+            folder, segment_bytes=1 << 20, limit_bytes=1 << 30, spent=self.shares.spent, boot="this boot"
+        )
+        self.link = BudgetLink(
+            self.service,
+            instance="gateway-test",
+            shares=self.shares,
+            policies=self.policies,
+            journal=self.journal,
+            clock=self.clock,
+        )
+        self.reservations = Reservations(
+            policies=self.policies,
+            shares=self.shares,
+            link=self.link,
+            prices=Prices(Catalogue()),
+            clock=self.clock,
+            max_tokens_default=50,
+            media_tokens=0,
+        )
+
+    async def admit(self, api_key: str, **body: Any) -> Reservation | Refused:
+        return await self.reservations.make(key_hash(api_key), call(**body), UPSTREAM)
+
+
+def call(**body: Any) -> Call:
+    asked = {"model": "gpt-4o", "messages": [{"role": "user", "content": "xin chào"}], "max_tokens": 50, **body}
+    return read("openai", orjson.dumps(asked), {}, max_tokens_limit=100_000)

@@ -1,0 +1,189 @@
+"""From a call to the right to send it, against the budget service's own operations."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from farebox.money import NANO
+from farebox.shares import RaiseAnswer, RaiseRequest
+from gateway.admission.estimate import Reason
+from gateway.admission.verdict import Refused, Reservation
+from gateway.budget_link.client import SILENT_S
+from gateway.errors import Fenced, UnknownKey
+from support.admitting import Admitting
+from support.eventually import eventually
+from support.fake_budget import FakeBudget
+
+KEY = "fbx_ann"
+
+
+@pytest.fixture
+def budgets() -> Iterator[FakeBudget]:
+    service = FakeBudget(secret="-")
+    yield service
+    service.close()
+
+
+@pytest.fixture
+async def gateway(budgets: FakeBudget, tmp_path: Path) -> AsyncIterator[Admitting]:
+    admitting = Admitting(budgets, tmp_path)
+    running = asyncio.create_task(admitting.link.run())
+    await eventually(lambda: not admitting.link.unready())
+    yield admitting
+    running.cancel()
+    admitting.journal.close()
+
+
+def held(verdict: Reservation | Refused) -> Reservation:
+    assert isinstance(verdict, Reservation), verdict
+    assert verdict.hold
+    return verdict
+
+
+def released(gateway: Admitting, verdict: Reservation) -> None:
+    assert verdict.hold
+    gateway.shares.void(verdict.hold)
+
+
+def window(verdict: Reservation | Refused) -> datetime:
+    """The start of the one that holds it."""
+    (share,) = held(verdict).hold.shares  # type: ignore[union-attr]  # it was looked for
+    return share.key.start
+
+
+def reason(verdict: Reservation | Refused) -> Reason:
+    assert isinstance(verdict, Refused)
+    return verdict.reason
+
+
+async def test_the_first_call_of_a_key_costs_one_question_and_the_next_none(
+    gateway: Admitting, budgets: FakeBudget
+) -> None:
+    account = budgets.open(KEY)
+    first = held(await gateway.admit(KEY))
+    released(gateway, first)
+    assert held(await gateway.admit(KEY)).estimate == first.estimate
+    assert [bool(each.asks[0].opening) for each in gateway.service.raises] == [True]
+    assert account.held == first.estimate.amount.money
+
+
+async def test_calls_that_come_together_share_few_questions(gateway: Admitting, budgets: FakeBudget) -> None:
+    budgets.open(KEY)
+    verdicts = await asyncio.gather(*(gateway.admit(KEY) for _ in range(80)))
+    assert all(held(each) for each in verdicts)
+    assert len(gateway.service.raises) < 10
+
+
+async def test_no_more_is_admitted_than_the_limit_bears(gateway: Admitting, budgets: FakeBudget) -> None:
+    budgets.open(KEY)
+    worst = held(await gateway.admit(KEY)).estimate.amount.money
+    account = budgets.open("fbx_bob", user="bob", limit=5 * worst + 1)
+    verdicts = await asyncio.gather(*(gateway.admit("fbx_bob") for _ in range(9)))
+    assert sum(isinstance(each, Reservation) for each in verdicts) == 5
+    assert {reason(each) for each in verdicts if isinstance(each, Refused)} == {Reason.BUDGET_EXCEEDED}
+    assert account.held <= account.limit
+
+
+async def test_an_unknown_key_is_told_apart(gateway: Admitting) -> None:
+    with pytest.raises(UnknownKey):
+        await gateway.admit("fbx_nobody")
+
+
+@pytest.mark.parametrize("blocked", ["gpt-4o", "GPT-4o", "gpt-4o-2024-08-06"])
+async def test_a_blocked_model_is_refused_by_any_of_its_names(
+    gateway: Admitting, budgets: FakeBudget, blocked: str
+) -> None:
+    budgets.open(KEY).set(blocked_models=(blocked,))
+    assert reason(await gateway.admit(KEY)) is Reason.MODEL_NOT_ALLOWED
+
+
+async def test_a_call_is_cut_to_what_is_left_once_no_more_is_to_be_had(gateway: Admitting, budgets: FakeBudget) -> None:
+    budgets.open(KEY, limit=2_500_000, clamp=True)
+    verdict = held(await gateway.admit(KEY, max_tokens=4000))
+    assert 16 <= verdict.estimate.bounds.output < 250
+
+
+async def test_a_call_is_not_cut_to_what_is_in_hand_when_its_key_is_opened_anew(
+    gateway: Admitting, budgets: FakeBudget
+) -> None:
+    budgets.open(KEY, clamp=True)
+    released(gateway, held(await gateway.admit(KEY, max_tokens=20)))
+    gateway.policies.all_changed(gateway.clock.monotonic())
+    gateway.clock.move(timedelta(seconds=1))
+    assert held(await gateway.admit(KEY, max_tokens=8000)).estimate.bounds.output == 8000
+
+
+async def test_what_lies_idle_elsewhere_is_waited_for(gateway: Admitting, budgets: FakeBudget) -> None:
+    account = budgets.open(KEY, limit=NANO, idle_elsewhere=NANO)
+    asked = asyncio.create_task(gateway.admit(KEY))
+    await eventually(lambda: len(gateway.service.raises) > 0)
+    budgets.do(budgets.others_return())
+    assert held(await asked)
+    assert account.held <= NANO
+
+
+async def test_a_call_of_the_next_month_is_held_in_the_next_window(gateway: Admitting, budgets: FakeBudget) -> None:
+    account = budgets.open(KEY)
+    before = window(await gateway.admit(KEY))
+    account.roll_over()
+    after = [window(await gateway.admit(KEY, max_tokens=9000)) for _ in range(2)]
+    assert before < after[0] == after[1]
+
+
+async def test_a_soft_budget_holds_nothing(gateway: Admitting, budgets: FakeBudget) -> None:
+    account = budgets.open(KEY, mode="soft", limit=1)
+    verdict = await gateway.admit(KEY)
+    assert isinstance(verdict, Reservation)
+    assert (verdict.hold, account.shares) == (None, [])
+
+
+@pytest.mark.parametrize("mode", ["hard", "soft"])
+async def test_a_fenced_gateway_admits_nothing(gateway: Admitting, budgets: FakeBudget, mode: str) -> None:
+    budgets.open(KEY, mode=mode)
+    await gateway.admit(KEY)
+    gateway.link.is_fenced = True
+    with pytest.raises(Fenced):
+        await gateway.admit(KEY)
+
+
+async def test_a_gateway_that_is_fenced_while_it_asks_admits_nothing(
+    gateway: Admitting, budgets: FakeBudget, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The answer was made before the newer process came; the beat that told of it was faster."""
+    budgets.open(KEY)
+    answer = gateway.service.raise_shares
+
+    async def overtaken(request: RaiseRequest) -> RaiseAnswer:
+        answered = await answer(request)
+        gateway.link.is_fenced = True
+        return answered
+
+    monkeypatch.setattr(gateway.service, "raise_shares", overtaken)
+    with pytest.raises(Fenced):
+        await gateway.admit(KEY)
+
+
+async def test_without_the_budget_service_what_is_in_hand_is_spent_and_then_calls_are_refused(
+    gateway: Admitting, budgets: FakeBudget
+) -> None:
+    budgets.open(KEY)
+    first = held(await gateway.admit(KEY))
+    released(gateway, first)
+    gateway.service.is_away = True
+    assert held(await gateway.admit(KEY))
+    assert reason(await gateway.admit(KEY)) is Reason.BUDGET_UNAVAILABLE
+
+
+@pytest.mark.parametrize(("mode", "is_admitted"), [("hard", False), ("soft", True)])
+async def test_a_gateway_that_is_not_heard_for_long_admits_nothing_under_hard_budgets(
+    gateway: Admitting, budgets: FakeBudget, mode: str, is_admitted: bool
+) -> None:
+    budgets.open(KEY, mode=mode)
+    await gateway.admit(KEY)
+    gateway.service.is_away = True
+    await gateway.link.stop()
+    gateway.clock.move(timedelta(seconds=SILENT_S))
+    assert isinstance(await gateway.admit(KEY), Reservation) == is_admitted
