@@ -77,7 +77,7 @@ async def test_a_whole_story_that_spent_more_than_was_granted_counts_it(office: 
     "told",
     [
         {"is_whole": False, "last_epoch": 1, "last_record": 7},
-        {"is_whole": True, "last_epoch": 0, "last_record": 0},
+        {"is_whole": True, "last_epoch": 0, "last_record": 9},
         {"is_whole": True, "last_epoch": 1, "last_record": 6},
     ],
     ids=["a gap in the journal", "another volume", "an older copy of the journal"],

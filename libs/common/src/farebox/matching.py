@@ -38,7 +38,7 @@ class Admitted(NamedTuple):
 
 def applies(narrowed: Narrowing, call: Admitted) -> bool:
     """Whether the call counts against a budget that is narrowed so."""
-    return (
+    return narrowed == EVERYTHING or (
         narrowed.feature in {None, call.feature}
         and narrowed.session in {None, call.session}
         and (narrowed.provider is None or is_same_provider(narrowed.provider, call))
