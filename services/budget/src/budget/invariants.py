@@ -1,4 +1,4 @@
-"""`python -m budget.invariants`: hold windows, leases and marks against each other, the ledger and the events."""
+"""`python -m budget.invariants`: hold windows, shares and marks against each other, the ledger and the events."""
 
 from collections.abc import Mapping, Sequence
 from datetime import timedelta

@@ -2,7 +2,7 @@
 
 async with Store.transaction() as unit:
     unit.registry   accounts, keys, budgets
-    unit.books      windows, leases, postings, marks
+    unit.books      windows, shares, postings, marks
     unit.announce   events out, through the outbox
 """
 
