@@ -1,103 +1,60 @@
-"""How fast one budget process posts, and how long a gateway waits for a lease.
+"""How fast one budget process posts.
 
-    uv run python bench/budget_posting.py [--records 100000] [--grants 2000]
+    uv run python bench/budget_posting.py [--records 100000]
 
-On an Apache Kafka and a PostgreSQL of its own (or FAREBOX_KAFKA_BOOTSTRAP and FAREBOX_POSTGRES_DSN):
-
-* posting: `usage.priced` of 300 users under one hard org budget and soft user budgets, through the service's own
-  subscriber, beside a bare getmany + insert of the entry ids.
-* grants: asked one after the other, then by three gateways at once on one hot org budget; every grant is a transaction.
+On an Apache Kafka and a PostgreSQL of its own (or FAREBOX_KAFKA_BOOTSTRAP and FAREBOX_POSTGRES_DSN): `usage.priced` of
+300 users under one hard org budget and soft user budgets, calls held by three gateways, through the service's own
+subscriber, beside a bare getmany + insert of the entry ids.
 """
 
 import argparse
 import asyncio
-import statistics
 import time
 import uuid
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Any
+from uuid import UUID
 
-import httpx
 import uvloop
 from aiokafka import AIOKafkaConsumer
-from farebox.leasing import Attributes, GrantRequest, Need, StartRequest
+from budget_service import USERS, company, database, nothing
 from servers import servers
 
-from budget.administration import Office
 from budget.app import SCHEMA
 from budget.posting.handlers import UsageHandler
-from budget.routes import routes
-from budget.shares.operations import Leases
 from budget.store import Store
 from farebox import topics
-from farebox.auth import Caller, Role, key_hash, sign
 from farebox.clock import SystemClock
-from farebox.events import Envelope, LeaseUse, Principal, UsagePriced
-from farebox.http import api
+from farebox.events import CallAttributes, Envelope, Held, HeldWindow, Measured, Principal, UsagePriced
 from farebox.ids import new_id
 from farebox.kafka import Delivery, Message, Offsets, Producer, Record, Rejected, make_broker, subscribe
-from farebox.postgres import Pool, migrate, open_pool, transaction
-from farebox_local.databases import create_database, create_role, create_schema, role_of
+from farebox.postgres import Pool, open_pool, transaction
 from farebox_local.postgres import GivenPostgres
 
-SECRET = "of-the-benchmark-of-the-benchmark"  # noqa: S105 - of a process that lives for a minute
-USERS = 300
 BATCH = 2_000
 COST_NANO = 255_000
 
 
-def nothing() -> None:
-    """No relay to wake."""
-
-
-async def database(server: GivenPostgres) -> str:
-    name, role = f"bench_{uuid.uuid4().hex[:12]}", role_of("budget")
-    await create_role(server.dsn(), role, "budget", SECRET)
-    await create_database(server.dsn(), name)
-    await create_schema(server.dsn(name), "budget", role)
-    dsn = server.dsn(name, role, SECRET)
-    await migrate(dsn, schema=SCHEMA, package="budget")
-    return dsn
-
-
-async def company(store: Store, leases: Leases) -> str:
-    """An org with a hard budget, its users with soft ones; the API key of the first user."""
-    app = api(routes(Office(store, SystemClock(), nothing), leases), secret=SECRET)
-    token = sign(SECRET, Caller("bench", Role.PLATFORM_ADMIN), datetime.now(UTC))
-    headers = {"authorization": f"Bearer {token}"}
-    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://b", headers=headers) as admin:
-
-        async def made(what: str, **body: Any) -> dict[str, Any]:
-            answer = await admin.post(f"/api/{what}", json=body)
-            answer.raise_for_status()
-            return dict(answer.json())
-
-        window = {"kind": "month"}
-        await made("accounts", id="org", kind="org", parent="platform", name="Org", currency="USD")
-        await made("budgets", account="org", name="all", limit="1000000", window=window, mode="hard")
-        for number in range(USERS):
-            await made("accounts", id=f"user-{number}", kind="user", parent="org", name="User")
-            await made("budgets", account=f"user-{number}", name="own", limit="100", window=window, mode="soft")
-        key: str = (await made("keys", account="user-0", name="bench"))["api_key"]
-        return key
-
-
-# Posting
-
-
-async def lay(kafka: str, count: int) -> None:
+async def lay(kafka: str, count: int, org_budget: UUID) -> None:
     now = datetime.now(UTC)
     async with Producer(kafka, client_id="bench") as producer:
         for start in range(0, count, 10_000):
-            entries = [_entry(number, now) for number in range(start, min(count, start + 10_000))]
+            entries = [_entry(number, now, org_budget) for number in range(start, min(count, start + 10_000))]
             envelopes = [Envelope(e.entry_id, "farebox/metering", now, e.principal.subject(), e) for e in entries]
             topic = topics.USAGE_PRICED.name
             await producer.send([Message.carrying(e, topic=topic, key=e.subject) for e in envelopes], 60)
 
 
-def _entry(number: int, now: datetime) -> UsagePriced:
+def _entry(number: int, now: datetime, org_budget: UUID) -> UsagePriced:
     entry_id, user = new_id(), f"user-{number % USERS}"
+    month = now.replace(day=1, hour=0, minute=0, second=0, microsecond=0)
+    held = Held(
+        gateway=f"gw-{number % 3}",
+        epoch=1,
+        windows=(HeldWindow(budget_id=org_budget, start=month),),
+        settled=Measured(money=COST_NANO, requests=1, tokens=800),
+        attributes=CallAttributes(upstream="openai", provider="openai", model="gpt-4o-mini"),
+    )
     return UsagePriced(
         entry_id=entry_id,
         attempt_id=entry_id,
@@ -113,7 +70,7 @@ def _entry(number: int, now: datetime) -> UsagePriced:
         price_version="bench",
         tokens=800,
         usage_source="reported",
-        lease=LeaseUse(lease_id=entry_id, reserve_nano=COST_NANO),
+        held=held,
     )
 
 
@@ -175,12 +132,14 @@ async def drain_budget(kafka: str, pool: Pool, count: int) -> float:
 
 
 async def posting(kafka: str, server: GivenPostgres, count: int) -> None:
-    await topics.create(kafka, replication=1)
-    await lay(kafka, count)
     bare_pool = await open_pool(await database(server), schema=SCHEMA, size=2)
     pool = await open_pool(await database(server), schema=SCHEMA, size=8)
     store = Store(pool)
-    await company(store, Leases(store, SystemClock(), nothing))
+    await company(store)
+    async with transaction(pool) as connection:
+        org_budget = await connection.fetchval("SELECT budget_id FROM budget WHERE mode = 'hard'")
+    await topics.create(kafka, replication=1)
+    await lay(kafka, count, org_budget)
     bare = await drain_bare(kafka, bare_pool, count)
     ours = await drain_budget(kafka, pool, count)
     async with transaction(pool) as connection:
@@ -189,64 +148,15 @@ async def posting(kafka: str, server: GivenPostgres, count: int) -> None:
     await bare_pool.close()
     await pool.close()
     print(f"{'bare getmany + insert of ids':44} {bare:>9,.0f} events/s")
-    print(f"{'budget: windows, leases, marks, outbox':44} {ours:>9,.0f} events/s   ratio {ours / bare:.2f}")
-
-
-# Grants
-
-
-async def grants(server: GivenPostgres, count: int) -> None:
-    pool = await open_pool(await database(server), schema=SCHEMA, size=8)
-    store = Store(pool)
-    leases = Leases(store, SystemClock(), nothing)
-    hashed = key_hash(await company(store, leases))
-    gateways = [f"gw-{number}" for number in range(3)]
-    for gateway in gateways:
-        await leases.start(StartRequest(gateway_id=gateway, last_epoch=0))
-    waits: list[float] = []
-
-    async def ask(gateway: str, times: int) -> None:
-        need = Need(cost_nano_usd=COST_NANO, requests=1, tokens=800)
-        for _ in range(times):
-            started = time.perf_counter()
-            answer = await leases.grant(
-                GrantRequest(
-                    gateway_id=gateway,
-                    epoch=1,
-                    lease_id=new_id(),
-                    key_hash=hashed,
-                    attributes=Attributes(),
-                    least=need,
-                    need=need,
-                    want=need,
-                )
-            )
-            assert answer.lease
-            waits.append(time.perf_counter() - started)
-
-    await ask(gateways[0], count)
-    marks = statistics.quantiles(waits, n=100)
-    print(f"{'a grant, one at a time':44} p50 {marks[49] * 1e3:.2f} ms, p99 {marks[98] * 1e3:.2f} ms")
-    waits.clear()
-    started = time.perf_counter()
-    await asyncio.gather(*(ask(gateway, count // 3) for gateway in gateways for _ in range(2)))
-    rate = len(waits) / (time.perf_counter() - started)
-    marks = statistics.quantiles(waits, n=100)
-    print(
-        f"{'one hot budget, 3 gateways, 2 at once each':44} {rate:>9,.0f} grants/s, "
-        f"p50 {marks[49] * 1e3:.2f} ms, p99 {marks[98] * 1e3:.2f} ms"
-    )
-    await pool.close()
+    print(f"{'budget: windows, shares, marks, outbox':44} {ours:>9,.0f} events/s   ratio {ours / bare:.2f}")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--records", type=int, default=100_000)
-    parser.add_argument("--grants", type=int, default=1_500)
     arguments = parser.parse_args()
     with servers() as (kafka, server):
         uvloop.run(posting(kafka, server, arguments.records))
-        uvloop.run(grants(server, arguments.grants))
 
 
 if __name__ == "__main__":

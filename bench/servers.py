@@ -13,16 +13,33 @@ from farebox_local.postgres import GivenPostgres, Postgres
 @contextmanager
 def servers() -> Iterator[tuple[str, GivenPostgres]]:
     """Bootstrap address and database server; FAREBOX_KAFKA_BOOTSTRAP and FAREBOX_POSTGRES_DSN name running ones."""
-    with tempfile.TemporaryDirectory(prefix="farebox-bench-") as folder, ExitStack() as running:
-        Path(folder).chmod(0o755)  # PostgreSQL may run as another user
-        bootstrap, dsn = os.environ.get("FAREBOX_KAFKA_BOOTSTRAP"), os.environ.get("FAREBOX_POSTGRES_DSN")
+    with _folder() as folder, ExitStack() as running:
+        bootstrap = os.environ.get("FAREBOX_KAFKA_BOOTSTRAP")
         if not bootstrap:
-            broker = Kafka(Path(folder))
+            broker = Kafka(folder)
             broker.start()
             running.callback(broker.stop)
             bootstrap = broker.bootstrap
-        server = GivenPostgres(dsn) if dsn else Postgres(Path(folder))
-        if isinstance(server, Postgres):
-            server.start()
-            running.callback(server.stop)
-        yield bootstrap, server
+        yield bootstrap, running.enter_context(postgres())
+
+
+@contextmanager
+def postgres() -> Iterator[GivenPostgres]:
+    """The database server alone; FAREBOX_POSTGRES_DSN names a running one."""
+    if dsn := os.environ.get("FAREBOX_POSTGRES_DSN"):
+        yield GivenPostgres(dsn)
+        return
+    with _folder() as folder:
+        server = Postgres(folder)
+        server.start()
+        try:
+            yield server
+        finally:
+            server.stop()
+
+
+@contextmanager
+def _folder() -> Iterator[Path]:
+    with tempfile.TemporaryDirectory(prefix="farebox-bench-") as folder:
+        Path(folder).chmod(0o755)  # PostgreSQL may run as another user
+        yield Path(folder)

@@ -8,11 +8,14 @@ import pytest
 from farebox_local.stack import Plan, Stack
 from support.farebox import Farebox
 
+SETTINGS = {"gateway": {"share_idle_s": "3"}}
+"""Idle rights are back soon, so that a test can see that nothing else is held."""
+
 
 @pytest.fixture(scope="session")
 def stack(server_folder: Path) -> Iterator[Stack]:
     """The run's stack; a test that stops or kills a part of it starts that part again."""
-    stack = Stack(Plan(server_folder / "stack", postgres_settings={"fsync": "off"}))
+    stack = Stack(Plan(server_folder / "stack", settings=SETTINGS, postgres_settings={"fsync": "off"}))
     try:
         stack.up()
         yield stack

@@ -34,7 +34,7 @@ async def test_a_part_killed_under_traffic_comes_back_and_the_books_agree(farebo
     await eventually(lambda: _books_agree(farebox, tenant, billed_before), within_s=60)
 
 
-async def test_a_gateway_killed_under_traffic_charges_what_it_sent_and_never_more_than_it_held(
+async def test_a_gateway_killed_under_traffic_counts_what_it_sent_at_no_less_than_was_billed(
     farebox: Farebox,
 ) -> None:
     tenant = farebox.tenant()
@@ -53,12 +53,12 @@ async def test_a_gateway_killed_under_traffic_charges_what_it_sent_and_never_mor
         charged = {str(row["attempt_id"]) for row in ledger}
         assert {line["request_id"] for line in lines} <= charged
         assert len(charged) == len(ledger)
-        assert sum(row["cost_nano_usd"] for row in ledger) >= cost_of(lines, datetime.now(UTC))
         known = {line["request_id"] for line in lines}
-        for row in ledger:  # what was sent, and killed before its answer was known, is charged its worst case
-            assert str(row["attempt_id"]) in known or row["usage_source"] == "worst_case"
+        for row in ledger:  # what was sent, and killed before its answer was known, is charged at an estimate
+            assert str(row["attempt_id"]) in known or row["usage_source"] == "estimated"
         balance = farebox.balance(tenant.org)
         assert nano(balance["spent"]) == sum(row["amount_nano"] for row in ledger)
+        assert nano(balance["spent"]) + nano(balance["uncertain"]) >= cost_of(lines, datetime.now(UTC))
         assert balance["held"] == "0"
         return True
 

@@ -53,7 +53,7 @@ class Gateway:
         self.clock = SystemClock()
         self.directory: Directory = directory.read(settings.routes)
         self.secret = settings.service_secret.get_secret_value()
-        self.shares = Shares()
+        self.shares = Shares(idle_s=settings.share_idle_s)
         self.policies = Policies(fresh_s=settings.policy_fresh_s, stale_s=settings.policy_stale_s)
         self.prices = Prices(Catalogue())
         self.journal = Journal(

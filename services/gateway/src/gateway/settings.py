@@ -8,6 +8,7 @@ from pydantic import AfterValidator, Field, HttpUrl, SecretStr
 
 from farebox.errors import Invalid
 from farebox.settings import ServiceSettings
+from gateway.shares.shares import IDLE_S
 from gateway.upstreams import directory
 
 Seconds = Annotated[float, Field(gt=0, le=3600)]
@@ -69,6 +70,9 @@ class GatewaySettings(ServiceSettings):
     )
     policy_stale_s: Seconds = Field(
         default=600.0, description="While the budget service is away, a policy is used for at most so long."
+    )
+    share_idle_s: Seconds = Field(
+        default=IDLE_S, description="What nobody drew on for so long goes back, also where nobody else asks for it."
     )
     drain_s: Seconds = Field(default=60.0, description="How long an answer is read on when its caller has gone.")
     drain_bytes: Bytes = Field(default=16 << 20, description="How much of it is read on.")

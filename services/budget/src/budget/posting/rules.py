@@ -5,7 +5,7 @@ apply(tallies, …)   new figures, and how they went past marks         (while t
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from uuid import UUID
 
@@ -232,37 +232,39 @@ def apply(
     outcome = Outcome(windows={}, shares=[], courses=[], uncertain={})
     for each in tallies:
         window = windows[each.key]
-        room = window.room
-        held: dict[ShareKey, Share] = {}
-        unsure = dict(open_)
-        for part in each.parts:
-            room = _posted(part, room, held, shares, unsure)
-            if part.uncertain:
-                outcome.uncertain[part.attempt_id, each.key] = part.uncertain
-        outcome.shares.extend(held.values())
+        room, held = _posted(each, window.room, shares, open_)
+        outcome.uncertain.update({(p.attempt_id, each.key): p.uncertain for p in each.parts if p.uncertain})
+        outcome.shares.extend(held)
         outcome.windows[each.key] = window.with_room(room)
         if _may_pass_a_mark(each, window, room):
             outcome.courses.append(_course(each, window, shares, open_))
     return outcome
 
 
-def _posted(
-    part: Part,
-    room: Room,
-    held: dict[ShareKey, Share],
-    shares: Mapping[ShareKey, Share],
-    unsure: dict[tuple[UUID, WindowKey], int],
-) -> Room:
-    """The window after one entry. `held` are the shares that have changed so far, `unsure` is what is uncertain now."""
-    ended = unsure.pop((part.settles, room.key), 0) if part.settles else 0
-    if part.uncertain:
-        unsure[part.attempt_id, room.key] = part.uncertain
-    room = room.moved(posted=part.amount, uncertain=part.uncertain - ended)
-    if part.share is None:
-        return room
-    before = held.get(part.share) or shares.get(part.share) or Share(part.share)
-    held[part.share] = before.charged(part.settled)
-    return release(before, held[part.share], room)
+def _posted(each: Tally, room: Room, shares: Mapping[ShareKey, Share], open_: Uncertain) -> tuple[Room, list[Share]]:
+    """The window and the shares after all of a tally: sums alone, so that a large batch costs little."""
+    uncertain = sum(part.uncertain for part in each.parts) - sum(_ended(each, open_).values())
+    room = room.moved(posted=sum(part.amount for part in each.parts), uncertain=uncertain)
+    settled: dict[ShareKey, int] = {}
+    for part in each.parts:
+        if part.share:
+            settled[part.share] = settled.get(part.share, 0) + part.settled
+    held = []
+    for key, amount in settled.items():
+        before = shares.get(key) or Share(key)
+        after = before.charged(amount)
+        room = release(before, after, room)
+        held.append(after)
+    return room, held
+
+
+def _ended(each: Tally, open_: Uncertain) -> dict[UUID, int]:
+    """What stops being uncertain in the window, by attempt: what was open, or came with the same batch."""
+    settles = {part.settles for part in each.parts if part.settles}
+    if not settles:
+        return {}
+    fresh = {part.attempt_id: part.uncertain for part in each.parts if part.uncertain}
+    return {attempt: fresh.get(attempt, 0) or open_.get((attempt, each.key), 0) for attempt in settles}
 
 
 def _may_pass_a_mark(each: Tally, before: Window, after: Room) -> bool:
@@ -278,10 +280,10 @@ def _course(each: Tally, before: Window, shares: Mapping[ShareKey, Share], open_
     marks = before.thresholds(each.budget)
     room = before.room
     standings = [standing(each.budget, marks, room)]
-    held: dict[ShareKey, Share] = {}
-    unsure = dict(open_)
+    held = dict(shares)
     for part in each.parts:
-        room = _posted(part, room, held, shares, unsure)
+        room, changed = _posted(replace(each, parts=[part]), room, held, open_)
+        held |= {share.key: share for share in changed}
         standings.append(standing(each.budget, marks, room))
     return Course(each.budget, each.key, tuple(part.entry_id for part in each.parts), tuple(standings))
 

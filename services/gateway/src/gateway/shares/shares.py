@@ -135,7 +135,8 @@ class Spent(NamedTuple):
 class Shares:
     """Every share of this epoch, by window."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, idle_s: float = IDLE_S) -> None:
+        self._idle_s = idle_s
         self._shares: dict[WindowKey, Share] = {}
         self._turn: Iterator[WindowKey] = iter(())
 
@@ -235,7 +236,7 @@ class Shares:
     def tick(self, now: float) -> None:
         """Give back what is over or lies idle, and forget what is long over, returned and told of."""
         for key, share in tuple(self._shares.items()):
-            if share.is_over(now) or (now - share.used_at >= IDLE_S and not share.calls):
+            if share.is_over(now) or (now - share.used_at >= self._idle_s and not share.calls):
                 share.give_back()
             if share.is_over(now - FORGET_S) and not share.calls and not share.has_news:
                 del self._shares[key]
