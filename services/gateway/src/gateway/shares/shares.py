@@ -116,11 +116,6 @@ class Hold:
     amount: Amount
     is_open: bool = True
 
-    @property
-    def holds_usage(self) -> bool:
-        """Whether money or tokens are held; a call is one request, whatever it uses."""
-        return any(MEASURES[share.measure] != "requests" for share in self.shares)
-
 
 class Report(NamedTuple):
     """What to tell the service of a share, and the share."""
