@@ -188,8 +188,8 @@ SET posted = new.posted,
     is_hard = new.is_hard,
     is_over = new.is_over,
     revision = new.revision
-FROM unnest($1::uuid[], $2::timestamptz[], $3::numeric[], $4::numeric[], $5::numeric[], $6::numeric[], $7::numeric[],
-            $8::integer[], $9::boolean[], $10::boolean[], $11::bigint[])
+FROM unnest($1::uuid[], $2::timestamptz[], $3::text[]::numeric[], $4::text[]::numeric[], $5::text[]::numeric[],
+            $6::text[]::numeric[], $7::text[]::numeric[], $8::integer[], $9::boolean[], $10::boolean[], $11::bigint[])
          AS new (budget_id, window_start, posted, escrowed, suspended, uncertain, limit_amount, limit_revision, is_hard,
                  is_over, revision)
 WHERE w.budget_id = new.budget_id AND w.window_start = new.window_start;
@@ -243,11 +243,15 @@ JOIN unnest($1::uuid[], $2::timestamptz[]) AS asked (budget_id, window_start) US
 WHERE s.granted + s.overdrawn > s.returned + s.posted OR (s.gateway_id = $3 AND s.epoch = $4);
 
 -- name: shares_of_epoch
--- Of these windows: what one gateway's epoch has.
+-- Of these windows: what one gateway's epoch has. Looked up one by one (OFFSET 0): a plan that begins with all that the
+-- epoch has is chosen while the table's statistics are old, and compares each with each.
 SELECT s.*
-FROM budget_share s
-JOIN unnest($1::uuid[], $2::timestamptz[]) AS asked (budget_id, window_start) USING (budget_id, window_start)
-WHERE s.gateway_id = $3 AND s.epoch = $4;
+FROM unnest($1::uuid[], $2::timestamptz[]) AS asked (budget_id, window_start)
+CROSS JOIN LATERAL (
+    SELECT * FROM budget_share s
+    WHERE s.budget_id = asked.budget_id AND s.window_start = asked.window_start AND s.gateway_id = $3 AND s.epoch = $4
+    OFFSET 0
+) s;
 
 -- name: shares_named
 SELECT s.*
@@ -269,8 +273,8 @@ INSERT INTO budget_share AS s (budget_id, window_start, gateway_id, epoch, grant
                                suspended_at)
 SELECT new.budget_id, new.window_start, new.gateway_id, new.epoch, new.granted, new.returned, new.overdrawn, new.posted,
        new.is_final, CASE WHEN new.is_suspended THEN $11::timestamptz END
-FROM unnest($1::uuid[], $2::timestamptz[], $3::text[], $4::bigint[], $5::numeric[], $6::numeric[], $7::numeric[],
-            $8::numeric[], $9::boolean[], $10::boolean[])
+FROM unnest($1::uuid[], $2::timestamptz[], $3::text[], $4::bigint[], $5::text[]::numeric[],
+            $6::text[]::numeric[], $7::text[]::numeric[], $8::text[]::numeric[], $9::boolean[], $10::boolean[])
          AS new (budget_id, window_start, gateway_id, epoch, granted, returned, overdrawn, posted, is_final, is_suspended)
 ON CONFLICT (budget_id, window_start, gateway_id, epoch) DO UPDATE
 SET granted = excluded.granted,

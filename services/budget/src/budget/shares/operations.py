@@ -144,7 +144,8 @@ class Shares:
         """By the whole story of an epoch; also what was taken for lost while its gateway was silent."""
         if not keys:
             return
-        await _open_again(unit, {key.window for key in keys})
+        named = {key.window for key in keys}
+        await _open_again(unit, named, await unit.books.read(named))
         positions, windows = await located(unit, keys)
         for key in keys:
             share = positions.share(key)
@@ -208,43 +209,52 @@ class Shares:
         """Locks only the windows in which something is new."""
         async with self._store.transaction() as unit:
             _fence(await unit.books.epoch(gateway_id), epoch)
-            if changed := await news(unit, gateway_id, epoch, reports):
-                await _open_again(unit, {(each.budget_id, each.window_start) for each in changed})
-                positions, windows = await located(unit, _keys(gateway_id, epoch, changed))
+            keys = share_keys(gateway_id, epoch, reports)
+            known = await unit.books.read({key.window for key in keys})
+            shares = await own_shares(unit, keys)
+            if changed := news(reports, keys, shares):
+                await _open_again(unit, {(each.budget_id, each.window_start) for each in changed}, known)
+                positions, windows = await located(unit, share_keys(gateway_id, epoch, changed))
                 take(positions, gateway_id, epoch, changed)
                 await settled(unit, positions, windows, self._clock.now())
-            keys = [(each.budget_id, each.window_start) for each in reports]
-            shares = {share.key.window: share for share in await unit.books.shares_of_epoch(keys, gateway_id, epoch)}
-            windows = await unit.books.read(keys)
+                known.update(windows)
+                shares.update(positions.shares)
         return [
             ShareTotal(
-                budget_id=key[0],
-                window_start=key[1],
-                measure=windows[key].room.measure,
+                budget_id=key.budget_id,
+                window_start=key.window_start,
+                measure=known[key.window].room.measure,
                 granted=shares[key].granted,
             )
             for key in keys
-            if key in shares and key in windows
+            if key in shares
         ]
 
 
-async def news(unit: Unit, gateway_id: str, epoch: int, reports: Sequence[ShareReport]) -> list[ShareReport]:
-    """Those reports that say something the books do not know. Shares only grow, so no lock is needed to see it."""
-    keys = _keys(gateway_id, epoch, reports)
-    windows = [key.window for key in keys]
-    known = {share.key: share for share in await unit.books.shares_of_epoch(windows, gateway_id, epoch)}
+async def own_shares(unit: Unit, keys: Sequence[ShareKey]) -> dict[ShareKey, Share]:
+    """Those of one epoch's shares that there are. They only grow, so no lock is needed to see what is new."""
+    if not keys:
+        return {}
+    shares = await unit.books.shares_of_epoch([key.window for key in keys], keys[0].gateway_id, keys[0].epoch)
+    return {share.key: share for share in shares}
+
+
+def news(
+    reports: Sequence[ShareReport], keys: Sequence[ShareKey], known: Mapping[ShareKey, Share]
+) -> list[ShareReport]:
+    """Those reports that say something the books do not know."""
     shares = [known.get(key) or Share(key) for key in keys]
     return [report for share, report in zip(shares, reports, strict=True) if _reported(share, report) != share]
 
 
 def take(positions: Positions, gateway_id: str, epoch: int, reports: Sequence[ShareReport]) -> None:
     """Move what the reports say, in the windows that there are."""
-    for key, report in zip(_keys(gateway_id, epoch, reports), reports, strict=True):
+    for key, report in zip(share_keys(gateway_id, epoch, reports), reports, strict=True):
         if key.window in positions.rooms:
             positions.become(_reported(positions.share(key), report))
 
 
-def _keys(gateway_id: str, epoch: int, reports: Sequence[ShareReport]) -> list[ShareKey]:
+def share_keys(gateway_id: str, epoch: int, reports: Sequence[ShareReport]) -> list[ShareKey]:
     return [ShareKey(each.budget_id, each.window_start, gateway_id, epoch) for each in reports]
 
 
@@ -254,9 +264,9 @@ def _reported(share: Share, report: ShareReport) -> Share:
     return after.revived() if after.is_suspended else after
 
 
-async def _open_again(unit: Unit, keys: Collection[WindowKey]) -> None:
+async def _open_again(unit: Unit, keys: Collection[WindowKey], known: Collection[WindowKey]) -> None:
     """Windows that the database forgot, of the budgets that it knows."""
-    missing = set(keys) - set(await unit.books.read(keys))
+    missing = set(keys) - set(known)
     if missing:
         budgets = await unit.registry.budgets_named({budget_id for budget_id, _ in missing})
         spans = {key: budgets[key[0]].calendar.span(key[1]) for key in missing if key[0] in budgets}

@@ -12,7 +12,7 @@ from budget.alerts.operations import announce_reached, refused
 from budget.budgets.rules import Budget, Window, fresh_window
 from budget.budgets.windows import Span
 from budget.errors import Fenced
-from budget.shares.operations import news, take
+from budget.shares.operations import news, own_shares, share_keys, take
 from budget.shares.positions import settled
 from budget.shares.rules import Obstacle, Positions, Raised, ShareKey, Short, Wanted, WindowKey, raise_all
 from budget.unit import Store, Unit
@@ -110,7 +110,8 @@ class Raises:
     ) -> tuple[list[Raised | Short], Mapping[WindowKey, Window], dict[WindowKey, int]]:
         """Size every demand in turn under the windows' locks; the windows then, and the totals of their shares."""
         wanted = {key for demand in demands for key in demand.wanted}
-        reports = await news(unit, request.gateway_id, request.epoch, request.reports) if request.reports else []
+        told = share_keys(request.gateway_id, request.epoch, request.reports)
+        reports = news(request.reports, told, await own_shares(unit, told))
         if not wanted and not reports:
             return [Raised({}) for _ in demands], {}, {}
         found = await unit.books.lock(wanted | {(each.budget_id, each.window_start) for each in reports})

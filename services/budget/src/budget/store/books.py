@@ -1,6 +1,6 @@
 """Windows, shares, postings and marks as rows. Rows are locked in (budget_id, window_start) order, always."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import NamedTuple
 from uuid import UUID
@@ -69,11 +69,11 @@ class Books:
         await self._connection.execute(
             self._sql["windows_update"],
             *_columns(keys),
-            [room.posted for room in rooms],
-            [room.escrowed for room in rooms],
-            [room.suspended for room in rooms],
-            [room.uncertain for room in rooms],
-            [room.limit for room in rooms],
+            _amounts(room.posted for room in rooms),
+            _amounts(room.escrowed for room in rooms),
+            _amounts(room.suspended for room in rooms),
+            _amounts(room.uncertain for room in rooms),
+            _amounts(room.limit for room in rooms),
             [windows[key].limit_revision for key in keys],
             [room.is_hard for room in rooms],
             [room.is_over for room in rooms],
@@ -140,10 +140,10 @@ class Books:
         await self._connection.execute(
             self._sql["shares_save"],
             *_share_columns([share.key for share in shares]),
-            [share.granted for share in shares],
-            [share.returned for share in shares],
-            [share.overdrawn for share in shares],
-            [share.posted for share in shares],
+            _amounts(share.granted for share in shares),
+            _amounts(share.returned for share in shares),
+            _amounts(share.overdrawn for share in shares),
+            _amounts(share.posted for share in shares),
             [share.is_final for share in shares],
             [share.is_suspended for share in shares],
             now,
@@ -290,6 +290,11 @@ class Books:
 
 def _columns(keys: Sequence[WindowKey]) -> tuple[list[UUID], list[datetime]]:
     return [key[0] for key in keys], [key[1] for key in keys]
+
+
+def _amounts(amounts: Iterable[int]) -> list[str]:
+    """As text: asyncpg writes a numeric in five times the time, and a beat saves thousands."""
+    return list(map(str, amounts))
 
 
 def _share_columns(keys: Sequence[ShareKey]) -> tuple[list[UUID], list[datetime], list[str], list[int]]:
