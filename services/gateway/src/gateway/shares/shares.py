@@ -210,7 +210,8 @@ class Shares:
         return share.granted + lacking[0], share.granted + lacking[1], share.granted + lacking[2]
 
     def low(self, hold: Hold, now: float) -> list[Window]:
-        """Of a call's shares those with less than is spent in LOW_S: time to raise them, while calls still find room.
+        """Of a call's shares those with less than another such call needs, or than is spent in LOW_S: time to raise them,
+        while calls still find room.
 
         Names each at most every LOOK_S.
         """
@@ -218,7 +219,7 @@ class Shares:
         for share in hold.shares:
             if now >= share.looked_at + LOOK_S:
                 share.looked_at = now
-                if share.room < _burn(share, now, LOW_S):
+                if share.room < max(hold.amount[share.measure], _burn(share, now, LOW_S)):
                     found.append(Window(share.key, share.measure, share.ends_at))
         return found
 
