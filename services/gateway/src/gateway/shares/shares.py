@@ -210,8 +210,8 @@ class Shares:
         return share.granted + lacking[0], share.granted + lacking[1], share.granted + lacking[2]
 
     def low(self, hold: Hold, now: float) -> list[Window]:
-        """Of a call's shares those with less than another such call needs, or than is spent in LOW_S: time to raise them,
-        while calls still find room.
+        """Of a call's shares those with less than another such call needs, or than is spent in LOW_S: time to raise
+        them, while calls still find room.
 
         Names each at most every LOOK_S.
         """
