@@ -9,7 +9,7 @@ UV := $(shell command -v uv || echo .tools/bin/uv)
 UV_VERSION := 0.13.8
 PYTHON := .venv/bin/python
 
-.PHONY: help install up down status clean check test chaos mutants bench contract
+.PHONY: help install up down status clean check test test-all chaos mutants bench contract
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -46,8 +46,11 @@ check: install ## lint, format, types, import contracts, dead code, event contra
 
 # Most tests wait for servers most of the time: two at once take little more than half as long as one by one.
 # The end-to-end tests are the longest group and go first, so the order of the groups is kept.
-test: install ## every test, on servers of its own; ARGS="-k budget" chooses
-	$(PYTHON) -m pytest -n 2 --dist loadgroup --no-loadscope-reorder $(ARGS)
+test: install ## every rule, on servers of its own; ARGS="-k budget" chooses
+	$(PYTHON) -m pytest -n 2 --dist loadgroup --no-loadscope-reorder -m "not long" $(ARGS)
+
+test-all: install ## what is long: wrong protocols that the model must find, longer stories, more faults
+	$(PYTHON) -m pytest -n 2 --dist loadgroup --no-loadscope-reorder -m long $(ARGS)
 
 chaos: install ## faults under load, then the books held against the world's own notes; FAULTS=3000 PARTS=10 SEED=7 for a long run
 	$(PYTHON) -m chaos --faults $(or $(FAULTS),100) $(if $(SEED),--seed $(SEED)) $(if $(PARTS),--parts $(PARTS)) $(ARGS)

@@ -125,6 +125,7 @@ def _due(budgets: Mapping[UUID, Budget], evidence: Evidence) -> set[Mark]:
         (str(budget_id), start, revision, f"percent:{percent}")
         for (budget_id, start, revision), spent in most.items()
         for percent in budgets[budget_id].thresholds
+        if not budgets[budget_id].is_switched  # while it is paused it tells nothing
         if spent > 0 and spent * 100 >= budgets[budget_id].limits[revision] * percent
     }
 

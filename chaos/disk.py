@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+import uuid
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final, TypeAlias
@@ -38,7 +39,11 @@ class Disk:
             await asyncio.sleep(LOOK_EVERY_S)
 
     def lose_power(self, gateway: str, seconds: float) -> None:
-        """Cut the journal of a gateway that is down back to what it was. Files that were deleted since stay deleted."""
+        """Cut the journal of a gateway that is down back to what it was. Files that were deleted since stay deleted.
+
+        Its machine boots anew.
+        """
+        self.boot(gateway)
         before = time.monotonic() - seconds
         noted = [sizes for at, sizes in self._noted if at <= before and gateway in sizes]
         if not noted:
@@ -50,6 +55,13 @@ class Disk:
             elif size < path.stat().st_size:
                 with path.open("r+b") as file:
                     file.truncate(size)
+
+    def boot(self, gateway: str) -> None:
+        """Another boot of its machine."""
+        self.boot_id_file(gateway).write_text(str(uuid.uuid4()))
+
+    def boot_id_file(self, gateway: str) -> Path:
+        return self._folder.parent / f"boot-of-{gateway}"
 
     def _sizes(self, gateway: str) -> Sizes:
         found = {}

@@ -36,7 +36,8 @@ class Story:
 
 def occurrence_findings(budgets: Mapping[UUID, Budget], evidence: Evidence) -> Iterator[Finding]:
     """All sentences about occurrences. A mark that was reached and has no event at all is `alerts`' business."""
-    for story in _stories(budgets, evidence):
+    steady = {budget_id: budget for budget_id, budget in budgets.items() if not budget.is_switched}
+    for story in _stories(steady, evidence):
         yield from _each_occurrence_follows_an_end(story)
         yield from _each_end_is_told_once(story)
         yield from _as_often_as_it_was_seen(story)
@@ -63,6 +64,8 @@ def _stories(budgets: Mapping[UUID, Budget], evidence: Evidence) -> list[Story]:
         return stories[window, name]
 
     for told in evidence.events:
+        if told.event.budget.budget_id not in budgets:
+            continue
         if isinstance(told.event, ThresholdCrossed):
             of(told.event.budget, told.event.threshold).crossed.append(told.event)
         elif isinstance(told.event, ThresholdResolved):

@@ -106,10 +106,24 @@ def _is_charged_right(run: Run, each: Billed, row: Any, evidence: Evidence) -> I
         why = f"{_named(each)}: {charged} charged ({source}), {within} billed"
         yield Finding("charged below the bill", why, within - charged, call)
     heard = run.tariff.costs_of(each.line, call.began - _HEARD_S, each.at) if run.tariff.has(call.model) else set()
-    if call.billed is not None and call.billed != row["amount_nano"] and len(heard) == 1:
+    if call.billed is not None and call.billed != row["amount_nano"] and len(heard) == 1 and _hears_prices(run, call):
         yield Finding(
             "told another price", f"{_named(each)}: {call.billed} told, {row['amount_nano']} charged", call=call
         )
+
+
+def _hears_prices(run: Run, call: Call) -> bool:
+    """Whether the gateway was in touch with Kafka, and had been: else it may tell a price from before."""
+    ways = (
+        "kafka",
+        "link kafka",
+        f"link kafka of {call.gateway}",
+        "metering",
+        "metering-2",
+        "postgres",
+        "link postgres",
+    )
+    return not run.outages.disturbed(ways, call.began - _HEARD_S, call.ended)
 
 
 _IN_USD: Final = Budget("", "", "money", "soft", (), {1: 0}, 0)

@@ -12,7 +12,7 @@ from typing import Final
 from chaos.clocks import skewed
 from chaos.disk import Disk
 from chaos.outages import Outages
-from chaos.schedule import AWAY_S, SERVICES, Fault
+from chaos.schedule import AWAKE, AWAY_S, SERVICES, Fault
 from chaos.suspense import Operator
 from chaos.twins import Zombie, twin_of
 from farebox.faults import VARIABLE
@@ -212,16 +212,20 @@ class Processes:
             await self.up(gateway)
 
     async def double(self, fault: Fault) -> None:
-        """A gateway stands still, another process takes its name, and the first goes on beside it for a while."""
+        """A gateway stands still, another process takes its name, and the first goes on beside it for a while.
+
+        With AWAKE it never stands still: somebody gave two processes one name.
+        """
         gateway = fault.target
         self._twins += 1
         twin = twin_of(gateway, self._twins, self._stack)
         name = f"twin-{self._twins}"
         with self._outages.of(gateway):
             self._operator.unheard.add(gateway)
-            await asyncio.to_thread(self._stack.pause, gateway)
             try:
-                await asyncio.sleep(STANDSTILL_S)
+                if fault.detail != AWAKE:
+                    await asyncio.to_thread(self._stack.pause, gateway)
+                    await asyncio.sleep(STANDSTILL_S)
                 await asyncio.to_thread(twin.start)
                 await asyncio.to_thread(self._stack.resume, gateway)
                 await self._be_two(gateway, name, twin.url, fault.for_s)

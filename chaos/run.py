@@ -91,7 +91,7 @@ async def run(order: Order, say: Callable[[str], None]) -> Result:
             Plan(
                 order.folder,
                 replicas=REPLICAS,
-                settings=SETTINGS,
+                settings=_settings(order.folder),
                 postgres_settings=HASTY,
                 upstream=UPSTREAM,
                 doors=LINKS,
@@ -105,6 +105,16 @@ async def run(order: Order, say: Callable[[str], None]) -> Result:
             await asyncio.to_thread(stack.down)
     result.seconds = time.monotonic() - began
     return result
+
+
+def _settings(folder: Path) -> dict[str, dict[str, str]]:
+    """Each gateway has a machine of its own, which can boot alone."""
+    folder.mkdir(parents=True, exist_ok=True)
+    disk = Disk(folder / "journal")
+    for gateway in GATEWAYS:
+        disk.boot(gateway)
+    machines = {gateway: {"boot_id_file": str(disk.boot_id_file(gateway))} for gateway in GATEWAYS}
+    return SETTINGS | machines | {"gateway": SETTINGS["gateway"] | machines["gateway"]}
 
 
 def _links(stack: Stack) -> Links:

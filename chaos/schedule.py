@@ -62,6 +62,8 @@ READ_ONLY_S: Final = 12.0
 STALLED_S: Final = 45.0
 """One process's way to Kafka: longer than anybody waits for a record."""
 SKEWED_S: Final = 15.0
+AWAKE: Final = "awake"
+"""Of a zombie: the older process never stood still."""
 SILENT_S: Final = 75.0
 """A paused gateway: longer than the budget service of a run waits before it gives one up for lost."""
 THINNED: Final = 6
@@ -126,8 +128,9 @@ _TARGETS: Final[dict[str, tuple[str, ...]]] = {
 _DETAILS: Final[dict[str, tuple[str, ...]]] = {
     "slow": ("20 ms", "60 ms", "200 ms"),
     "skew": ("-86400", "-3600", "3600", "86400"),
+    "zombie": ("", AWAKE),
 }
-"""How slow, in milliseconds; how wrong a clock, in seconds."""
+"""How slow, in milliseconds; how wrong a clock, in seconds; whether a zombie stood still."""
 _FOR_S: Final[dict[str, tuple[float, float]]] = {
     "kill": (0.0, 1.0),
     "cut": (0.2, 4.0),

@@ -8,8 +8,8 @@ from farebox_local.ports import KeptPorts
 from farebox_local.services import service_part
 from farebox_local.stack import Stack
 
-FENCED_WITHIN_S: Final = 6.0
-"""The older of two stops at once: with its next beat, or the one after."""
+FENCED_WITHIN_S: Final = 4.0
+"""The older of two stops at once: with its next beat, or the one after where that had no answer."""
 
 
 @dataclass(slots=True)

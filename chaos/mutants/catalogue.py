@@ -4,7 +4,7 @@ from typing import Final
 
 from chaos.calls import Mix
 from chaos.mutants.mutant import Mutant, Patch
-from chaos.schedule import SILENT_S, SKEWED_S, STALLED_S, Fault
+from chaos.schedule import AWAKE, SILENT_S, SKEWED_S, STALLED_S, Fault
 
 _EXACT: Final = Mix(faulty=0, exact=60, above=0, several_choices=30, pictures=0)
 _PLAIN: Final = Mix(faulty=0, above=0, pictures=0)
@@ -165,11 +165,10 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
         "goes on admitting calls after another gateway has taken its name",
         [],
         ["served by a fenced gateway"],
-        [Fault(2.0, "zombie", "gateway-2", 20.0), Fault(3.0, "zombie", "gateway-3", 20.0)],
+        [Fault(2.0, "zombie", "gateway-2", 20.0, AWAKE), Fault(3.0, "zombie", "gateway-3", 20.0, AWAKE)],
         calm_s=4.0,
-        per_s=6.0,
         mix=_PLAIN,
-        orgs=["wide", "deep"],
+        orgs=["soft"],
     ),
     Mutant(
         "alarm-not-rearmed",

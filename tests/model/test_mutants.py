@@ -350,6 +350,7 @@ def the_totals_of_beats_are_not_taken(patch: Patch) -> None:
     patch.setattr(Shares, "wanted", anew)
 
 
+@pytest.mark.long
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("name", MUTANTS)
 def test_the_state_machine_finds_a_protocol_that_is_wrong(name: str, monkeypatch: pytest.MonkeyPatch) -> None:

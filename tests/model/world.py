@@ -42,6 +42,7 @@ from farebox.matching import EVERYTHING, Admitted, Narrowing
 from farebox.shares import Beat, Opening, RaiseRequest, StartAnswer, StartRequest
 from gateway.admission.reservations import Reservations
 from gateway.admission.verdict import Reservation
+from gateway.budget_link.books_clock import BooksClock
 from gateway.budget_link.client import BudgetLink, Question, Raise
 from gateway.journal.journal import Journal
 from gateway.journal.record import Entry
@@ -203,7 +204,7 @@ class Gateway:
             shares=self.shares,
             policies=self.policies,
             journal=self.journal,
-            clock=self.books.clock,
+            clock=BooksClock(self.books.clock),
         )
         self.reservations = Reservations(
             policies=self.policies,

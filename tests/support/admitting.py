@@ -15,6 +15,7 @@ from farebox.pricing import Catalogue
 from farebox.shares import Beat, BeatAnswer, RaiseAnswer, RaiseRequest, StartAnswer, StartRequest
 from gateway.admission.reservations import Reservations
 from gateway.admission.verdict import Refused, Reservation
+from gateway.budget_link.books_clock import BooksClock
 from gateway.budget_link.client import BudgetLink
 from gateway.dialects.call import Call, read
 from gateway.errors import BudgetAway, Fenced
@@ -74,7 +75,7 @@ class Admitting:
             shares=self.shares,
             policies=self.policies,
             journal=self.journal,
-            clock=self.clock,
+            clock=BooksClock(self.clock),
         )
         self.reservations = Reservations(
             policies=self.policies,

@@ -103,9 +103,10 @@ class FakeAccount:
                 tables.windows[key] = window.under(budget)
 
     def set(self, **terms: Any) -> None:
-        """Change settings of the user."""
+        """Change settings of the user, as an administrator does."""
         accounts = self.service.store.tables.accounts
         accounts[self.user] = replace(accounts[self.user], terms=replace(accounts[self.user].terms, **terms))
+        self.service.store.change_policy(self.user)
 
     def revoke(self) -> None:
         del self.service.store.tables.keys[key_hash(self.api_key)]

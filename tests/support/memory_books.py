@@ -5,7 +5,7 @@ leaves nothing. Transactions take turns.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from copy import copy
 from dataclasses import dataclass, field, replace
@@ -25,6 +25,10 @@ from farebox.kafka import Message, Offsets, Record
 _FIRST_SIGN = datetime(2026, 1, 1, tzinfo=UTC)
 
 
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
 @dataclass(frozen=True, slots=True)
 class GatewayRow:
     """A gateway and its newest epoch."""
@@ -41,6 +45,7 @@ class GatewayRow:
 class Tables:
     """Everything there is. Values are immutable, so that a copy of the dicts is a snapshot."""
 
+    now: Callable[[], datetime]
     accounts: dict[str, Account] = field(default_factory=dict)
     keys: dict[str, str] = field(default_factory=dict)
     budgets: dict[UUID, Budget] = field(default_factory=dict)
@@ -129,17 +134,17 @@ class MemoryBooks:
         row = self._tables.gateways.get(gateway_id)
         return row.epoch if row else None
 
-    async def seen(self, gateway_id: str, epoch: int, *, last_record: int, policy_revision: int) -> bool:
+    async def seen(self, gateway_id: str, epoch: int, *, last_record: int, policy_revision: int) -> datetime | None:
         row = self._tables.gateways.get(gateway_id)
         if row is None or row.epoch != epoch:
-            return False
+            return None
         self._tables.gateways[gateway_id] = replace(
             row,
             last_record=max(row.last_record, last_record),
             policy_revision=max(row.policy_revision, policy_revision),
             seen_at=self._sign(row),
         )
-        return True
+        return self._tables.now()
 
     async def fence(self, gateway_id: str, epoch: int) -> None:
         row = self._tables.gateways.get(gateway_id)
@@ -326,8 +331,8 @@ class MemoryUnit:
 class MemoryStore:
     """`tables` may be looked at, and changed between transactions."""
 
-    def __init__(self) -> None:
-        self.tables = Tables()
+    def __init__(self, now: Callable[[], datetime] | None = None) -> None:
+        self.tables = Tables(now=now or _now)
         self._turn = asyncio.Lock()
 
     @asynccontextmanager

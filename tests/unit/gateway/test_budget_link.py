@@ -23,6 +23,7 @@ from farebox.shares import (
     WindowRef,
 )
 from gateway.budget_link import client, start
+from gateway.budget_link.books_clock import BooksClock
 from gateway.budget_link.client import SILENT_S, BudgetLink, Learnt, Question, Raise
 from gateway.errors import BudgetAway, Fenced, UnknownKey
 from gateway.journal.journal import Journal
@@ -91,7 +92,7 @@ class Linked:
             shares=self.shares,
             policies=self.policies,
             journal=self.journal,
-            clock=self.clock,
+            clock=BooksClock(self.clock),
         )
 
     def ask(self, need: int = 10, *windows: Window, key_hash: str = ONE) -> "asyncio.Task[Learnt | None]":

@@ -100,6 +100,17 @@ async def test_a_blocked_model_is_refused_by_any_of_its_names(
     assert reason(await gateway.admit(KEY)) is Reason.MODEL_NOT_ALLOWED
 
 
+async def test_a_changed_policy_is_known_with_the_next_beat(gateway: Admitting, budgets: FakeBudget) -> None:
+    account = budgets.open(KEY)
+    held(await gateway.admit(KEY))
+    account.set(blocked_models=("gpt-4o",))
+
+    async def refused() -> bool:
+        return isinstance(await gateway.admit(KEY), Refused)
+
+    await eventually(refused)
+
+
 async def test_a_call_is_cut_to_what_is_left_once_no_more_is_to_be_had(gateway: Admitting, budgets: FakeBudget) -> None:
     budgets.open(KEY, limit=2_500_000, clamp=True)
     verdict = held(await gateway.admit(KEY, max_tokens=4000))

@@ -230,6 +230,13 @@ def test_a_share_is_low_when_a_second_more_of_this_would_empty_it(shares: Shares
     assert shares.low(hold, 1.0 + LOOK_S / 2) == [], "not asked again at once"
 
 
+def test_a_share_is_low_when_another_such_call_would_not_fit(shares: Shares) -> None:
+    shares.granted(ORG, 25, 0)
+    hold = shares.reserve([ORG], Amount(20), 0)
+    assert hold
+    assert shares.low(hold, 1.0) == [ORG]
+
+
 def test_at_the_end_everything_goes_back_and_what_is_under_way_as_it_settles(shares: Shares) -> None:
     hold = shares.reserve([ORG], TEN, 0)
     assert hold

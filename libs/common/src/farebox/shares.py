@@ -223,3 +223,5 @@ class BeatAnswer(Wire):
     recalled: tuple[WindowRef, ...] = ()
     policy_revision: int = 0
     changed: tuple[Name, ...] | None = ()
+    now: AwareDatetime | None = None
+    """The time of the books: prices, windows and charges go by it, whatever a gateway's own clock shows."""

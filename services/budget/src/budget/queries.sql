@@ -220,7 +220,7 @@ SELECT epoch FROM gateway WHERE gateway_id = $1 FOR SHARE;
 UPDATE gateway
 SET seen_at = clock_timestamp(), last_record = greatest(last_record, $3), policy_revision = greatest(policy_revision, $4)
 WHERE gateway_id = $1 AND epoch = $2
-RETURNING epoch;
+RETURNING clock_timestamp();
 
 -- name: gateway_fence
 -- End an epoch though its gateway may live: its next message is refused.

@@ -21,6 +21,7 @@ from gateway import metrics
 from gateway.admission.reservations import Reservations
 from gateway.attempts.attempts import Attempts
 from gateway.attempts.publisher import Publisher
+from gateway.budget_link.books_clock import BooksClock
 from gateway.budget_link.client import BudgetLink
 from gateway.budget_link.service import BudgetService
 from gateway.http import proxy
@@ -50,7 +51,7 @@ class Gateway:
 
     def __init__(self, settings: GatewaySettings) -> None:
         self.settings = settings
-        self.clock = SystemClock()
+        self.clock = BooksClock(SystemClock())
         self.directory: Directory = directory.read(settings.routes)
         self.secret = settings.service_secret.get_secret_value()
         self.shares = Shares(idle_s=settings.share_idle_s)
@@ -65,7 +66,7 @@ class Gateway:
         )
         self.producer = Producer(settings.kafka_bootstrap, client_id=f"gateway-{settings.instance}")
         self.publisher = Publisher(self.producer, self.journal)
-        self.budget = BudgetService(str(settings.budget_url), secret=self.secret, clock=self.clock)
+        self.budget = BudgetService(str(settings.budget_url), secret=self.secret, clock=SystemClock())
         self.link = BudgetLink(
             self.budget,
             instance=settings.instance,

@@ -64,10 +64,10 @@ class Shares:
     async def beat(self, beat: Beat) -> BeatAnswer:
         """Take the gateway's totals; answer the service's, what others need back, and whose policy has changed."""
         async with self._store.transaction() as unit:
-            lives = await unit.books.seen(
+            now = await unit.books.seen(
                 beat.gateway_id, beat.epoch, last_record=beat.last_record, policy_revision=beat.policy_revision
             )
-            if not lives:
+            if now is None:
                 raise Fenced(f"epoch {beat.epoch} of this gateway is over")
             await unit.books.confirm_budgets(self._clock.now())
             changes = await unit.books.policy_changes(beat.policy_revision, CHANGES_MAX + 1)
@@ -80,6 +80,7 @@ class Shares:
             recalled=tuple(WindowRef(budget_id=budget_id, window_start=start) for budget_id, start in recalled),
             policy_revision=max((revision for revision, _ in changes), default=beat.policy_revision),
             changed=_changed(beat.policy_revision, changes),
+            now=now,
         )
 
     async def suspend_lost(self, unheard_for: timedelta) -> int:

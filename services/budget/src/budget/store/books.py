@@ -97,12 +97,12 @@ class Books:
         epoch: int | None = await self._connection.fetchval(self._sql["gateway_epoch"], gateway_id)
         return epoch
 
-    async def seen(self, gateway_id: str, epoch: int, *, last_record: int, policy_revision: int) -> bool:
-        """Note that an epoch lives, and how far its journal and its policies are; False if it is over."""
-        row = await self._connection.fetchval(
+    async def seen(self, gateway_id: str, epoch: int, *, last_record: int, policy_revision: int) -> datetime | None:
+        """Note that an epoch lives, and how far its journal and policies are; the books' time, None if it is over."""
+        now: datetime | None = await self._connection.fetchval(
             self._sql["gateway_seen"], gateway_id, epoch, last_record, policy_revision
         )
-        return row is not None
+        return now
 
     async def fence(self, gateway_id: str, epoch: int) -> None:
         """End an epoch, if it is the newest: its gateway's next message is refused."""

@@ -14,7 +14,6 @@ from typing import Any, Final
 import structlog
 
 from farebox import faults
-from farebox.clock import Clock
 from farebox.ids import new_id
 from farebox.kafka.backoff import Backoff
 from farebox.shares import (
@@ -29,6 +28,7 @@ from farebox.shares import (
 from farebox.shares import Ask as WireAsk
 from gateway import metrics
 from gateway.attempts.event import GatewayEpoch
+from gateway.budget_link.books_clock import BooksClock
 from gateway.budget_link.service import ShareService
 from gateway.budget_link.start import start_requests
 from gateway.errors import BudgetAway, Fenced, JournalFull, UnknownKey
@@ -106,7 +106,7 @@ class BudgetLink:
         shares: Shares,
         policies: Policies,
         journal: Journal,
-        clock: Clock,
+        clock: BooksClock,
     ) -> None:
         self._service = service
         self._instance = instance
@@ -366,6 +366,8 @@ class BudgetLink:
             self._failed(error)
             raise
         self._answered_at = sent_at  # the service may have heard it as early as that
+        if answer.now is not None:
+            self._clock.heard(answer.now, sent_at)
         self._heard(reports, answer)
         return len(reports)
 

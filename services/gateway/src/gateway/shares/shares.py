@@ -116,11 +116,6 @@ class Hold:
     amount: Amount
     is_open: bool = True
 
-    @property
-    def holds_usage(self) -> bool:
-        """Whether money or tokens are held; a call is one request, whatever it uses."""
-        return any(MEASURES[share.measure] != "requests" for share in self.shares)
-
 
 class Report(NamedTuple):
     """What to tell the service of a share, and the share."""
@@ -215,7 +210,8 @@ class Shares:
         return share.granted + lacking[0], share.granted + lacking[1], share.granted + lacking[2]
 
     def low(self, hold: Hold, now: float) -> list[Window]:
-        """Of a call's shares those with less than is spent in LOW_S: time to raise them, while calls still find room.
+        """Of a call's shares those with less than another such call needs, or than is spent in LOW_S: time to raise
+        them, while calls still find room.
 
         Names each at most every LOOK_S.
         """
@@ -223,7 +219,7 @@ class Shares:
         for share in hold.shares:
             if now >= share.looked_at + LOOK_S:
                 share.looked_at = now
-                if share.room < _burn(share, now, LOW_S):
+                if share.room < max(hold.amount[share.measure], _burn(share, now, LOW_S)):
                     found.append(Window(share.key, share.measure, share.ends_at))
         return found
 
