@@ -98,7 +98,7 @@ class Books:
 
     def __init__(self, budgets: Sequence[Budget], users: Sequence[str]) -> None:
         self.clock = HandClock(BEGINNING)
-        self.store = MemoryStore()
+        self.store = MemoryStore(self.clock.now)
         self.operations = Operations(self.store, self.clock, _nothing, release_after_s=RELEASE_AFTER_S)
         self.raises = Raises(self.store, self.clock, _nothing)
         self.handler = UsageHandler(self.store, self.clock, _nothing, cast("Any", None))

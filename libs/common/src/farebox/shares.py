@@ -197,9 +197,10 @@ class StartRequest(Wire):
 
 
 class StartAnswer(Wire):
-    """The new epoch; every call of an older one is answered with 409 `fenced`."""
+    """The new epoch; every call of an older one is answered with 409 `fenced`. `now` as in `BeatAnswer`."""
 
     epoch: Annotated[int, Field(ge=1)]
+    now: AwareDatetime | None = None
 
 
 class Beat(Wire):

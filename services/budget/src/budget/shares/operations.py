@@ -59,7 +59,9 @@ class Shares:
         if not request.more:
             await self._end_the_rest(request.gateway_id, epoch, is_whole=is_whole)
         self._wake()
-        return StartAnswer(epoch=epoch)
+        async with self._store.transaction() as unit:
+            now = await unit.books.seen(request.gateway_id, epoch, last_record=0, policy_revision=0)
+        return StartAnswer(epoch=epoch, now=now)
 
     async def beat(self, beat: Beat) -> BeatAnswer:
         """Take the gateway's totals; answer the service's, what others need back, and whose policy has changed."""

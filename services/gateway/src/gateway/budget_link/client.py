@@ -347,7 +347,11 @@ class BudgetLink:
         """A start, in as many messages as it needs; the epoch."""
         epoch = 0
         for request in start_requests(recovered, gateway_id=self._instance, process_id=self._process_id):
-            epoch = (await self._service.start(request)).epoch
+            asked_at = self._clock.monotonic()
+            answer = await self._service.start(request)
+            epoch = answer.epoch
+            if answer.now is not None:
+                self._clock.heard(answer.now, asked_at)
         return epoch
 
     async def _beat(self, *, also: int) -> int:
