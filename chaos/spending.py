@@ -7,7 +7,7 @@ from chaos.bill import Billed, ByBudget
 from chaos.budgets import Budget
 from chaos.findings import Finding
 from chaos.knowledge import Run
-from chaos.schedule import BUDGET
+from chaos.schedule import BUDGET, METERING
 from chaos.tariff import NEVER
 
 KNOWN_WITHIN_S: Final = 10.0
@@ -21,8 +21,8 @@ LONGEST_S: Final = 60.0
 def overspent(run: Run, counted: ByBudget) -> Iterator[Finding]:
     """No hard budget is billed above the highest limit it had up to then.
 
-    Excused is the excess of a bill above its reserve, and only until the gateway had time to count it; and what an
-    operator released.
+    Excused is the excess of a bill above its reserve, and only until the gateway had time to count it; what an
+    operator released; and of calls from before a budget was guaranteed, which no share holds, what is posted late.
     """
     for _, budget in run.budgets():
         if not budget.is_ever_hard:
@@ -35,7 +35,7 @@ def overspent(run: Run, counted: ByBudget) -> Iterator[Finding]:
 
 def _overspent_in(run: Run, budget: Budget, number: int, bill: Sequence[Billed]) -> Iterator[Finding]:
     """The worst instant of one window, if there is a bad one."""
-    total, unguaranteed = 0, 0
+    total, unguaranteed, late = 0, 0, 0
     pending: list[tuple[float, int]] = []
     worst: tuple[int, Billed] | None = None
     for each in bill:
@@ -45,6 +45,7 @@ def _overspent_in(run: Run, budget: Budget, number: int, bill: Sequence[Billed])
         pending = [(known_at, of) for known_at, of in pending if known_at > each.call.began - LONGEST_S]
         if not budget.is_guaranteed(each.call.began):
             unguaranteed = total
+            late += each.amount(budget) if _is_posted_late(run, each) else 0
             continue
         excused = sum(excess for known_at, excess in pending if known_at > each.call.began)
         excused += sum(
@@ -52,7 +53,7 @@ def _overspent_in(run: Run, budget: Budget, number: int, bill: Sequence[Billed])
             for release in run.releases
             if release.is_done and release.budget_id == budget.budget_id and release.at <= each.at
         )
-        over = total - excused - max(unguaranteed, budget.highest_limit(each.at))
+        over = total - excused - late - max(unguaranteed, budget.highest_limit(each.at))
         if over > 0 and (worst is None or over > worst[0]):
             worst = over, each
     if worst is not None:
@@ -60,6 +61,20 @@ def _overspent_in(run: Run, budget: Budget, number: int, bill: Sequence[Billed])
         where = f"{budget}{f', window {number + 1}' if budget.midnights else ''}"
         why = f"{where}: {over} above {budget.highest_limit(each.at)}, not excused, with {each.call.id}"
         yield Finding("overspent", why, over, each.call)
+
+
+def _is_posted_late(run: Run, each: Billed) -> bool:
+    """Whether something kept a charge from the budget service for a while after its call."""
+    ways = (
+        "kafka",
+        "link kafka",
+        f"link kafka of {each.call.gateway}",
+        each.call.gateway,
+        *METERING,
+        *BUDGET,
+        "postgres",
+    )
+    return run.outages.disturbed(ways, each.call.began, each.call.ended + KNOWN_WITHIN_S)
 
 
 def _known_at(run: Run, each: Billed) -> float:
