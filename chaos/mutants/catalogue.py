@@ -152,12 +152,13 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
         "buried-on-read-only",
         "buries good events as dead letters while the database cannot be written to",
         [
+            Patch("farebox", "kafka/subscriber.py", "alone_tries: int = 160", "alone_tries: int = 3"),
             Patch(
                 "farebox",
                 "sqlstate.py",
                 '    "27": "triggered',
                 '    "25": "invalid transaction state",\n    "27": "triggered',
-            )
+            ),
         ],
         ["buried alive", "not posted"],
         [Fault(2.0 + 15.0 * number, "read_only", "postgres", 12.0) for number in range(4)],
@@ -300,8 +301,9 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
         [
             Fault(1.0, "add_price", "", detail="1"),
             Fault(4.0, "stall_one", "metering", STALLED_S),
-            Fault(4.2, "stall_one", "budget", STALLED_S),
-            *(Fault(5.0 + 1.3 * number, "change_price", "", detail=str(number)) for number in range(12)),
+            *(Fault(5.0 + 1.3 * number, "change_price", "", detail=str(number)) for number in range(6)),
+            Fault(50.0, "stall_one", "metering-2", STALLED_S),
+            *(Fault(51.0 + 1.3 * number, "change_price", "", detail=str(number)) for number in range(6, 12)),
         ],
         calm_s=5.0,
         mix=_PLAIN,
