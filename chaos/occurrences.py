@@ -20,12 +20,13 @@ Seen: TypeAlias = tuple[int, int, int]
 
 @dataclass(slots=True)
 class Story:
-    """All that is known of one mark in one window; `seen` and `crossed` in order."""
+    """All that is known of one mark in one window; `seen` and `crossed` in order, `posted` as the books end."""
 
     name: str
     percent: str
     limits: Mapping[int, int]
     seen: Sequence[Seen]
+    posted: Seen | None = None
     crossed: list[ThresholdCrossed] = field(default_factory=list)
     ended: Counter[int] = field(default_factory=Counter)
 
@@ -42,6 +43,7 @@ def occurrence_findings(budgets: Mapping[UUID, Budget], evidence: Evidence) -> I
         yield from _each_end_is_told_once(story)
         yield from _as_often_as_it_was_seen(story)
         yield from _the_last_occurrence_is_open_while_the_mark_is_reached(story)
+        yield from _what_is_posted_is_told_as_real(story)
         yield from _people_hear_once_and_of_no_false_alarm(story)
 
 
@@ -51,7 +53,7 @@ def mark_id(mark: ThresholdMark) -> str:
 
 
 def _stories(budgets: Mapping[UUID, Budget], evidence: Evidence) -> list[Story]:
-    seen = _seen(evidence)
+    seen, posted = _seen(evidence), _posted(evidence)
     stories: dict[tuple[Window, str], Story] = {}
 
     def of(state: BudgetState, mark: ThresholdMark) -> Story:
@@ -60,7 +62,7 @@ def _stories(budgets: Mapping[UUID, Budget], evidence: Evidence) -> list[Story]:
             budget = budgets[state.budget_id]
             said = f"{name} of {budget.account} ({budget.mode} {budget.measure}, from {window[1][:10]})"
             percent = name.removeprefix("percent:")
-            stories[window, name] = Story(said, percent, budget.limits, seen.get(window, ()))
+            stories[window, name] = Story(said, percent, budget.limits, seen.get(window, ()), posted.get(window))
         return stories[window, name]
 
     for told in evidence.events:
@@ -86,6 +88,18 @@ def _seen(evidence: Evidence) -> dict[Window, list[Seen]]:
         window = str(row["budget_id"]), row["window_start"].isoformat()
         found[window].add((row["revision"], row["limit_revision"], int(row["posted"] + row["suspended"])))
     return {window: sorted(seen) for window, seen in found.items()}
+
+
+def _posted(evidence: Evidence) -> dict[Window, Seen]:
+    """What the books end with, without what is in suspense."""
+    return {
+        (str(row["budget_id"]), row["window_start"].isoformat()): (
+            row["revision"],
+            row["limit_revision"],
+            int(row["posted"]),
+        )
+        for row in evidence.windows
+    }
 
 
 def _each_occurrence_follows_an_end(story: Story) -> Iterator[Finding]:
@@ -126,6 +140,12 @@ def _the_last_occurrence_is_open_while_the_mark_is_reached(story: Story) -> Iter
         yield Finding("missed alert event", f"{story.name} is reached, and its last occurrence, {last}, was resolved")
     if not story.is_reached(story.seen[-1]) and not story.ended[last]:
         yield Finding("missed alert event", f"{story.name} is not reached any more, and {last} was not resolved")
+
+
+def _what_is_posted_is_told_as_real(story: Story) -> Iterator[Finding]:
+    """What suspense reached first is told once more when it is posted: only then people may hear of it."""
+    if story.posted and story.is_reached(story.posted) and story.crossed and story.crossed[-1].provisional:
+        yield Finding("missed alert event", f"{story.name} is posted, and was told of suspense alone")
 
 
 def _people_hear_once_and_of_no_false_alarm(story: Story) -> Iterator[Finding]:

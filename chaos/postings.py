@@ -19,13 +19,17 @@ UNSENT_S = 10.0
 
 @dataclass(frozen=True, slots=True)
 class _Entry:
-    """A ledger entry: for which accounts and what, and when its call was admitted."""
+    """A ledger entry: for which accounts and what, and when its call was admitted.
+
+    It is misdated if its gateway's clock was wrong.
+    """
 
     path: frozenset[str]
     target: Target
     since: float
     until: float
     amounts: Mapping[str, int]
+    is_misdated: bool = False
 
 
 def misposted(run: Run, evidence: Evidence, bill: Sequence[Billed]) -> Iterator[Finding]:
@@ -65,9 +69,11 @@ def _held_in_another_window(run: Run, evidence: Evidence, by_attempt: Mapping[st
 def _entry(run: Run, event: UsagePriced, amount: int, billed: Billed | None) -> _Entry:
     amounts = {"money": amount, "requests": event.requests, "tokens": event.tokens}
     path = frozenset(event.principal.path())
-    if billed is not None:
-        return _Entry(path, billed.call.target, billed.call.began, billed.at, amounts)
     at = run.seconds(event.occurred_at)
+    if billed is not None:
+        began = billed.call.began
+        is_misdated = not began - UNSENT_S <= at <= billed.at + UNSENT_S
+        return _Entry(path, billed.call.target, began, billed.at, amounts, is_misdated)
     target = Target(provider_of(event.model), event.model, event.feature)
     return _Entry(path, target, at - UNSENT_S, at, amounts)
 
@@ -84,13 +90,19 @@ def _misposted_to(run: Run, evidence: Evidence, budget: Budget, entries: Sequenc
             continue
         amount = entry.amounts[budget.measure]
         number = budget.window(entry.since, entry.until)
-        if not budget.surely_counts(entry.since, entry.until):
+        if not _surely_counts(budget, entry):
             perhaps += amount
         elif number is None:
             somewhere += amount
         else:
             sure[number] += amount
     yield from _compared(budget, posted, sure, somewhere, perhaps)
+
+
+def _surely_counts(budget: Budget, entry: _Entry) -> bool:
+    """A call that no hard budget has to bear is served whatever the clock says. It is posted by that date: to another
+    window, or to none where it is from before the budget was made."""
+    return budget.surely_counts(entry.since, entry.until) and (budget.is_ever_hard or not entry.is_misdated)
 
 
 def _compared(

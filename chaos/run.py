@@ -38,7 +38,7 @@ REPLICAS: Final = {"gateway": 3, "metering": 2, "budget": 2, "notifier": 1}
 SETTINGS: Final = {
     "gateway": {"share_idle_s": "5"},
     "notifier": {"delivery_timeout_s": "3", "delivery_lease_s": "6"},
-    "budget": {"gateway_lost_after_s": "30"},
+    "budget": {"gateway_lost_after_s": "30", "longest_call_s": "10"},
     "metering": {"price_lead_s": "150"},
 }
 HASTY: Final = {"fsync": "off"}

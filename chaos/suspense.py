@@ -18,7 +18,9 @@ from chaos.office import NANO, Office
 from farebox_local.stack import Stack
 
 LOOK_EVERY_S: Final = 0.5
-_COUNTED: Final = "SELECT budget_id, sum(suspended) AS suspended FROM budget.budget_window GROUP BY budget_id"
+_COUNTED: Final = (
+    "SELECT budget_id, sum(suspended + uncertain) AS suspended FROM budget.budget_window GROUP BY budget_id"
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -47,7 +47,6 @@ class Patch:
 class Mutant:
     """`what` says how it is wrong; `found_by` are kinds of findings, one of which must name it.
 
-    One without patches is a hole of the services as they are: whoever closes it writes the patch that opens it again.
     `orgs` are those that call, all if none is named; `calm_s` is the load before the first fault and after the last.
     """
 

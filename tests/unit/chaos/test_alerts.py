@@ -38,7 +38,9 @@ def test_a_mark_whose_last_word_is_that_it_is_resolved_is_missed_if_the_bill_is_
 def test_a_mark_that_is_crossed_again_after_it_was_resolved_is_told_again(world: World) -> None:
     (told,) = world.evidence.events
     state = told.event.budget.model_copy(update={"revision": 4})
-    again = Told(str(uuid4()), 1, told.event.model_copy(update={"budget": state}))
+    again = Told(
+        str(uuid4()), 1, told.event.model_copy(update={"budget": state, "occurrence": 2, "notify_people": False})
+    )
     world.tell([told, resolved(told, revision=3), again])
     assert world.found() == set()
 

@@ -1,4 +1,4 @@
-"""A mutant is a patch of today's source, or it says that it is not."""
+"""A mutant is a patch of today's source."""
 
 import os
 from pathlib import Path
@@ -11,6 +11,7 @@ from chaos.mutants.mutant import VARIABLE, Mutant, Patch, PatchMissing, planted
 
 @pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name)
 def test_every_mutant_replaces_what_is_there_by_something_that_compiles(mutant: Mutant, tmp_path: Path) -> None:
+    assert mutant.patches
     with planted(mutant, tmp_path):
         for patch in mutant.patches:
             text = (tmp_path / patch.service / patch.file).read_text()

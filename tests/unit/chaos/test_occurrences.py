@@ -45,8 +45,13 @@ def test_what_suspense_reached_is_told_once_more_when_it_is_posted(world: World)
     assert world.found() == set()
 
 
+def test_what_is_really_reached_and_was_told_of_suspense_alone_is_missed(world: World) -> None:
+    world.see_marks(crossed(provisional=True, notify_people=False))
+    assert world.found() == {"missed alert event"}
+
+
 def test_an_end_of_what_never_began_and_one_told_twice_are_found(world: World) -> None:
-    world.see_marks(crossed(), resolved(), resolved(), crossed(2, notify_people=False), resolved(7))
+    world.see_marks(crossed(), resolved(), resolved(), resolved(7), crossed(2, notify_people=False))
     assert world.found() == {"needless alert event", "doubled alert event"}
 
 

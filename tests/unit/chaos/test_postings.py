@@ -63,3 +63,12 @@ def test_a_call_that_held_what_was_granted_for_the_day_before_is_found(world: Wo
     assert world.found() == set()
     world.see(held_in={attempt(2): {world.budget.budget_id: before}})
     assert world.found() == {"held in another window"}
+
+
+def test_what_a_wrong_clock_dates_before_a_soft_budget_was_made_may_be_left_out_of_it(world: World) -> None:
+    priced = world.evidence.priced
+    early = priced[attempt(2)].model_copy(update={"occurred_at": NOON - timedelta(hours=1)})
+    world.see(priced={**priced, attempt(2): early}, windows=changed_rows(world.evidence.windows, posted=0))
+    assert world.found() == {"not posted"}
+    world.budget.phases = [Phase("soft")]
+    assert world.found() == set()
