@@ -86,7 +86,7 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
         "answers the older of two gateways that have one name",
         [
             Patch("budget", "shares/operations.py", "    if newest != epoch:\n", "    if newest is None:\n"),
-            Patch("budget", "shares/operations.py", "if not lives:", "if not lives and beat.epoch < 0:"),
+            Patch("budget", "shares/operations.py", "if now is None:", "if now is None and beat.epoch < 0:"),
             Patch("budget", "shares/raises.py", "if newest != request.epoch:", "if newest is None:"),
         ],
         ["served by a fenced gateway"],
