@@ -118,10 +118,10 @@ class MemoryBooks:
     ) -> tuple[int, bool]:
         row = self._tables.gateways.get(gateway_id)
         if row is None:
-            row = GatewayRow(1, process_id, is_whole and last_epoch == 0, 0, _FIRST_SIGN)
+            row = GatewayRow(last_epoch + 1, process_id, is_whole, 0, _FIRST_SIGN)
         elif row.process_id != process_id:
-            closes = is_whole and last_epoch == row.epoch and last_record >= row.last_record
-            row = GatewayRow(row.epoch + 1, process_id, closes, last_record, self._sign(row))
+            closes = is_whole and last_epoch >= row.epoch and last_record >= row.last_record
+            row = GatewayRow(max(row.epoch, last_epoch) + 1, process_id, closes, last_record, self._sign(row))
         self._tables.gateways[gateway_id] = row
         return row.epoch, row.closes_whole
 

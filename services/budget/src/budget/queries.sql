@@ -197,13 +197,14 @@ WHERE w.budget_id = new.budget_id AND w.window_start = new.window_start;
 -- Gateways and shares ----------------------------------------------------------------------------------------------
 
 -- name: gateway_start
--- Locks the gateway's row. The process that holds the newest epoch already gets it again; any other begins the next. Its
--- story of the epoch before is whole where it knows the newest epoch and the newest record that were told of.
+-- Locks the gateway's row. The process that holds the newest epoch already gets it again; any other begins the next, after
+-- every epoch that its journal knows: a database set back gives none twice. Its story of the epoch before is whole where
+-- it knows the newest epoch and the newest record that were told of, or later ones, which the database has forgotten.
 INSERT INTO gateway AS g (gateway_id, epoch, process_id, closes_whole, seen_at)
-VALUES ($1, 1, $2, $5 AND $3 = 0, clock_timestamp())
+VALUES ($1, $3 + 1, $2, $5, clock_timestamp())
 ON CONFLICT (gateway_id) DO UPDATE
-SET epoch = CASE WHEN g.process_id = $2 THEN g.epoch ELSE g.epoch + 1 END,
-    closes_whole = CASE WHEN g.process_id = $2 THEN g.closes_whole ELSE $5 AND $3 = g.epoch AND $4 >= g.last_record END,
+SET epoch = CASE WHEN g.process_id = $2 THEN g.epoch ELSE greatest(g.epoch, $3) + 1 END,
+    closes_whole = CASE WHEN g.process_id = $2 THEN g.closes_whole ELSE $5 AND $3 >= g.epoch AND $4 >= g.last_record END,
     last_record = CASE WHEN g.process_id = $2 THEN g.last_record ELSE $4 END,
     process_id = $2,
     policy_revision = CASE WHEN g.process_id = $2 THEN g.policy_revision ELSE 0 END,
