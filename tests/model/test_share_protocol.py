@@ -350,8 +350,18 @@ class ShareProtocol(RuleBasedStateMachine):
                 self.ask_again(gateway)
                 gateway.shares.close_all()
                 self.deliver(gateway.beat(), is_answered=True)
+        self.somebody_asks_for_what_is_left()
         for told, bill in self.unsure.values():
             self.books.post([corrected(told, bill)])
+
+    def somebody_asks_for_what_is_left(self) -> None:
+        """What came so late that nobody waited for it any more, on another day perhaps, is given back when it is asked
+        for."""
+        tables = self.books.store.tables
+        tables.recalled |= {share.key for share in tables.shares.values() if share.held and not share.is_suspended}
+        for gateway in self.gateways:
+            for _ in range(2):
+                self.deliver(gateway.beat(), is_answered=True)
 
     def after_quiet(self) -> None:
         """Nothing is held but what went down with a node, nothing is uncertain, and another replay changes nothing."""

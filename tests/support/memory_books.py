@@ -123,10 +123,10 @@ class MemoryBooks:
     ) -> tuple[int, bool]:
         row = self._tables.gateways.get(gateway_id)
         if row is None:
-            row = GatewayRow(1, process_id, is_whole and last_epoch == 0, 0, _FIRST_SIGN)
+            row = GatewayRow(last_epoch + 1, process_id, is_whole, 0, _FIRST_SIGN)
         elif row.process_id != process_id:
-            closes = is_whole and last_epoch == row.epoch and last_record >= row.last_record
-            row = GatewayRow(row.epoch + 1, process_id, closes, last_record, self._sign(row))
+            closes = is_whole and last_epoch >= row.epoch and last_record >= row.last_record
+            row = GatewayRow(max(row.epoch, last_epoch) + 1, process_id, closes, last_record, self._sign(row))
         self._tables.gateways[gateway_id] = row
         return row.epoch, row.closes_whole
 
@@ -141,7 +141,7 @@ class MemoryBooks:
         self._tables.gateways[gateway_id] = replace(
             row,
             last_record=max(row.last_record, last_record),
-            policy_revision=max(row.policy_revision, policy_revision),
+            policy_revision=policy_revision if policy_revision <= await self.newest_policy_change() else 0,
             seen_at=self._sign(row),
         )
         return self._tables.now()
@@ -297,6 +297,9 @@ class MemoryBooks:
 
     async def policy_changes(self, since: int, limit: int) -> list[tuple[int, str]]:
         return [each for each in reversed(self._tables.policy_changes) if each[0] > since][:limit]
+
+    async def newest_policy_change(self) -> int:
+        return max((revision for revision, _ in self._tables.policy_changes), default=0)
 
     async def forget_policy_changes(self, before: datetime) -> None:
         """They are few."""

@@ -85,3 +85,27 @@ async def test_an_entry_that_began_before_its_budget_never_posts_to_it(office: B
     await office.budget("10")
     await office.post(office.priced(key, won("3"), occurred_at=before), office.priced(key, won("1")))
     assert await office.figures() == ("1", "0")
+
+
+async def test_a_database_that_was_set_back_confirms_nothing_that_nobody_was_told(office: BudgetOffice) -> None:
+    await office.ready("100")
+    for number in range(5):
+        await office.admin.patch("/api/accounts/acme", json={"name": f"Acme {number}"})
+    known = (await office.beat()).policy_revision
+    await office.pool.execute("DELETE FROM policy_change WHERE revision > 1")
+    later = await office.budget("10", account="minh")
+    answer = await office.beat(policy_revision=known)
+    assert answer.changed is None, "any policy may be another"
+    assert (await shown(office, later))["hard_since"] is None
+
+
+async def test_a_process_that_may_still_be_at_work_under_an_older_epoch_is_waited_for(office: BudgetOffice) -> None:
+    await office.ready("100")
+    epoch = await office.start(is_whole=False)
+    budget = await office.budget("10", account="minh")
+    revision = (await office.beat(epoch=epoch)).policy_revision
+    await office.beat(epoch=epoch, policy_revision=revision)
+    assert (await shown(office, budget))["hard_since"] is None
+    await office.pool.execute("UPDATE gateway SET superseded_at = superseded_at - interval '15 minutes'")
+    await office.beat(epoch=epoch, policy_revision=revision)
+    assert (await shown(office, budget))["hard_since"] is not None

@@ -19,6 +19,22 @@ async def test_one_process_is_given_one_epoch_however_often_it_asks(office: Budg
     assert [*starts, await office.start(last_epoch=1)] == [1, 1, 1, 2]
 
 
+async def test_an_epoch_that_the_database_has_forgotten_is_not_given_again(office: BudgetOffice) -> None:
+    assert await office.start() == 1
+    assert await office.start(last_epoch=5) == 6
+    assert await office.start("unheard of", last_epoch=3) == 4
+
+
+async def test_what_a_forgotten_epoch_spent_counts_until_it_is_posted(office: BudgetOffice) -> None:
+    key = await office.ready("100")
+    share = await office.opened(key, COST)
+    await office.start(last_epoch=2, spent={window(share): won("3")})
+    assert await office.figures() == ("7.8", "3")
+    await office.post(office.priced(key, won("3"), held(share, settled=won("3"), epoch=2)))
+    assert await office.figures() == ("10.8", "0")
+    assert await office.broken() == set()
+
+
 async def test_a_start_asked_for_again_ends_nothing_of_its_own_epoch(office: BudgetOffice) -> None:
     key = await office.ready("100")
     await office.opened(key, COST)

@@ -105,6 +105,21 @@ def test_news_of_a_change_does_not_unmake_a_revocation(policies: Policies) -> No
     assert policies.stale("key", 2) is None
 
 
+def test_a_policy_that_this_gateway_has_said_to_know_changed_is_not_used_while_nobody_can_be_asked(
+    policies: Policies,
+) -> None:
+    policies.outdated("ann", 1)
+    assert policies.stale("key", 1) is None
+    policies.learn("key", policy(), asked_at=2)
+    assert policies.stale("key", 50)
+
+
+def test_nor_is_any_once_all_may_have_changed(policies: Policies) -> None:
+    policies.all_changed(1)
+    policies.changed("ann", revoked=False, revision=2, now=2)
+    assert policies.stale("key", 2) is None
+
+
 def test_a_stale_policy_has_its_bound(policies: Policies) -> None:
     assert policies.stale("key", 100)
     assert policies.stale("key", 100.1) is None

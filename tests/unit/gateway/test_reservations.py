@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from gateway.budget_link.client import SILENT_S
 from gateway.errors import Fenced, UnknownKey
 from support.admitting import Admitting
 from support.eventually import eventually
-from support.fake_budget import FakeBudget
+from support.fake_budget import FakeAccount, FakeBudget
 
 KEY = "fbx_ann"
 
@@ -198,3 +199,41 @@ async def test_a_gateway_that_is_not_heard_for_long_admits_nothing_under_hard_bu
     await gateway.link.stop()
     gateway.clock.move(timedelta(seconds=SILENT_S))
     assert isinstance(await gateway.admit(KEY), Reservation) == is_admitted
+
+
+async def hardened(gateway: Admitting, account: FakeAccount) -> None:
+    """An administrator makes the budget hard, and the gateway says that it has heard of it."""
+    account.service.store.tables.budgets[account.budget_id] = replace(account.budget, mode="hard")
+    account.service.store.change_policy(account.user)
+    gateway.clock.move(timedelta(seconds=1))
+    for _ in range(2):
+        await gateway.link._beat(also=0)
+    gateway.clock.move(timedelta(seconds=1))
+
+
+async def test_what_was_known_before_a_confirmed_change_admits_nothing_while_the_service_is_away(
+    gateway: Admitting, budgets: FakeBudget
+) -> None:
+    account = budgets.open(KEY, mode="soft", limit=1)
+    assert isinstance(await gateway.admit(KEY), Reservation)
+    await hardened(gateway, account)
+    gateway.service.is_away = True
+    assert reason(await gateway.admit(KEY)) is Reason.BUDGET_UNAVAILABLE
+
+
+async def test_an_answer_from_before_a_confirmed_change_admits_nothing(gateway: Admitting, budgets: FakeBudget) -> None:
+    account = budgets.open(KEY, mode="soft", limit=1)
+    is_asked, goes_on, answered = asyncio.Event(), asyncio.Event(), gateway.service.raise_shares
+
+    async def late(request: RaiseRequest) -> RaiseAnswer:
+        answer = await answered(request)
+        is_asked.set()
+        await goes_on.wait()
+        return answer
+
+    gateway.service.raise_shares = late  # type: ignore[method-assign]
+    call = asyncio.create_task(gateway.admit(KEY))
+    await is_asked.wait()
+    await hardened(gateway, account)
+    goes_on.set()
+    assert reason(await call) is Reason.BUDGET_EXCEEDED

@@ -197,16 +197,21 @@ WHERE w.budget_id = new.budget_id AND w.window_start = new.window_start;
 -- Gateways and shares ----------------------------------------------------------------------------------------------
 
 -- name: gateway_start
--- Locks the gateway's row. The process that holds the newest epoch already gets it again; any other begins the next. Its
--- story of the epoch before is whole where it knows the newest epoch and the newest record that were told of.
+-- Locks the gateway's row. The process that holds the newest epoch already gets it again; any other begins the next, after
+-- every epoch that its journal knows: a database set back gives none twice. Its story of the epoch before is whole where
+-- it knows the newest epoch and the newest record that were told of, or later ones, which the database has forgotten.
 INSERT INTO gateway AS g (gateway_id, epoch, process_id, closes_whole, seen_at)
-VALUES ($1, 1, $2, $5 AND $3 = 0, clock_timestamp())
+VALUES ($1, $3 + 1, $2, $5, clock_timestamp())
 ON CONFLICT (gateway_id) DO UPDATE
-SET epoch = CASE WHEN g.process_id = $2 THEN g.epoch ELSE g.epoch + 1 END,
-    closes_whole = CASE WHEN g.process_id = $2 THEN g.closes_whole ELSE $5 AND $3 = g.epoch AND $4 >= g.last_record END,
+SET epoch = CASE WHEN g.process_id = $2 THEN g.epoch ELSE greatest(g.epoch, $3) + 1 END,
+    closes_whole = CASE WHEN g.process_id = $2 THEN g.closes_whole ELSE $5 AND $3 >= g.epoch AND $4 >= g.last_record END,
     last_record = CASE WHEN g.process_id = $2 THEN g.last_record ELSE $4 END,
     process_id = $2,
     policy_revision = CASE WHEN g.process_id = $2 THEN g.policy_revision ELSE 0 END,
+    superseded_at = CASE
+        WHEN g.process_id IS DISTINCT FROM $2 AND NOT ($5 AND $3 >= g.epoch AND $4 >= g.last_record)
+        THEN clock_timestamp() ELSE g.superseded_at
+    END,
     seen_at = excluded.seen_at
 RETURNING epoch, closes_whole;
 
@@ -216,9 +221,9 @@ SELECT epoch FROM gateway WHERE gateway_id = $1 FOR SHARE;
 
 -- name: gateway_seen
 -- Also where the clock has gone back: every beat is to leave another sign of life than the last. Nothing of an epoch that
--- is over is noted.
+-- is over is noted. A change of policy that there is not was told by a database that was set back since: it says nothing.
 UPDATE gateway
-SET seen_at = clock_timestamp(), last_record = greatest(last_record, $3), policy_revision = greatest(policy_revision, $4)
+SET seen_at = clock_timestamp(), last_record = greatest(last_record, $3), policy_revision = CASE WHEN $4 <= (SELECT coalesce(max(revision), 0) FROM policy_change) THEN $4 ELSE 0 END
 WHERE gateway_id = $1 AND epoch = $2
 RETURNING clock_timestamp();
 
@@ -374,6 +379,9 @@ RETURNING revision;
 -- The newest first, and whether all since $1 are still there.
 SELECT revision, account_id FROM policy_change WHERE revision > $1 ORDER BY revision DESC LIMIT $2;
 
+-- name: policy_change_newest
+SELECT coalesce(max(revision), 0) FROM policy_change;
+
 -- name: policy_changes_forget
 -- The newest stays, whatever its age: it numbers the next.
 DELETE FROM policy_change
@@ -381,12 +389,14 @@ WHERE changed_at < $1 AND revision < (SELECT max(revision) FROM policy_change);
 
 -- name: budgets_confirmed
 -- Every gateway that lives has confirmed these: from now on their limits are guaranteed. A budget that somebody is changing
--- is confirmed later, so that nobody waits here.
+-- is confirmed later, so that nobody waits here. Where a gateway began anew without the whole story of the epoch before,
+-- the process of that epoch may still be at work, cut off and by policies that it learnt before: it is waited for.
 WITH confirmed AS (
     SELECT budget_id FROM budget
     WHERE hard_revision IS NOT NULL AND hard_since IS NULL
       AND hard_revision <= coalesce(
           (SELECT min(policy_revision) FROM gateway WHERE seen_at > clock_timestamp() - $2::interval), hard_revision)
+      AND NOT EXISTS (SELECT FROM gateway WHERE superseded_at > clock_timestamp() - $2::interval)
     FOR NO KEY UPDATE SKIP LOCKED
 )
 UPDATE budget b

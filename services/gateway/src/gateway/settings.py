@@ -68,7 +68,7 @@ class GatewaySettings(ServiceSettings):
     policy_fresh_s: Annotated[float, Field(gt=0, le=30)] = Field(
         default=25.0, description="A key's policy is asked for again after at most so long."
     )
-    policy_stale_s: Seconds = Field(
+    policy_stale_s: Annotated[float, Field(gt=0, le=900)] = Field(
         default=600.0, description="While the budget service is away, a policy is used for at most so long."
     )
     share_idle_s: Seconds = Field(

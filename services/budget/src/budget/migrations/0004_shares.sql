@@ -29,6 +29,8 @@ ALTER TABLE gateway ADD COLUMN process_id uuid;
 ALTER TABLE gateway ADD COLUMN last_record bigint NOT NULL DEFAULT 0;
 ALTER TABLE gateway ADD COLUMN closes_whole boolean NOT NULL DEFAULT false;
 ALTER TABLE gateway ADD COLUMN policy_revision bigint NOT NULL DEFAULT 0;
+-- When an epoch was ended by one that did not know all of it.
+ALTER TABLE gateway ADD COLUMN superseded_at timestamptz;
 
 CREATE TABLE budget_share (
     budget_id    uuid NOT NULL,

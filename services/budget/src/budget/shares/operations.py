@@ -6,6 +6,7 @@ from typing import Final, TypeVar
 from uuid import UUID
 
 from budget import metrics
+from budget.budgets.rules import Window
 from budget.errors import Fenced, StillAlive
 from budget.shares.positions import located, settled
 from budget.shares.rules import Positions, Share, ShareKey, WindowKey
@@ -73,15 +74,16 @@ class Shares:
                 raise Fenced(f"epoch {beat.epoch} of this gateway is over")
             await unit.books.confirm_budgets(self._clock.now())
             changes = await unit.books.policy_changes(beat.policy_revision, CHANGES_MAX + 1)
+            newest = changes[0][0] if changes else await unit.books.newest_policy_change()
             recalled = await unit.books.recalled(beat.gateway_id, beat.epoch)
-        totals: list[ShareTotal] = []
+            totals = await _totals(unit, [ShareKey(*window, beat.gateway_id, beat.epoch) for window in recalled])
         for part in _parts(beat.reports):
             totals += await self._report(beat.gateway_id, beat.epoch, part)
         return BeatAnswer(
             shares=tuple(totals),
             recalled=tuple(WindowRef(budget_id=budget_id, window_start=start) for budget_id, start in recalled),
-            policy_revision=max((revision for revision, _ in changes), default=beat.policy_revision),
-            changed=_changed(beat.policy_revision, changes),
+            policy_revision=newest,
+            changed=_changed(beat.policy_revision, newest, changes),
             now=now,
         )
 
@@ -222,16 +224,28 @@ class Shares:
                 await settled(unit, positions, windows, self._clock.now())
                 known.update(windows)
                 shares.update(positions.shares)
-        return [
-            ShareTotal(
-                budget_id=key.budget_id,
-                window_start=key.window_start,
-                measure=known[key.window].room.measure,
-                granted=shares[key].granted,
-            )
-            for key in keys
-            if key in shares
-        ]
+        return _told(keys, shares, known)
+
+
+async def _totals(unit: Unit, keys: Sequence[ShareKey]) -> list[ShareTotal]:
+    """Of shares that are asked back: the gateway may not know of all of them."""
+    shares = await own_shares(unit, keys)
+    return _told(keys, shares, await unit.books.read({key.window for key in keys}) if keys else {})
+
+
+def _told(
+    keys: Sequence[ShareKey], shares: Mapping[ShareKey, Share], windows: Mapping[WindowKey, Window]
+) -> list[ShareTotal]:
+    return [
+        ShareTotal(
+            budget_id=key.budget_id,
+            window_start=key.window_start,
+            measure=windows[key.window].room.measure,
+            granted=shares[key].granted,
+        )
+        for key in keys
+        if key in shares
+    ]
 
 
 async def own_shares(unit: Unit, keys: Sequence[ShareKey]) -> dict[ShareKey, Share]:
@@ -281,8 +295,11 @@ def _fence(newest: int | None, epoch: int) -> None:
         raise Fenced(f"epoch {epoch} of this gateway is over; its newest is {newest}")
 
 
-def _changed(known: int, changes: Sequence[tuple[int, str]]) -> tuple[str, ...] | None:
-    """Accounts to forget; None where not all changes since the last one known are there to be told."""
+def _changed(known: int, newest: int, changes: Sequence[tuple[int, str]]) -> tuple[str, ...] | None:
+    """Accounts to forget; None where not all changes since the last one known are there to be told, or where the one
+    known is not: the database was set back, and what it numbers so from now on is something else."""
+    if known > newest:
+        return None
     if not changes:
         return ()
     if len(changes) > CHANGES_MAX or changes[-1][0] != known + 1:

@@ -228,6 +228,11 @@ class Books:
         rows = await self._connection.fetch(self._sql["policy_changes_since"], since, limit)
         return [(row["revision"], row["account_id"]) for row in rows]
 
+    async def newest_policy_change(self) -> int:
+        """The number of the last change; 0 if there was none."""
+        newest: int = await self._connection.fetchval(self._sql["policy_change_newest"])
+        return newest
+
     async def forget_policy_changes(self, before: datetime) -> None:
         await self._connection.execute(self._sql["policy_changes_forget"], before)
 

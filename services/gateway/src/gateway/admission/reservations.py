@@ -95,6 +95,7 @@ class Reservations:
         began = now = self._clock.monotonic()
         while now < began + WAIT_S:
             short: Short | None = None
+            known = self._in_force(known)
             if known is not None:
                 verdict = self._decide(candidate, known, may_clamp=has_asked or is_away)
                 if not isinstance(verdict, Short):
@@ -122,6 +123,10 @@ class Reservations:
                 known, has_asked = learnt.known, bool(question.raises)
             now = self._clock.monotonic()
         return Refused(Reason.BUDGET_UNAVAILABLE, known, detail="too many others ask for the same budgets")
+
+    def _in_force(self, known: Known | None) -> Known | None:
+        """None for a policy that was changed while its answer was on the way."""
+        return None if known is None or self._policies.is_superseded(known) else known
 
     def _decide(self, candidate: Candidate, known: Known, *, may_clamp: bool) -> Reservation | Refused | Short:
         """From what is known and in hand. A call is cut only once it is known that no more is to be had.

@@ -158,12 +158,18 @@ class BudgetLink:
 
     async def stop(self) -> None:
         """Give everything back."""
-        for task in tuple(self._tasks):
+        tasks = tuple(self._tasks)
+        for task in tasks:
             task.cancel()
-        self._shares.close_all()
+        if tasks:
+            await asyncio.wait(tasks)
+        if self._epoch and (unheard := self.unheard()):
+            await self._send([_Flight(question, self._clock.monotonic()) for question in unheard])
         with contextlib.suppress(BudgetAway, Fenced):
-            while self._epoch and await self._beat(also=0):
-                pass
+            while self._epoch:
+                self._shares.close_all()
+                if not await self._beat(also=0):
+                    break
 
     def problems(self) -> list[str]:
         return [f"fenced: another gateway runs as {self._instance!r}"] if self.is_fenced else []
@@ -242,7 +248,9 @@ class BudgetLink:
         finally:
             self._senders -= 1
             for flight in batch:
-                self._end(flight, BudgetAway("the process is stopping"))
+                if not flight.done.done():
+                    self._lost(flight.question)
+                    self._end(flight, BudgetAway("the process is stopping"))
 
     async def _send(self, batch: Sequence[_Flight]) -> None:
         now = self._clock.monotonic()
@@ -301,6 +309,8 @@ class BudgetLink:
         known = self._policies.learn(key_hash, answer.policy, asked_at=flight.asked_at)
         windows = {budget.window.key: budget.window for budget in known.budgets}
         now = self._clock.monotonic()
+        for present in windows.values():
+            self._shares.lasts(present)
         for total in answer.shares:
             key = WindowKey(total.budget_id, total.window_start)
             if window := windows.get(key):
@@ -379,15 +389,20 @@ class BudgetLink:
         now = self._clock.monotonic()
         self._away_until = 0.0
         self._shares.acknowledge(reports)
+        wanted = {WindowKey(each.budget_id, each.window_start) for each in answer.recalled}
         for total in answer.shares:
-            self._shares.total(WindowKey(total.budget_id, total.window_start), total.granted)
+            key = WindowKey(total.budget_id, total.window_start)
+            if key in wanted:
+                self._shares.recalled(key, total.measure, total.granted, now)
+            else:
+                self._shares.total(key, total.granted)
         for account in answer.changed or ():
             self._policies.outdated(account, now)
         if answer.changed is None:
             self._policies.all_changed(now)
         self._policy_revision = answer.policy_revision
         if answer.recalled:
-            self._shares.recall(WindowKey(each.budget_id, each.window_start) for each in answer.recalled)
+            self._shares.recall(wanted)
             self._beat_now.set()
         metrics.BUDGET_REACHABLE.set(1)
         metrics.SHARES.set(len(self._shares))

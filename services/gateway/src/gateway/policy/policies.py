@@ -1,7 +1,8 @@
 """What the gateway knows of keys: who pays, what is allowed, which budgets apply. A cache, never the truth.
 
 A policy is fresh for some seconds and is dropped at once when `account.policy` names an account on its path. While the
-budget service is away an older one serves, within a bound, but never that of an account known to be revoked.
+budget service is away an older one serves, within a bound, but never that of an account known to be revoked, nor one of
+which the budget service itself said that it changed: new limits are guaranteed from when gateways have confirmed that.
 """
 
 from collections.abc import Mapping
@@ -22,6 +23,8 @@ from gateway.shares.shares import MEASURES, Path, Window, WindowKey
 
 KEYS_MAX: Final = 200_000
 """Policies kept; the one that was asked for longest ago goes first."""
+WRONG_CLOCK_S: Final = 60.0
+"""A window that begins later than what is said now is believed for no longer."""
 UNKNOWN_S: Final = 2.0
 """A key that was just called unknown is not asked for again for so long."""
 UNKNOWN_MAX: Final = 10_000
@@ -80,6 +83,7 @@ class Budget:
     mode: Mode
     narrowed_to: Narrowing
     window: Window
+    window_since: float
     limit: int = 0
     spent: int = 0
     held: int = 0
@@ -141,6 +145,7 @@ class Policies:
         self._known: dict[str, Known] = {}
         self._unknown: dict[str, float] = {}
         self._changed: dict[str, float] = {}
+        self._told: dict[str, float] = {}
         self._revoked: dict[str, int] = {}
         self._budgets: dict[UUID, Budget] = {}
         self._terms: dict[Terms, Terms] = {}
@@ -161,7 +166,11 @@ class Policies:
         known = self._known.get(key_hash)
         if known is None or now - known.learnt_at > self._stale_s or not self._revoked.keys().isdisjoint(known.who):
             return None
-        return known
+        return None if self.is_superseded(known) else known
+
+    def is_superseded(self, known: Known) -> bool:
+        """Whether the budget service has said since that it changed: it counts on nobody going by it any more."""
+        return _is_named(self._told, known)
 
     def is_unknown(self, key_hash: str, now: float) -> bool:
         """Whether the budget service has just said that there is no such key."""
@@ -207,12 +216,12 @@ class Policies:
             self._revoked.pop(account_id, None)
 
     def outdated(self, account_id: str, now: float) -> None:
-        """As `changed`, by somebody who does not say whether the account is revoked."""
-        self._changed[account_id] = now
+        """As `changed`, by the budget service, which does not say whether the account is revoked."""
+        self._changed[account_id] = self._told[account_id] = now
 
     def all_changed(self, now: float) -> None:
         """Any policy may have changed."""
-        self._changed[PLATFORM] = now
+        self.outdated(PLATFORM, now)
 
     def tick(self, now: float) -> None:
         """Forget what is too old to matter."""
@@ -222,17 +231,18 @@ class Policies:
         too_old = now - self._stale_s
         for key_hash in [key for key, known in self._known.items() if known.learnt_at < too_old]:
             del self._known[key_hash]
-        for account_id in [account for account, at in self._changed.items() if at < too_old]:
-            del self._changed[account_id]
+        for changes in (self._changed, self._told):
+            for account_id in [account for account, at in changes.items() if at < too_old]:
+                del changes[account_id]
 
     def _is_outdated(self, known: Known) -> bool:
-        changed = self._changed
-        return bool(changed) and any(
-            changed.get(account, -1.0) >= known.learnt_at for account in (PLATFORM, *known.who) if account
-        )
+        return _is_named(self._changed, known)
 
     def _budget(self, figures: PathBudget, asked_at: float) -> Budget:
-        """Of two answers the one with the newer window is true, whichever comes last."""
+        """Of two answers the one with the newer window is true, whichever comes last.
+
+        But for WRONG_CLOCK_S only, because it may come from a machine whose clock is wrong.
+        """
         budget = self._budgets.get(figures.budget_id)
         narrowed_to = _narrowing(figures)
         window = _window(figures, asked_at)
@@ -248,16 +258,27 @@ class Policies:
                 mode=figures.mode,
                 narrowed_to=narrowed_to,
                 window=window,
+                window_since=asked_at,
             )
-        if window.key.start < budget.window.key.start:
+        is_older = window.key.start < budget.window.key.start
+        if is_older and asked_at < budget.window_since + WRONG_CLOCK_S:
             return budget
-        if window.key.start > budget.window.key.start or _ends_later(window, budget.window):
+        if window.key.start != budget.window.key.start:
+            budget.window, budget.window_since = window, asked_at
+        elif _ends_later(window, budget.window):
             budget.window = window
         budget.uncertain = figures.uncertain
         budget.limit, budget.spent, budget.held = figures.limit, figures.spent, figures.held
         budget.settled_here = 0
         budget.resets_at = self._instants.setdefault(figures.resets_at, figures.resets_at)
         return budget
+
+
+def _is_named(changes: Mapping[str, float], known: Known) -> bool:
+    """Whether an account on the policy's path has changed since it was asked for."""
+    return bool(changes) and any(
+        changes.get(account, -1.0) >= known.learnt_at for account in (PLATFORM, *known.who) if account
+    )
 
 
 def _who(principal: Principal) -> Who:

@@ -178,16 +178,28 @@ class Shares:
         share = self._shares.get(window.key)
         if share is None:
             share = self._shares[window.key] = Share(*window, used_at=now, raised_at=now)
-        elif window.ends_at is not None and share.ends_at is not None:
-            share.ends_at = max(share.ends_at, window.ends_at)
+        self.lasts(window)
         if total > share.granted:
             share.granted = total
             share.raised_at, share.spent_at_raise = now, share.spent
+
+    def lasts(self, window: Window) -> None:
+        """The window ends no earlier than this says."""
+        share = self._shares.get(window.key)
+        if share is not None and share.ends_at is not None and window.ends_at is not None:
+            share.ends_at = max(share.ends_at, window.ends_at)
 
     def total(self, key: WindowKey, total: int) -> None:
         """As `granted`, for a share that is there."""
         if share := self._shares.get(key):
             share.granted = max(share.granted, total)
+
+    def recalled(self, key: WindowKey, measure: Measure, total: int, now: float) -> None:
+        """As `total`, for a share that somebody asks back. One that is not known here was granted with an answer that
+        was lost."""
+        if key not in self._shares:
+            self._shares[key] = Share(key, MEASURES.index(measure), None, used_at=now, raised_at=now)
+        self.total(key, total)
 
     def short(self, path: Path, amount: Amount) -> list[Window]:
         """The windows of the path that cannot hold so much."""
