@@ -124,7 +124,7 @@ async def audited(dsn: str, kafka: str) -> tuple[int | None, str]:
 @pytest.fixture
 def own_kafka(server_folder: Path) -> Iterator[str]:
     """A broker on which nobody else announces anything."""
-    broker = Kafka(server_folder / "budget-audited")
+    broker = Kafka(server_folder / f"budget-audited-{new_id().hex}")
     broker.start()
     yield broker.bootstrap
     broker.stop()
