@@ -12,7 +12,7 @@ from chaos.tariff import ALWAYS, NEVER
 SETTLE_S: Final = 30.0
 """A budget that was made, made hard or switched on during the run is guaranteed from so long afterwards."""
 MIDNIGHT_S: Final = 6.0
-"""A lease of the day before may have been understood to end so much later: its answer was that long on its way."""
+"""A share of the day before may have been understood to end so much later: its answer was that long on its way."""
 PAUSED: Final = "paused"
 
 

@@ -199,10 +199,16 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
                 "shares/shares.py",
                 "if share is None and not amount[window.measure]:",
                 "if share is None:",
-            )
+            ),
+            Patch(
+                "gateway",
+                "shares/shares.py",
+                "if self._room(window.key) < amount[window.measure]]",
+                "if window.key in self._shares and self._room(window.key) < amount[window.measure]]",
+            ),
         ],
         ["overspent"],
-        calm_s=12.0,
+        calm_s=18.0,
         mix=_PLAIN,
         orgs=["narrow"],
     ),
