@@ -1,6 +1,7 @@
 """Callers: they go on calling, through every gateway, whatever they are told, and write down what they were told."""
 
 import asyncio
+import contextlib
 import json
 import random
 import time
@@ -83,11 +84,17 @@ class Load:
         while not self._stopping.is_set():
             wait_s = self._next_at - time.monotonic()
             self._next_at = max(self._next_at, time.monotonic() - 1.0) + 1 / self._per_s
-            if wait_s > 0:
-                await asyncio.sleep(wait_s)
+            if wait_s > 0 and await self._stops_within(wait_s):
+                return
             drawn = self._draw.next()
             drawn.call.gateway, drawn.call.began = self._chosen(), time.monotonic()
             await self._made(session, drawn)
+
+    async def _stops_within(self, seconds: float) -> bool:
+        """Waits, at a low rate for minutes, but not beyond the end."""
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._stopping.wait(), seconds)
+        return self._stopping.is_set()
 
     def _chosen(self) -> str:
         """As a balancer would: of two that were not just seen away, the one with less under way."""

@@ -202,13 +202,14 @@ class Processes:
     async def set_clock(self, fault: Fault) -> None:
         """A gateway runs for a while with a clock that is off; whether it becomes ready so is its own affair."""
         gateway = fault.target
-        environment = skewed(self._stack.folder / "clock", int(fault.detail))
+        clock = self._stack.folder / f"clock-{gateway}"
+        environment = skewed(clock, int(fault.detail))
         with self._outages.of(gateway):
             await asyncio.to_thread(self._stack.stop, gateway)
             await asyncio.to_thread(self._stack.begin, gateway, environment)
             await asyncio.sleep(fault.for_s)
             await asyncio.to_thread(self._stack.stop, gateway)
-            shutil.rmtree(self._stack.folder / "clock")
+            shutil.rmtree(clock)
             await self.up(gateway)
 
     async def double(self, fault: Fault) -> None:
