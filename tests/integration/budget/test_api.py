@@ -155,7 +155,7 @@ async def test_a_gateway_starts_beats_and_raises_by_http(office: BudgetOffice) -
         return await office.admin.post(f"/internal/v2/{what}", json={"gateway_id": "gw"} | body, headers=headers)
 
     start = await said("starts", process_id=str(new_id()), last_epoch=0, last_record=0, is_whole=True)
-    assert start.json() == {"epoch": 1}
+    assert start.json()["epoch"] == 1
     assert (await said("raises", epoch=1, asks=[{"key_hash": "0" * 64}])).json()["answers"][0]["policy"] is None
     assert (await said("beats", epoch=1)).json()["recalled"] == []
     assert (await said("beats", epoch=2)).status_code == 409
