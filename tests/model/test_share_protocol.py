@@ -66,6 +66,7 @@ class ShareProtocol(RuleBasedStateMachine):
 
     @rule(
         place=st.integers(0, 5),
+        times=st.sampled_from([1, 1, 3, 8]),
         user=st.sampled_from(USERS),
         model=st.sampled_from(MODELS),
         reserve=st.integers(1, 40),
@@ -73,6 +74,15 @@ class ShareProtocol(RuleBasedStateMachine):
         how=st.sampled_from(["at once", "at once", "at once", "answer lost", "late"]),
         data=st.data(),
     )
+    def calls_come(
+        self, place: int, times: int, user: str, model: str, reserve: int, beyond: int, how: str, data: Any
+    ) -> None:
+        """One after the other at gateways in turn, which spend what there is."""
+        for turn in range(times):
+            self.call(
+                place + turn, user, model, reserve, beyond if not turn else 0, how if not turn else "at once", data
+            )
+
     def call(self, place: int, user: str, model: str, reserve: int, beyond: int, how: str, data: Any) -> None:
         """From what is in hand, else asked for, at most as often as a key and its windows make necessary."""
         processes = self.processes()
