@@ -116,7 +116,7 @@ class Reservations:
             elif learnt.refusal and learnt.refusal.is_recalling and now < began + RECALL_WAIT_S:
                 known = learnt.known
                 await asyncio.sleep(RECALL_PAUSE_S)
-            elif learnt.refusal is not None and (refused := _refused(learnt.known, learnt.refusal, question)):
+            elif learnt.refusal is not None and (refused := self._refused(learnt.known, learnt.refusal, question)):
                 metrics.BUDGET_REFUSALS.labels("recalled" if learnt.refusal.is_recalling else "none").inc()
                 return refused
             else:
@@ -187,6 +187,14 @@ class Reservations:
             return Refused(Reason.PRICES_OUTDATED, known, detail=fault)
         return None
 
+    def _refused(self, known: Known, refusal: Refusal, question: Question) -> Refused | None:
+        """None if it is worth asking for less, now that it is known that the account allows that."""
+        if question.opening is not None and known.terms.clamp:
+            return None
+        budget = next((each for each in known.budgets if each.id == refusal.budget_id), None)
+        in_hand = self._shares.room((budget.window,))[budget.window.measure] if budget else 0
+        return Refused(Reason(refusal.code), known, budget, in_hand=in_hand)
+
     def _opening(self, candidate: Candidate) -> Opening | None:
         call, upstream, admitted, limits = candidate
         rates = self._prices.rates(upstream.provider, call.model, self._clock.now(), None)
@@ -213,14 +221,6 @@ def _least(rates: Rates, fx_rate: Decimal, limits: Bounds, min_output_tokens: in
     """The least that a call can do with: its input, and a few tokens of output."""
     found = estimate(rates, fx_rate, limits._replace(output=min(min_output_tokens, limits.output)))
     return None if isinstance(found, Unpriced) else found
-
-
-def _refused(known: Known, refusal: Refusal, question: Question) -> Refused | None:
-    """None if it is worth asking for less, now that it is known that the account allows that."""
-    if question.opening is not None and known.terms.clamp:
-        return None
-    budget = next((each for each in known.budgets if each.id == refusal.budget_id), None)
-    return Refused(Reason(refusal.code), known, budget)
 
 
 def _admitted(call: Call, upstream: Upstream) -> Admitted:

@@ -28,12 +28,16 @@ class Reservation(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """Why not. `budget` is the one that is short; `known` is None where the key's policy could not be had."""
+    """Why not. `budget` is the one that is short; `known` is None where the key's policy could not be had.
+
+    `in_hand` is what this gateway has of that budget and no call holds: too little for the call, but not gone.
+    """
 
     reason: Reason
     known: Known | None = None
     budget: Budget | None = None
     detail: str = ""
+    in_hand: int = 0
 
 
 @dataclass(frozen=True, slots=True)

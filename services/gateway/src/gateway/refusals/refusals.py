@@ -103,7 +103,7 @@ def refused(why: Refused, model: str, now: datetime) -> Refusal:
         case Reason.BUDGET_EXCEEDED | Reason.INSUFFICIENT_BALANCE | Reason.QUOTA_EXCEEDED:
             if why.known is None or why.budget is None:
                 return BUDGET_AWAY
-            return _short(why.reason, why.known, why.budget, now)
+            return _short(why.reason, why.known, why.budget, why.in_hand, now)
         case unknown:
             assert_never(unknown)
 
@@ -112,11 +112,11 @@ def _not_this_model(why: Refused, message: str) -> Refusal:
     return Refusal(403, why.reason, message.rstrip(), "model", headers=_NO_RETRY)
 
 
-def _short(reason: Reason, known: Known, budget: Budget, now: datetime) -> Refusal:
+def _short(reason: Reason, known: Known, budget: Budget, in_hand: int, now: datetime) -> Refusal:
     """402 for money, 429 for quotas; PROFILES.md lists the fields."""
     terms = known.terms
     is_money = budget.measure == "money"
-    remaining = max(0, budget.left)
+    remaining = max(0, budget.left + in_hand)
 
     def shown(amount: int) -> str:
         return format_amount(amount, terms.currency, terms.language) if is_money else str(amount)
@@ -143,7 +143,7 @@ def _short(reason: Reason, known: Known, budget: Budget, now: datetime) -> Refus
         "measure": budget.measure,
         "limit": figure(budget.limit),
         "spent": figure(budget.spent),
-        "held": figure(budget.held),
+        "held": figure(max(0, budget.held - in_hand)),
         "remaining": figure(remaining),
         "resets_at": resets_at.isoformat() if resets_at else None,
         "currency": budget.currency,
