@@ -8,11 +8,12 @@ from pathlib import Path
 
 import pytest
 
+from farebox.auth import key_hash
 from farebox.money import NANO, decimal_text
 from farebox.shares import RaiseAnswer, RaiseRequest
 from gateway.admission.estimate import Reason
 from gateway.admission.verdict import Refused, Reservation
-from gateway.budget_link.client import SILENT_S
+from gateway.budget_link.client import SILENT_S, Question, Raise
 from gateway.errors import Fenced, UnknownKey
 from gateway.refusals.refusals import refused
 from support.admitting import Admitting
@@ -92,14 +93,13 @@ async def test_no_more_is_admitted_than_the_limit_bears(gateway: Admitting, budg
 async def test_a_refusal_tells_what_is_left_in_this_gateways_own_hand(gateway: Admitting, budgets: FakeBudget) -> None:
     budgets.open(KEY)
     worst = held(await gateway.admit(KEY)).estimate.amount.money
-    budgets.open("fbx_bob", user="bob", limit=3 * worst + worst // 2)
-    for _ in range(3):
-        held(await gateway.admit("fbx_bob"))
+    budgets.open("fbx_bob", user="bob", limit=worst + worst // 2)
+    window = held(await gateway.admit("fbx_bob")).known.budgets[0].window
+    await gateway.link.obtain(Question(key_hash("fbx_bob"), raises=(Raise(window, worst // 2, worst // 2),)))
     verdict = await gateway.admit("fbx_bob")
     assert isinstance(verdict, Refused)
     details = refused(verdict, "gpt-4o", gateway.clock.now()).details
-    assert details["remaining"] == decimal_text(worst // 2)
-    assert details["held"] == decimal_text(3 * worst)
+    assert (details["remaining"], details["held"]) == (decimal_text(worst // 2), decimal_text(worst))
 
 
 async def test_an_unknown_key_is_told_apart(gateway: Admitting) -> None:
