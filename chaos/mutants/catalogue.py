@@ -284,7 +284,7 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
             ),
             Patch("gateway", "budget_link/books_clock.py", "if self._anchor is None:\n", "if self._clock:\n"),
         ],
-        ["lost", "charged wrong", "posted to another window", "not posted", "buried alive", "broken invariant"],
+        ["misdated"],
         [
             Fault(2.0, "skew", "gateway-2", SKEWED_S, "86400"),
             Fault(8.0, "skew", "gateway-3", SKEWED_S, "-86400"),
