@@ -81,6 +81,8 @@ def _told(event: RequestCompleted) -> dict[str, Any]:
         "requests": event.usage.requests,
         "tool_calls": event.usage.tool_calls,
         "service_tier": event.usage.service_tier,
+        "speed": event.usage.speed,
+        "geography": event.usage.geography,
         "usage_source": event.usage.source.value,
         "lease": lease and {"lease_id": lease.lease_id, "reserve": decimal_text(lease.reserve_nano)},
         "held": event.held and _held(event.held),
