@@ -65,7 +65,8 @@ def lacks_a_rate(provider: Provider, model: ModelInfo, usage: Usage, at: datetim
         (usage.input_total and "input_mtok" not in listed)
         or (usage.output_total and "output_mtok" not in listed)
         or (usage.audio_in and "input_audio_mtok" not in listed and provider.id != "google")
-        or (usage.audio_out and "output_audio_mtok" not in listed and provider.id != "google")
+        or (usage.audio_out and "output_audio_mtok" not in listed)
+        or (usage.image_out and "output_image_mtok" not in listed)
         or tools_without
         or {"input_mtok", "output_mtok"}.isdisjoint(listed)
     )
@@ -164,7 +165,7 @@ def test_a_variant_does_not_follow_a_model_to_a_provider_that_borrows_it() -> No
     ],
 )
 def test_what_is_stated_and_has_no_price_is_never_charged_as_the_standard(stated: dict[str, str]) -> None:
-    usage = Usage(input=1_000, output=1_000, **stated)  # type: ignore[arg-type] # only names
+    usage = Usage.model_validate({"input": 1_000, "output": 1_000, **stated})
     charge = CATALOGUE.price("openai", "gpt-5", usage, AT)
     assert isinstance(charge, Unpriced)
     assert all(f"{name.replace('_', ' ')} {value}" in charge.detail for name, value in stated.items())
@@ -183,7 +184,7 @@ def test_what_is_stated_and_has_no_price_is_never_charged_as_the_standard(stated
     ],
 )
 def test_every_name_of_the_standard_is_the_standard(stated: dict[str, str]) -> None:
-    usage = Usage(input=1_000, output=1_000, **stated)  # type: ignore[arg-type] # only names
+    usage = Usage.model_validate({"input": 1_000, "output": 1_000, **stated})
     assert CATALOGUE.price("openai", "gpt-5", usage, AT) == Charge(11_250_000, SEED_VERSION)
 
 

@@ -61,11 +61,14 @@ def test_a_service_tier_that_is_no_longer_listed_has_no_price_and_so_is_no_raise
 
 @pytest.mark.parametrize("field", ["speeds", "geographies"])
 def test_a_speed_or_geography_that_costs_more_is_a_raise(field: str) -> None:
-    usual = row("usual", NOW - timedelta(days=9), **{field: {"x": "1.1"}})
-    assert raised(row("new", **{field: {"x": "1.1"}}), usual) is None
-    assert raised(row("new", **{field: {"x": "1.2"}}), usual) == NOW
-    assert raised(row("new", **{field: {"x": "1.1", "y": "1.05"}}), usual) == NOW, "dearer than the standard one"
-    assert raised(row("new", **{field: {"x": "1.1", "y": "0.9"}}), usual) is None
+    def times(id_: str, at: datetime = NOW, **names: str) -> PriceRow:
+        return row(id_, at, **{field: names})
+
+    usual = times("usual", NOW - timedelta(days=9), x="1.1")
+    assert raised(times("new", x="1.1"), usual) is None
+    assert raised(times("new", x="1.2"), usual) == NOW
+    assert raised(times("new", x="1.1", y="1.05"), usual) == NOW, "dearer than the standard one"
+    assert raised(times("new", x="1.1", y="0.9"), usual) is None
 
 
 def test_what_costs_less_is_none() -> None:

@@ -24,7 +24,9 @@ from genai_prices.types import (
     TimeOfDateConstraint,
 )
 
-from farebox.pricing.rates import BASE, Ladder, Rates, Steps, ladder, modes_of, scaled, without
+from farebox.pricing.names import is_fine_tuned, undated
+from farebox.pricing.overlay import overlay
+from farebox.pricing.rates import BASE, TOOL, Ladder, Rates, Steps, ladder, modes_of, scaled
 
 SEED_VERSION: Final = f"genai-prices/{version('genai-prices')}"
 
@@ -62,6 +64,7 @@ _ONE_PRICE_FOR_SOUND: Final = frozenset({"google"})
 _FREE_SUFFIX: Final = ":free"
 """Who lists a model under this name gives it away; any other model without prices is one whose price is unknown."""
 
+_THOUSAND: Final = 1_000
 _ANY_DAY: Final = date(2000, 1, 1)
 
 
@@ -76,6 +79,7 @@ class SeedModel:
         self._has_variants = any(model is own for own in provider.models)
         self._dates = tuple(sorted(set(_dates(model))))
         self._hours = tuple(sorted(set(_hours(model))))
+        self._supplements = [each for each in overlay().supplements if each.applies_to(provider.id, model.id)]
         self._compiled: dict[tuple[int, int], Rates] = {}
 
     def rates_at(self, at: datetime) -> Rates:
@@ -110,7 +114,7 @@ class SeedModel:
                 self._ladder(prices),
                 self._variants(at, _TIER_CONTEXTS),
                 self._variants(at, _SPEED_CONTEXTS),
-                {},
+                {name: by for each in self._supplements for name, by in each.geographies.items()},
             ),
             unmetered=tuple(sorted(_own_prices(prices).keys() - _METERED)),
         )
@@ -131,10 +135,14 @@ class SeedModel:
         if not own and self.id.endswith(_FREE_SUFFIX):
             return ladder({"input": ((BASE, 0),), "output": ((BASE, 0),)})
         keys = {unit: next((key for key in candidates if key in own), None) for unit, candidates in _PRICE_KEYS.items()}
-        tables = ladder({unit: _steps(own[key], _PER[key]) for unit, key in keys.items() if key is not None})
         if self.provider in _ONE_PRICE_FOR_SOUND:
-            return tables
-        return without(tables, {"audio_in", "audio_out"} - {unit for unit, key in keys.items() if key is not None})
+            keys["audio_in"] = keys["audio_in"] or keys["input"]
+        added = {
+            f"{TOOL}{tool}": ((BASE, scaled(usd, _THOUSAND)),)
+            for each in self._supplements
+            for tool, usd in each.tools.items()
+        }
+        return ladder(added | {unit: _steps(own[key], _PER[key]) for unit, key in keys.items() if key is not None})
 
 
 _MODELS: Final[dict[tuple[str, int], SeedModel]] = {}
@@ -152,11 +160,16 @@ def model_ids(provider: str) -> tuple[str, ...]:
 
 @lru_cache(maxsize=_RESOLVED_REFERENCES)
 def find_model(provider: str, model: str) -> SeedModel | None:
-    """The model that a reference means at a provider, as genai-prices matches both; None if it knows either not."""
+    """The model that a reference means at a provider, as genai-prices matches both, if need be without its date.
+
+    None if it knows either not, or only the base of one that is fine-tuned.
+    """
     providers = load()
     found = find_provider_by_id(providers, provider)
-    info = found.find_model(model, all_providers=providers) if found is not None else None
-    if found is None or info is None:
+    if found is None:
+        return None
+    info = found.find_model(model, all_providers=providers) or found.find_model(undated(model), all_providers=providers)
+    if info is None or (is_fine_tuned(model) and not is_fine_tuned(info.id)):
         return None
     return _MODELS.setdefault((found.id, id(info)), SeedModel(found, info))
 
