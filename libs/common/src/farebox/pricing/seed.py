@@ -25,8 +25,8 @@ from genai_prices.types import (
 )
 
 from farebox.pricing.names import is_fine_tuned, undated
-from farebox.pricing.overlay import overlay
-from farebox.pricing.rates import BASE, TOOL, Ladder, Rates, Steps, ladder, modes_of, scaled
+from farebox.pricing.overlay import meanings, overlay
+from farebox.pricing.rates import BASE, TOOL, Ladder, Mode, Rates, Steps, ladder, modes_of, multiplied, scaled
 
 SEED_VERSION: Final = f"genai-prices/{version('genai-prices')}"
 
@@ -110,13 +110,18 @@ class SeedModel:
             version=SEED_VERSION,
             effective_from=self._dates[dated - 1] if dated else None,
             effective_to=self._dates[dated] if dated < len(self._dates) else None,
-            modes=modes_of(
-                self._ladder(prices),
-                self._variants(at, _TIER_CONTEXTS),
-                self._variants(at, _SPEED_CONTEXTS),
-                {name: by for each in self._supplements for name, by in each.geographies.items()},
-            ),
+            modes=self._modes(prices, at),
             unmetered=tuple(sorted(_own_prices(prices).keys() - _METERED)),
+        )
+
+    def _modes(self, prices: ModelPrice, at: datetime) -> Mapping[Mode, Ladder]:
+        standard = self._ladder(prices)
+        speeds = {name: multiplied(standard, by) for each in self._supplements for name, by in each.speeds.items()}
+        return modes_of(
+            standard,
+            self._variants(at, _TIER_CONTEXTS),
+            self._variants(at, _SPEED_CONTEXTS) | speeds,
+            {name: by for each in self._supplements for name, by in each.geographies.items()},
         )
 
     def _variants(self, at: datetime, contexts: tuple[str, ...]) -> dict[str, Ladder]:
@@ -168,6 +173,7 @@ def find_model(provider: str, model: str) -> SeedModel | None:
     found = find_provider_by_id(providers, provider)
     if found is None:
         return None
+    model = meanings().get((found.id, model), model)
     info = found.find_model(model, all_providers=providers) or found.find_model(undated(model), all_providers=providers)
     if info is None or (is_fine_tuned(model) and not is_fine_tuned(info.id)):
         return None
