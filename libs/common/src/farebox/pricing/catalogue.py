@@ -2,16 +2,18 @@
 
 from collections.abc import Iterable, Mapping
 from datetime import datetime
-from typing import Final
+from functools import lru_cache
+from typing import Final, NamedTuple
 
 from farebox.pricing import overlay, seed
-from farebox.pricing.layer import Layer
+from farebox.pricing.layer import Found, Layer, applying
 from farebox.pricing.names import is_pattern, undated
 from farebox.pricing.price import Charge, Unpriced, UnpricedReason, price
 from farebox.pricing.rates import Rates
 from farebox.pricing.row import PriceRow
 from farebox.pricing.usage import Usage
 
+_REFERENCES_KEPT: Final = 4096
 _MAX_NAME: Final = 256
 """Characters of the longest model name looked up: callers choose it, and answers are kept."""
 
@@ -47,11 +49,9 @@ class Catalogue:
         if at.tzinfo is None:
             raise ValueError("a price needs an instant with a time zone")
         provider, model = provider.lower(), model.lower()
-        seeded = self._seeded(provider, model)
-        names = _names(model, seeded)
-        rates = self._layer.rates(provider, names, at, org)
-        rates = rates or overlay.layer().rates(self._aliases.get(provider, provider), names, at, None)
-        return rates or (None if seeded is None else seeded.rates_at(at))
+        known = self._known(provider, model)
+        rates = applying(self._layer.found(provider, known.names), at, org) or applying(known.corrected, at, None)
+        return rates or (None if known.seeded is None else known.seeded.rates_at(at))
 
     def price(self, provider: str, model: str, usage: Usage, at: datetime, org: str | None = None) -> Charge | Unpriced:
         """The cost of a call at the rates in force at the instant its attempt started."""
@@ -69,17 +69,15 @@ class Catalogue:
     def rows_for(self, provider: str, model: str) -> tuple[PriceRow, ...]:
         """Operators' rows that may apply to a reference: of its names, and of patterns."""
         provider, model = provider.lower(), model.lower()
-        return self._layer.rows(provider, _names(model, self._seeded(provider, model)))
+        return _rows(self._layer.found(provider, self._known(provider, model).names))
 
     def turns(self, provider: str, model: str, start: datetime, end: datetime) -> tuple[datetime, ...]:
         """Instants in [start, end) between which the price of a reference stays what it is; `start` is the first."""
         provider, model = provider.lower(), model.lower()
-        seeded = self._seeded(provider, model)
-        names = _names(model, seeded)
-        own = overlay.layer().rows(self._aliases.get(provider, provider), names)
-        rows = (*self._layer.rows(provider, names), *own)
+        known = self._known(provider, model)
+        rows = _rows((*self._layer.found(provider, known.names), *known.corrected))
         edges = {edge for row in rows for edge in (row.effective_from, row.effective_to)}
-        turns = {start, *filter(None, edges), *(seeded.turns(start, end) if seeded is not None else ())}
+        turns = {start, *filter(None, edges), *(known.seeded.turns(start, end) if known.seeded is not None else ())}
         return tuple(sorted(turn for turn in turns if start <= turn < end))
 
     def models(self, provider: str, org: str | None = None) -> tuple[str, ...]:
@@ -90,14 +88,28 @@ class Catalogue:
         listed = (row.model for row in rows if row.org in (None, org) and not is_pattern(row.model))
         return tuple(sorted({*seed.model_ids(standing_in), *listed}))
 
-    def _seeded(self, provider: str, model: str) -> seed.SeedModel | None:
-        if len(model) > _MAX_NAME:
-            return None
-        return seed.find_model(self._aliases.get(provider, provider), model)
+    def _known(self, provider: str, model: str) -> "_Known":
+        return _known(self._aliases.get(provider, provider), model) if len(model) <= _MAX_NAME else _NOTHING
 
 
-def _names(model: str, seeded: seed.SeedModel | None) -> tuple[str, ...]:
-    """What a model is known by, each once, the nearest first."""
-    names = (model, *((seeded.id.lower(),) if seeded is not None else ()))
-    plain = undated(model)
-    return tuple(dict.fromkeys((*names, plain) if len(model) <= _MAX_NAME else names))
+class _Known(NamedTuple):
+    """What a reference means: its names, the nearest first, the overlay's rows for them, and the seed's model."""
+
+    names: tuple[str, ...]
+    corrected: Found
+    seeded: seed.SeedModel | None
+
+
+_NOTHING: Final = _Known((), (), None)
+
+
+@lru_cache(maxsize=_REFERENCES_KEPT)
+def _known(provider: str, model: str) -> _Known:
+    seeded = seed.find_model(provider, model)
+    meant = (seeded.id.lower(),) if seeded is not None else ()
+    names = tuple(dict.fromkeys((model, *meant, undated(model))))
+    return _Known(names, overlay.layer().found(provider, names), seeded)
+
+
+def _rows(found: Found) -> tuple[PriceRow, ...]:
+    return tuple(one.row for rows in found for one in rows)
