@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from farebox.pricing import SEED_VERSION, Catalogue, PriceRow, Unpriced, UnpricedReason, Usage
-from farebox.pricing.names import covers, may_overlap
+from farebox.pricing.names import covers, is_pattern, meeting
 
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
 DAY = timedelta(days=1)
@@ -187,15 +187,21 @@ def test_patterns_are_no_models_to_list() -> None:
     assert "my-*" not in Catalogue([row("a", model="my-*")]).models("openai")
 
 
-parts = st.lists(st.sampled_from(["a", "b", "*"]), min_size=1, max_size=5).map("".join)
+shell = st.lists(st.sampled_from(["a", "b", "*"]), min_size=1, max_size=5).map("".join)
+patterns = shell.filter(is_pattern)
 plain_names = st.text("ab", max_size=6)
 
 
-@given(parts, plain_names)
+@given(shell, plain_names)
 def test_a_pattern_covers_what_the_shell_says(pattern: str, name: str) -> None:
     assert covers(pattern, name) == fnmatchcase(name, pattern)
 
 
-@given(parts, parts, plain_names)
-def test_patterns_that_cover_one_name_may_overlap(one: str, other: str, name: str) -> None:
-    assert may_overlap(one, other) or not (covers(one, name) and covers(other, name))
+@given(patterns, patterns, plain_names)
+def test_patterns_meet_in_a_name_that_both_cover_and_only_where_there_is_one(one: str, other: str, name: str) -> None:
+    found = meeting(one, other)
+    if found is None:
+        assert not (covers(one, name) and covers(other, name))
+    else:
+        assert covers(one, found)
+        assert covers(other, found)

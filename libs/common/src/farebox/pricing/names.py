@@ -6,6 +6,9 @@ from typing import Final
 ANY: Final = "*"
 """Stands for any characters, and none, in the model of a price row."""
 
+_FILLER: Final = "~"
+"""What no vendor's name has in it."""
+
 _DATED: Final = re.compile(r"[-@](?:20\d\d-\d\d-\d\d|20\d{6}|latest)$")
 _FINE_TUNED: Final = re.compile(r"^ft:|[.:]ft-")
 """OpenAI's `ft:<model>:<owner>::<id>`, Azure's and others' `<model>.ft-<id>`."""
@@ -47,10 +50,11 @@ def literal_length(pattern: str) -> int:
     return len(pattern.replace(ANY, ""))
 
 
-def may_overlap(one: str, other: str) -> bool:
-    """False only where no name is covered by both patterns."""
-    heads = one.partition(ANY)[0], other.partition(ANY)[0]
-    tails = one.rpartition(ANY)[2], other.rpartition(ANY)[2]
-    return (heads[0].startswith(heads[1]) or heads[1].startswith(heads[0])) and (
-        tails[0].endswith(tails[1]) or tails[1].endswith(tails[0])
-    )
+def meeting(one: str, other: str) -> str | None:
+    """A name that both patterns cover; None if there is none."""
+    parts = [pattern.split(ANY) for pattern in (one, other)]
+    head = max((each[0] for each in parts), key=len)
+    tail = max((each[-1] for each in parts), key=len)
+    if not all(head.startswith(each[0]) and tail.endswith(each[-1]) for each in parts):
+        return None
+    return _FILLER.join([head, *(middle for each in parts for middle in each[1:-1]), tail])
