@@ -176,18 +176,18 @@ async def test_a_price_that_is_ended_holds_no_more_at_any_gateway(books: Books) 
     assert prices.rates("openai", "gpt-99", datetime.now(UTC), None) is None
 
 
-async def test_what_is_left_when_a_price_ends_is_what_was_there_before_it(desk: Desk) -> None:
-    async with desk.api() as api:
+async def test_what_is_left_when_a_price_ends_is_what_was_there_before_it(service: MeteringService) -> None:
+    async with service.api() as api:
         before = await add(api, PRICE)
         dear = {**DEARER, "effective_from": (datetime.now(UTC) + 2 * LEAD).isoformat()}
         await end(api, await add(api, dear))
-    shown = (await desk.get("/api/prices", provider="openai", model="gpt-99")).json()
+    shown = (await service.get("/api/prices", provider="openai", model="gpt-99")).json()
     assert shown["in_force"]["version"] == before["id"]
     assert [row["ended_at"] is None for row in shown["items"]] == [True, False]
 
 
-async def test_an_end_that_makes_calls_dearer_waits_for_the_lead_time(desk: Desk) -> None:
-    async with desk.api() as api:
+async def test_an_end_that_makes_calls_dearer_waits_for_the_lead_time(service: MeteringService) -> None:
+    async with service.api() as api:
         cheap = await add(api, {**PRICE, "model": "gpt-4o", "rates": {"input": "1", "output": "1"}})
         soon = (datetime.now(UTC) + LEAD / 2).isoformat()
         refused = await end(api, cheap, effective_to=soon)
@@ -198,8 +198,8 @@ async def test_an_end_that_makes_calls_dearer_waits_for_the_lead_time(desk: Desk
     assert asked_at + LEAD <= datetime.fromisoformat(answer.json()["effective_to"]) <= datetime.now(UTC) + LEAD
 
 
-async def test_an_end_that_makes_no_sense_is_refused_by_name(desk: Desk) -> None:
-    async with desk.api() as api:
+async def test_an_end_that_makes_no_sense_is_refused_by_name(service: MeteringService) -> None:
+    async with service.api() as api:
         row = await add(api, PRICE)
         past = await end(api, row, effective_to="2026-01-01T00:00:00Z")
         await end(api, row)
