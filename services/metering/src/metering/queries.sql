@@ -172,13 +172,14 @@ SELECT attempt_id, stated, reason, answer FROM correction WHERE correction_id = 
 SELECT attempt, occurred_at FROM suspense WHERE attempt_id = $1 AND settled_at IS NULL FOR UPDATE;
 
 -- name: correction_entries
--- An attempt's entries, each with whether a later one takes it up.
+-- An attempt's entries; of those in the line from its charge through its corrections, whether a later one corrects it.
 SELECT
     e.entry_id,
     e.occurred_at,
     e.amount_nano,
     e.cost_nano_usd,
     e.attempt,
+    e.entry_id = e.attempt_id OR e.corrects IS NOT NULL AS is_in_line,
     EXISTS (SELECT FROM correction AS c WHERE c.corrects = e.entry_id) AS is_corrected
 FROM entry AS charge
 JOIN entry AS e ON e.request_id = charge.request_id AND e.attempt_id = charge.attempt_id

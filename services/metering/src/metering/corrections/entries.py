@@ -82,8 +82,8 @@ class Entries:
 
 
 def booked(entries: Sequence[Any]) -> Booked:
-    """The sum of an attempt's entries; the one that nothing corrects says what usage is known."""
-    (last,) = (row for row in entries if not row["is_corrected"])
+    """The sum of an attempt's entries. The last of its charge and corrections says what usage is known."""
+    (last,) = (row for row in entries if row["is_in_line"] and not row["is_corrected"])
     return Booked(
         rows.attempt_of(last["attempt"], last["occurred_at"]),
         last["entry_id"],

@@ -20,7 +20,7 @@ from farebox.money import (
     parse_amount,
     require_currency,
 )
-from farebox.pricing import BUCKETS, Usage
+from farebox.pricing import Usage
 from metering.attempt import Attempt
 from metering.charge import PriceBook, Suspended, charge
 from metering.tariff import STATED, Tariff
@@ -29,8 +29,12 @@ USD: Final = "USD"
 """What providers bill in: an amount may be stated in it, whatever currency the account is billed in."""
 
 
+SERVED: Final = ("requests", "service_tier", "speed", "geography")
+"""How a call was served, whatever was counted: it stays as it was where a true usage leaves it out."""
+
+
 class TrueUsage(NamedTuple):
-    """What the provider says was used. Buckets and tools that are left out were not; anything else left out stays."""
+    """What the provider says was used. Counts that are left out are 0."""
 
     fields: Mapping[str, JsonValue]
 
@@ -100,11 +104,11 @@ def correct(booked: Booked, truth: Truth, book: PriceBook) -> Correction:
 
 def true_usage(before: Usage, truth: TrueUsage) -> Usage:
     """The usage that is stated, counted by the provider. Raises Invalid."""
-    uncounted: dict[str, object] = {**dict.fromkeys(map(str, BUCKETS), 0), "tool_calls": {}, "source": "reported"}
+    served = before.model_dump(mode="json", include=set(SERVED))
     if "\\u0000" in json.dumps(truth.fields):
         raise Invalid("usage: PostgreSQL has no text for NUL")
     try:
-        return Usage.model_validate({**before.model_dump(mode="json"), **uncounted, **truth.fields})
+        return Usage.model_validate(served | truth.fields)
     except ValidationError as error:
         raise Invalid([f"usage.{problem}" for problem in sentences(error)]) from None
 
