@@ -13,7 +13,7 @@ from farebox.clock import Clock
 from farebox.events import Envelope, UsagePriced, decode
 from farebox.ids import instant_of, new_id
 from farebox.kafka import Message
-from farebox.outbox import Relay
+from farebox.outbox import OutboxRelay
 from metering import metrics
 from metering.announcement import SOURCE
 from metering.attempt import Attempt
@@ -51,7 +51,7 @@ class Made(NamedTuple):
 class Corrections:
     """Puts charges right. Raises Transient while the database is away."""
 
-    def __init__(self, store: Store, prices: Prices, relay: Relay, clock: Clock, *, topic: str) -> None:
+    def __init__(self, store: Store, prices: Prices, relay: OutboxRelay, clock: Clock, *, topic: str) -> None:
         self._store = store
         self._prices = prices
         self._relay = relay
