@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
 
-from chaos.budgets import PAUSED, Budget, Target
 from chaos.admin import AdminClient
+from chaos.budgets import PAUSED, Budget, Target
 from chaos.schedule import Fault
 from chaos.tariff import Rate, Tariff
 from chaos.tenants import Key, Tenant, new_key

@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
+from chaos.admin import AdminClient
 from chaos.budgets import Midnight
 from chaos.calls import Draw, Mix
 from chaos.disk import Disk
@@ -20,7 +21,6 @@ from chaos.links import Links
 from chaos.load import Journal, Load
 from chaos.market import Market
 from chaos.meter import Meter
-from chaos.admin import AdminClient
 from chaos.oracle import Verdict, judge
 from chaos.outages import Outages
 from chaos.processes import Processes, Record

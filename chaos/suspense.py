@@ -13,8 +13,8 @@ from typing import Any, Final
 
 import asyncpg
 
-from chaos.meter import Meter
 from chaos.admin import NANO, AdminClient
+from chaos.meter import Meter
 from farebox_local.stack import Stack
 
 LOOK_EVERY_S: Final = 0.5

@@ -6,8 +6,8 @@ from typing import Final
 
 import httpx
 
-from chaos.budgets import Budget, Midnight, Target
 from chaos.admin import NANO, AdminClient
+from chaos.budgets import Budget, Midnight, Target
 from chaos.tariff import NEVER
 from farebox_local.services import Surroundings
 

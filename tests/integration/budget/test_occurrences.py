@@ -13,8 +13,8 @@ from budget.unit import Unit
 from farebox.events import UsagePriced
 from farebox.money import NANO
 from farebox.shares import ShareTotal
-from support.eventually import eventually
 from support.budget_service import RELEASE_AFTER, BudgetService, held
+from support.eventually import eventually
 
 WARNING = [{"severity": "warning", "percent": "75"}]
 SUSPENDED_COST = 60_000_000  # 78 won

@@ -11,8 +11,8 @@ from farebox.pricing import Catalogue, Rates
 from gateway.policy.prices import Prices as GatewayPrices
 from metering.app import Metering
 from support.books import Books
-from support.metering_service import LEAD, MeteringService
 from support.eventually import eventually
+from support.metering_service import LEAD, MeteringService
 
 PRICE = {"provider": "openai", "model": "gpt-99", "rates": {"input": "9", "output": "9"}}
 CHEAPER = {**PRICE, "rates": {"input": "5", "output": "5"}}
