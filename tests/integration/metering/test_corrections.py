@@ -21,7 +21,7 @@ from support.books import Books
 from support.metering_service import ADMIN, MeteringService
 
 VIEWER = Caller("gateway", Role.VIEWER, "alice")
-PER_WON = {"amount": "2", "currency": "KRW"}
+PER_WON: dict[str, Any] = {"amount": "2", "currency": "KRW"}
 
 
 async def answer(

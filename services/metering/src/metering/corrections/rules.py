@@ -104,11 +104,11 @@ def correct(booked: Booked, truth: Truth, book: PriceBook) -> Correction:
 
 def true_usage(before: Usage, truth: TrueUsage) -> Usage:
     """The usage that is stated, counted by the provider. Raises Invalid."""
-    served = before.model_dump(mode="json", include=set(SERVED))
+    served: dict[str, JsonValue] = before.model_dump(mode="json", include=set(SERVED))
     if "\\u0000" in json.dumps(truth.fields):
         raise Invalid("usage: PostgreSQL has no text for NUL")
     try:
-        return Usage.model_validate(served | truth.fields)
+        return Usage.model_validate({**served, **truth.fields})
     except ValidationError as error:
         raise Invalid([f"usage.{problem}" for problem in sentences(error)]) from None
 
