@@ -62,7 +62,7 @@ class Books:
 
     def api(self, replica: Metering, who: Caller = ADMIN) -> httpx.AsyncClient:
         """A client of the replica's API, signed in."""
-        return api_client(replica.store, replica.prices, who)
+        return api_client(replica.store, replica.prices, replica.corrections, who)
 
     async def send(self, *attempts: RequestCompleted) -> None:
         """Publish attempts as the gateway does."""

@@ -56,6 +56,7 @@ class Tables:
     posted: set[UUID] = field(default_factory=set)
     crossings: dict[tuple[WindowKey, str, int], Crossing] = field(default_factory=dict)
     uncertain: dict[tuple[UUID, WindowKey], int] = field(default_factory=dict)
+    corrected: set[UUID] = field(default_factory=set)
     released: dict[ShareKey, str] = field(default_factory=dict)
     policy_changes: list[tuple[int, str]] = field(default_factory=list)
     outbox: list[Message] = field(default_factory=list)
@@ -292,6 +293,12 @@ class MemoryBooks:
     async def end_uncertain(self, attempt_ids: Collection[UUID], now: datetime, note: str) -> None:
         for key in [key for key in self._tables.uncertain if key[0] in attempt_ids]:
             del self._tables.uncertain[key]
+
+    async def note_corrected(self, attempt_ids: Collection[UUID], now: datetime) -> None:
+        self._tables.corrected |= set(attempt_ids)
+
+    async def corrected(self, attempt_ids: Collection[UUID]) -> set[UUID]:
+        return self._tables.corrected & set(attempt_ids)
 
     # Changes of policies
 

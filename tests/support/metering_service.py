@@ -18,6 +18,8 @@ from farebox.outbox import OutboxRelay
 from farebox.postgres import Pool, open_pool
 from metering.attempt import Attempt
 from metering.booking import Fresh
+from metering.corrections.operations import Corrections
+from metering.corrections.routes import correction_routes
 from metering.posting import Posting
 from metering.prices import Prices
 from metering.routes import routes
@@ -36,6 +38,7 @@ class MeteringService:
     store: Store
     prices: Prices
     posting: Posting
+    corrections: Corrections
 
     async def post(self, *events: RequestCompleted) -> Fresh:
         """Post attempts as one batch."""
@@ -43,7 +46,7 @@ class MeteringService:
 
     def api(self, who: Caller = ADMIN) -> httpx.AsyncClient:
         """A client of the API, signed in."""
-        return api_client(self.store, self.prices, who)
+        return api_client(self.store, self.prices, self.corrections, who)
 
     async def get(self, path: str, who: Caller = ADMIN, **parameters: str) -> httpx.Response:
         async with self.api(who) as api:
@@ -59,10 +62,10 @@ class MeteringService:
         return await self.pool.fetch(sql, *parameters)
 
 
-def api_client(store: Store, prices: Prices, who: Caller) -> httpx.AsyncClient:
+def api_client(store: Store, prices: Prices, corrections: Corrections, who: Caller) -> httpx.AsyncClient:
     """A client of a replica's API in this process."""
     clock = SystemClock()
-    app = http.api(routes(store, prices, clock), secret=SECRET)
+    app = http.api([*routes(store, prices, clock), *correction_routes(corrections)], secret=SECRET)
     headers = {"authorization": f"Bearer {sign(SECRET, who, clock.now())}"}
     return httpx.AsyncClient(transport=httpx.ASGITransport(app=app), base_url="http://metering", headers=headers)
 
@@ -74,5 +77,6 @@ async def open_metering_service(dsn: str) -> AsyncIterator[MeteringService]:
     clock, store = SystemClock(), Store(pool)
     prices = Prices(store, clock, topic="price.catalogue", lead=LEAD)
     relay = OutboxRelay(pool, Producer("never:1", client_id="never"), schema="metering")
-    yield MeteringService(pool, store, prices, Posting(store, prices, relay, clock, topic="usage.priced"))
+    posting = Posting(store, prices, relay, clock, topic="usage.priced")
+    yield MeteringService(pool, store, prices, posting, Corrections(store, prices, relay, clock, topic="usage.priced"))
     await pool.close()

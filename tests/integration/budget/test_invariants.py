@@ -29,6 +29,7 @@ BREAKING = {
     "within_limit": "ALTER TABLE budget_window DROP CONSTRAINT within_limit; UPDATE budget_window SET posted = 10^12",
     "dead_epochs_are_accounted_for": "UPDATE gateway SET epoch = epoch + 1",
     "marks_are_noted": "DELETE FROM crossing",
+    "corrected_is_certain": "INSERT INTO corrected SELECT attempt_id, now() FROM uncertain",
     "marks_are_resolved": "UPDATE budget_window SET posted = posted - 10 * 10^9",
 }
 

@@ -6,9 +6,12 @@ from uuid import UUID
 import pytest
 
 from farebox import topics
+from farebox.ids import new_id
 from farebox.invariants import look
 from farebox.kafka import Message, Record, Rejected
 from farebox.kafka.dead import dead_letter
+from metering.corrections.operations import Wanted
+from metering.corrections.rules import TrueAmount
 from metering.invariants import QUERIES, attempts_are_booked, dead_letters_are_bad, entries_are_announced
 from support.attempts import VND, attempt, message_of
 from support.books import Books
@@ -19,12 +22,19 @@ BREAKING = {
     "days_are_their_hours": "DELETE FROM usage_day",
     "suspense_is_not_charged": "UPDATE suspense SET settled_at = now()",
     "entries_can_be_explained": "DELETE FROM tariff",
+    "corrections_are_entries": "INSERT INTO correction SELECT gen_random_uuid(), gen_random_uuid(), attempt_id, "
+    "entry_id, stated, reason, made_at, answer FROM correction",
+    "nothing_is_charged_below_zero": "ALTER TABLE entry DISABLE TRIGGER USER; UPDATE entry SET amount_nano = 0 WHERE "
+    "corrects IS NULL",
 }
 
 
 async def at_work(service: MeteringService) -> None:
-    """One attempt priced, in another currency, and one that waits for its price."""
-    await service.post(attempt(billing=VND), attempt(served_model="nobody-knows"))
+    """One attempt priced, in another currency, and corrected, and one that waits for its price."""
+    event = attempt(billing=VND)
+    await service.post(event, attempt(served_model="nobody-knows"))
+    truth = TrueAmount("0.001", "USD")
+    await service.corrections.make(Wanted(new_id(), event.attempt_id, truth, "the invoice", dry_run=False))
 
 
 async def test_sound_books_break_no_sentence(service: MeteringService) -> None:
@@ -46,7 +56,7 @@ async def test_an_entry_that_is_in_no_outbox_and_on_no_topic_is_found(service: M
     await at_work(service)
     assert not (await entries_are_announced(kafka, service.pool)).rows
     await service.pool.execute("DELETE FROM outbox")
-    assert len((await entries_are_announced(kafka, service.pool)).rows) == 1
+    assert len((await entries_are_announced(kafka, service.pool)).rows) == 2
 
 
 async def lost(books: Books) -> tuple[set[UUID], set[UUID]]:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from budget.budgets.rules import Budget, fresh_window
 from budget.budgets.windows import Calendar
-from budget.posting.rules import Part, Tally, apply, tally
+from budget.posting.rules import Part, Tally, apply, settle_at_once, tally
 from budget.shares.rules import Share, ShareKey
 from farebox.events import (
     AccountRef,
@@ -163,6 +163,27 @@ def test_a_correction_ends_what_is_uncertain_where_it_posts_nothing() -> None:
     open_ = {(attempt, (UUID(int=1), yesterday)): 5}
     found = parts(entry(2, kind="correction", attempt_id=attempt), budget(), open_=open_)
     assert [(part.amount, part.settles) for part in found] == [(2, attempt), (0, attempt)]
+
+
+def test_a_correction_in_a_foreign_currency_is_left_out_also_where_the_call_was_held() -> None:
+    one = entry(9_999, kind="correction", currency="USD", held=held(settled=0))
+    tallies, left = tally([one], {"acme": (budget(),)}, {}, {})
+    assert (tallies, [each.budget.budget_id for each in left]) == ({}, [UUID(int=1)])
+
+
+def test_a_correction_in_a_foreign_currency_ends_what_is_uncertain_and_posts_nothing() -> None:
+    open_ = {(attempt := uuid4(), (UUID(int=1), TODAY)): 5}
+    one = entry(9_999, kind="correction", attempt_id=attempt, currency="USD", held=held(settled=0))
+    (part,) = parts(one, budget(), open_=open_)
+    assert (part.amount, part.settles) == (0, attempt)
+
+
+def test_what_was_corrected_before_its_charge_came_leaves_the_share_and_nothing_uncertain() -> None:
+    one = entry(10, held=held(settled=14, uncertain=4))
+    tallies, _ = tally([one], {"acme": (budget(),)}, {}, {})
+    settle_at_once(tallies.values(), {one.attempt_id})
+    (part,) = (part for each in tallies.values() for part in each.parts)
+    assert (part.amount, part.settled, part.uncertain) == (10, 14, 0)
 
 
 def posted(parts: list[Part], shares: list[Share], open_: Any = None) -> Any:

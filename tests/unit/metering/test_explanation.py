@@ -43,6 +43,9 @@ def charge_row(**changes: Any) -> dict[str, Any]:
         "priced_at": event.completed_at,
         "attempt": entry.attempt.received,
         "rates": entry.tariff.json,
+        "correction_id": None,
+        "stated": None,
+        "reason": None,
     }
 
 
@@ -76,10 +79,21 @@ def test_a_charge_shows_buckets_rates_exchange_and_version() -> None:
 def test_a_correction_is_shown_beside_its_charge_and_in_the_sum() -> None:
     row = charge_row()
     refund = {**row, "entry_id": new_id(), "kind": "correction", "corrects": row["entry_id"]}
-    refund |= {"amount_nano": -2_000_000, "cost_nano_usd": -1_000_000}
+    refund |= {"amount_nano": -2_000_000, "cost_nano_usd": -1_000_000, "price_version": "stated"}
+    refund |= {"reason": "the invoice", "stated": '{"amount": "0.00425", "currency": "USD"}'}
     shown = explained(row, refund)
     assert (shown["cost_usd"], shown["billed"]) == ("0.00525", {"USD": "0.00425"})
-    assert [entry["amount"] for entry in shown["attempts"][0]["entries"]] == ["0.00625", "-0.002"]
+    [one] = shown["attempts"]
+    assert (one["cost_usd"], one["billed"]) == ("0.00525", "0.00425")
+    assert [entry["amount"] for entry in one["entries"]] == ["0.00625", "-0.002"]
+    assert (one["entries"][1]["reason"], one["entries"][1]["stated"]["amount"]) == ("the invoice", "0.00425")
+
+
+def test_a_correction_of_the_usage_shows_the_units_and_rates_that_are_true() -> None:
+    row, true = charge_row(), charge_row(usage=Usage(input=100))
+    correction = {**true, "entry_id": new_id(), "kind": "correction", "corrects": row["entry_id"]}
+    [one] = explained(row, {**correction, "attempt_id": row["attempt_id"]})["attempts"]
+    assert [(line["unit"], line["count"]) for line in one["entries"][1]["lines"]] == [("input", 100)]
 
 
 def test_an_attempt_in_suspense_says_why() -> None:

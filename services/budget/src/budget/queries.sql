@@ -420,6 +420,14 @@ SELECT attempt_id, budget_id, window_start, amount FROM uncertain WHERE attempt_
 -- name: uncertain_end
 UPDATE uncertain SET ended_at = $2, end_note = $3 WHERE attempt_id = ANY ($1::uuid[]) AND ended_at IS NULL;
 
+-- name: corrected_note
+INSERT INTO corrected (attempt_id, noted_at) SELECT attempt_id, $2 FROM unnest($1::uuid[]) AS new (attempt_id)
+ON CONFLICT DO NOTHING;
+
+-- name: corrected_of
+-- Those of the attempts whose truth was entered.
+SELECT attempt_id FROM corrected WHERE attempt_id = ANY ($1::uuid[]);
+
 -- name: uncertain_open
 -- The oldest first.
 SELECT u.attempt_id, u.budget_id, b.name AS budget_name, b.account_id, b.currency, u.window_start, u.amount, u.noted_at
@@ -437,6 +445,10 @@ INSERT INTO posting (entry_id)
 SELECT entry_id FROM unnest($1::uuid[]) AS new (entry_id) ORDER BY entry_id
 ON CONFLICT DO NOTHING
 RETURNING entry_id;
+
+-- name: postings_of
+-- Those of the entries that were posted.
+SELECT entry_id FROM posting WHERE entry_id = ANY ($1::uuid[]);
 
 -- name: crossings_noted
 -- Of every mark that was ever crossed in the windows: the occurrence that is open, else the newest; the highest number;
@@ -553,6 +565,14 @@ WHERE b.active
   AND c.mark = mark.id
   AND NOT (w.posted + w.suspended > 0 AND w.posted + w.suspended >= mark.at)
   AND coalesce(w.window_end, 'infinity') >= $1::timestamptz
+LIMIT 1000;
+
+-- name: invariant_corrected_is_certain
+-- Nothing is uncertain of an attempt whose truth was entered.
+SELECT u.attempt_id, u.budget_id, u.window_start, u.amount, c.noted_at
+FROM corrected c
+JOIN uncertain u USING (attempt_id)
+WHERE u.ended_at IS NULL AND greatest(u.noted_at, c.noted_at) >= $1::timestamptz
 LIMIT 1000;
 
 -- name: crossings_since

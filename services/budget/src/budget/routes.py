@@ -8,6 +8,7 @@ from budget.accounts.keys import key_routes
 from budget.accounts.routes import account_routes
 from budget.administration import Administration
 from budget.budgets.routes import budget_routes
+from budget.posting.preview import preview_routes
 from budget.posting.uncertain import uncertain_routes
 from budget.shares.operations import Shares
 from budget.shares.raises import Raises
@@ -19,6 +20,7 @@ def routes(administration: Administration, shares: Shares, raises: Raises) -> Se
         *share_routes(shares, raises),
         *account_routes(administration),
         *key_routes(administration),
+        *preview_routes(administration.store, administration.clock),
         *budget_routes(administration),
         *uncertain_routes(administration.store, administration.clock, administration.wake),
     ]

@@ -95,5 +95,6 @@ def _json(entry: Entry, at: datetime) -> bytes:
         "lease": None if lease is None else vars(lease),
         "held": None if held is None else orjson.Fragment(held.model_dump_json()),
         "suspense": None,
+        "corrects": None,
     }
     return orjson.dumps(fields, option=orjson.OPT_UTC_Z)

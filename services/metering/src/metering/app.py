@@ -20,6 +20,8 @@ from farebox.process import serve
 from farebox.recurring import Recurring
 from metering import metrics
 from metering.books_clock import BooksClock
+from metering.corrections.operations import Corrections
+from metering.corrections.routes import correction_routes
 from metering.handlers import Handlers
 from metering.invariants import QUERIES
 from metering.posting import Posting
@@ -61,6 +63,7 @@ class Metering:
         store: Store,
         prices: Prices,
         posting: Posting,
+        corrections: Corrections,
         clock: Clock,
         listed: CompactedTopic,
         watched: list[Watched],
@@ -71,6 +74,7 @@ class Metering:
         self.store = store
         self.prices = prices
         self.posting = posting
+        self.corrections = corrections
         self._watched = watched
 
     def live(self) -> list[str]:
@@ -93,7 +97,8 @@ async def run(settings: Settings) -> None:
     async with metering(settings) as service:
         health = health_routes(live=service.live, ready=service.ready)
         secret = settings.service_secret.get_secret_value()
-        api = http.api([*health, *routes(service.store, service.prices, service.clock)], secret=secret)
+        asked = routes(service.store, service.prices, service.clock)
+        api = http.api([*health, *asked, *correction_routes(service.corrections)], secret=secret)
         await serve(settings, api=api, ops=ops(health))
 
 
@@ -121,6 +126,7 @@ async def metering(settings: Settings, names: Names = NAMES, clock: Clock = CLOC
     lead = timedelta(seconds=settings.price_lead_s)
     prices = Prices(store, books, topic=names.prices, lead=lead)
     posting = Posting(store, prices, relay, books, topic=names.priced)
+    corrections = Corrections(store, prices, relay, books, topic=names.priced)
     retention = timedelta(days=settings.retention_days)
 
     async def add_months() -> None:
@@ -186,6 +192,7 @@ async def metering(settings: Settings, names: Names = NAMES, clock: Clock = CLOC
             broker,
         ):
             await broker.start()
-            yield Metering(pool, store, prices, posting, books, listed, [producer, relay, broker, listed, *recurring])
+            parts: list[Watched] = [producer, relay, broker, listed, *recurring]
+            yield Metering(pool, store, prices, posting, corrections, books, listed, parts)
     finally:
         await pool.close()

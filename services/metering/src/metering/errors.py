@@ -3,6 +3,10 @@
     FareboxError
     ├── Invalid
     │   └── BadSpan          a time range that is none
+    ├── NotFound
+    │   └── UnknownAttempt   a correction of an attempt that is not in the books
+    ├── Conflict
+    │   └── OtherCorrection  a correction's id that was used for another one
     └── Transient
         ├── PricesChanged    overrides were added while a batch was priced: price it again
         ├── PriceUnreadable an override that this version cannot read: no charge may be made without it
@@ -11,13 +15,25 @@
 That a call has no price is no error but a value (`charge.Suspended`).
 """
 
-from farebox.errors import Invalid, Transient
+from farebox.errors import Conflict, Invalid, NotFound, Transient
 
 
 class BadSpan(Invalid):
     """The range asked for is empty, backwards or not made of instants."""
 
     code = "bad_span"
+
+
+class UnknownAttempt(NotFound):
+    """Nothing of the attempt is in the ledger, nor does it wait for its price."""
+
+    code = "unknown_attempt"
+
+
+class OtherCorrection(Conflict):
+    """Another attempt, usage, amount or reason was stated under this id before."""
+
+    code = "other_correction"
 
 
 class PricesChanged(Transient):

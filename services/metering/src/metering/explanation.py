@@ -1,5 +1,6 @@
 """Why a request cost what it cost: every attempt's buckets × rates, exchange rate, price version and entries."""
 
+import json
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from decimal import Context, Decimal
@@ -9,7 +10,7 @@ from uuid import UUID
 from farebox.events import Held, Measured, RequestCompleted
 from farebox.money import decimal_text
 from farebox.pricing import BUCKETS, STANDARD, Line, Rates, Usage, explain
-from metering.tariff import rates_of
+from metering.tariff import STATED, rates_of
 
 Row: TypeAlias = Mapping[str, Any]
 """A row of `ledger_of_request` or `suspense_of_request`."""
@@ -36,21 +37,14 @@ def explanation(request_id: UUID, entries: Sequence[Row], waiting: Sequence[Row]
 
 def _charged(entries: Sequence[Row]) -> dict[str, Any]:
     charge = next(row for row in entries if row["kind"] == "charge")
-    event = RequestCompleted.model_validate_json(charge["attempt"])
-    rates = rates_of(charge["rates"])
     return {
-        **_told(event),
+        **_told(RequestCompleted.model_validate_json(charge["attempt"])),
         "state": "priced",
+        "cost_usd": _amount(entries, "cost_nano_usd"),
+        "billed": _amount(entries, "amount_nano"),
         "charge": {
-            "lines": [_line(line) for line in explain(rates, _as_charged(rates, event.usage))],
+            **_priced(charge),
             "cost_usd": decimal_text(charge["cost_nano_usd"]),
-            "price": {
-                "version": charge["price_version"],
-                "provider": rates.provider,
-                "model": rates.model,
-                "effective_from": rates.effective_from,
-                "effective_to": rates.effective_to,
-            },
             "fx": {"rate": str(charge["fx_rate"]), "source": charge["fx_source"], "date": charge["fx_date"]},
             "billed": decimal_text(charge["amount_nano"]),
             "currency": charge["currency"],
@@ -64,6 +58,23 @@ def _charged(entries: Sequence[Row]) -> dict[str, Any]:
 def _as_charged(rates: Rates, usage: Usage) -> Usage:
     """A charge whose tariff does not list how the call was served was made at the standard rates, as once all were."""
     return usage if rates.table(usage) else usage.model_copy(update=STANDARD._asdict())
+
+
+def _priced(entry: Row) -> dict[str, Any]:
+    """Buckets × rates, and which rates those are; nothing of the kind where a correction stated the amount."""
+    if entry["price_version"] == STATED.price_version:
+        return {"lines": [], "price": {"version": STATED.price_version}}
+    usage, rates = RequestCompleted.model_validate_json(entry["attempt"]).usage, rates_of(entry["rates"])
+    return {
+        "lines": [_line(line) for line in explain(rates, _as_charged(rates, usage))],
+        "price": {
+            "version": entry["price_version"],
+            "provider": rates.provider,
+            "model": rates.model,
+            "effective_from": rates.effective_from,
+            "effective_to": rates.effective_to,
+        },
+    }
 
 
 def _suspended(row: Row) -> dict[str, Any]:
@@ -119,6 +130,8 @@ def _line(line: Line) -> dict[str, object]:
 
 
 def _entry(row: Row) -> dict[str, object]:
+    """A correction says what was stated to be true and why; its amount is the difference."""
+    corrected = {} if row["kind"] == "charge" else _correction(row)
     return {
         "entry_id": row["entry_id"],
         "kind": row["kind"],
@@ -129,6 +142,16 @@ def _entry(row: Row) -> dict[str, object]:
         "currency": row["currency"],
         "cost_usd": decimal_text(row["cost_nano_usd"]),
         "priced_at": row["priced_at"],
+        **corrected,
+    }
+
+
+def _correction(row: Row) -> dict[str, object]:
+    return {
+        "correction_id": row["correction_id"],
+        "reason": row["reason"],
+        "stated": row["stated"] and json.loads(row["stated"]),
+        **_priced(row),
     }
 
 

@@ -9,6 +9,7 @@ DUPLICATES: Final = Counter("farebox_metering_duplicates", "Attempts that were i
 SUSPENSE: Final = Counter("farebox_metering_suspense", "Attempts put into suspense.", ["reason"])
 SUSPENSE_OPEN: Final = Gauge("farebox_metering_suspense_open", "Attempts waiting for a price.", ["reason"])
 SETTLED: Final = Counter("farebox_metering_settled", "Suspended attempts that have been priced.")
+CORRECTIONS: Final = Counter("farebox_metering_corrections", "Corrections written to the ledger.")
 INVARIANT_VIOLATIONS: Final = Gauge(
     "farebox_metering_invariant_violations", "Rows that break a sentence that must always be true.", ["invariant"]
 )

@@ -41,7 +41,7 @@ class Posting:
 
         `beside` is done in the same transaction. Raises Transient while the database is away.
         """
-        fresh, seen = await self._with_newest_prices(partial(self._post, attempts, beside))
+        fresh, seen = await with_newest_prices(self._prices, partial(self._post, attempts, beside))
         metrics.ENTRIES.inc(len(fresh.entries))
         metrics.DUPLICATES.inc(seen - len(fresh.entries) - len(fresh.suspended))
         for suspended in fresh.suspended:
@@ -53,7 +53,7 @@ class Posting:
         """Charge everything in suspense again; returns how many attempts have a price now."""
         settled, after = 0, UUID(int=0)
         while True:
-            page = await self._with_newest_prices(partial(self._settle, after))
+            page = await with_newest_prices(self._prices, partial(self._settle, after))
             settled += page.settled
             if page.last is None:
                 return settled
@@ -83,11 +83,13 @@ class Posting:
     def _draft(self) -> Draft:
         return self._store.draft(at=self._clock.now(), topic=self._topic)
 
-    async def _with_newest_prices(self, work: Callable[[PriceBook], Awaitable[T]]) -> T:
-        book = await self._prices.book()
-        while True:
-            try:
-                return await work(book)
-            except PricesChanged:
-                metrics.REPRICED.inc()
-                book = await self._prices.refresh()
+
+async def with_newest_prices(prices: Prices, work: Callable[[PriceBook], Awaitable[T]]) -> T:
+    """Do it again with the newer price book for as long as it raises PricesChanged."""
+    book = await prices.book()
+    while True:
+        try:
+            return await work(book)
+        except PricesChanged:
+            metrics.REPRICED.inc()
+            book = await prices.refresh()

@@ -164,10 +164,85 @@ WITH added AS (
 )
 SELECT entry_id FROM added;
 
+-- name: correction_begin
+-- Corrections of one attempt take turns.
+SELECT pg_advisory_xact_lock(hashtextextended('farebox.correction.' || current_schema() || $1::uuid, 0));
+
+-- name: correction_made
+SELECT attempt_id, stated, reason, answer FROM correction WHERE correction_id = $1;
+
+-- name: correction_waiting
+-- The attempt, if it waits for its price; settlement and a redelivered event wait for the caller.
+SELECT attempt, occurred_at FROM suspense WHERE attempt_id = $1 AND settled_at IS NULL FOR UPDATE;
+
+-- name: correction_entries
+-- An attempt's entries; of those in the line from its charge through its corrections, whether a later one corrects it.
+SELECT
+    e.entry_id,
+    e.occurred_at,
+    e.amount_nano,
+    e.cost_nano_usd,
+    e.attempt,
+    e.entry_id = e.attempt_id OR e.corrects IS NOT NULL AS is_in_line,
+    EXISTS (SELECT FROM correction AS c WHERE c.corrects = e.entry_id) AS is_corrected
+FROM entry AS charge
+JOIN entry AS e ON e.request_id = charge.request_id AND e.attempt_id = charge.attempt_id
+WHERE charge.entry_id = $1 AND charge.made_at = uuid_extract_timestamp($1);
+
+-- name: correction_add
+-- One entry with differences, and what it adds to the rollups: money and tokens, no attempt. What it is counted by, and
+-- between whom, is as its charge says.
+WITH added AS (
+    INSERT INTO entry (
+        entry_id, made_at, attempt_id, corrects, request_id, occurred_at, priced_at, amount_nano, cost_nano_usd,
+        dimension_id, terms_id, tariff_id, session, attempt_number, outcome, cache_hit, complexity, input_tokens,
+        output_tokens, attempt
+    )
+    SELECT
+        $1, uuid_extract_timestamp($1), c.attempt_id, $3, c.request_id, c.occurred_at, $4, $5, $6, c.dimension_id,
+        c.terms_id, $7, c.session, c.attempt_number, c.outcome, c.cache_hit, c.complexity, $8, $9, $10
+    FROM entry AS c
+    WHERE c.entry_id = $2 AND c.made_at = uuid_extract_timestamp($2)
+    RETURNING
+        entry_id, date_trunc('hour', occurred_at, 'UTC') AS hour, amount_nano, cost_nano_usd, dimension_id,
+        coalesce(session, '') AS session, input_tokens, output_tokens
+), by_hour AS (
+    INSERT INTO usage_hour AS u (
+        hour, dimension_id, session, attempts, requests, succeeded, cache_hits, simple, medium, complex, input_tokens,
+        output_tokens, cost_nano_usd, billed_nano
+    )
+    SELECT hour, dimension_id, session, 0, 0, 0, 0, 0, 0, 0, input_tokens, output_tokens, cost_nano_usd, amount_nano
+    FROM added
+    ON CONFLICT (hour, dimension_id, session) DO UPDATE SET
+        input_tokens = u.input_tokens + excluded.input_tokens,
+        output_tokens = u.output_tokens + excluded.output_tokens,
+        cost_nano_usd = u.cost_nano_usd + excluded.cost_nano_usd,
+        billed_nano = u.billed_nano + excluded.billed_nano
+), by_day AS (
+    INSERT INTO usage_day AS u (
+        day, dimension_id, attempts, requests, succeeded, cache_hits, simple, medium, complex, input_tokens, output_tokens,
+        cost_nano_usd, billed_nano
+    )
+    SELECT
+        (hour AT TIME ZONE 'UTC')::date, dimension_id, 0, 0, 0, 0, 0, 0, 0, input_tokens, output_tokens, cost_nano_usd,
+        amount_nano
+    FROM added
+    ON CONFLICT (day, dimension_id) DO UPDATE SET
+        input_tokens = u.input_tokens + excluded.input_tokens,
+        output_tokens = u.output_tokens + excluded.output_tokens,
+        cost_nano_usd = u.cost_nano_usd + excluded.cost_nano_usd,
+        billed_nano = u.billed_nano + excluded.billed_nano
+)
+SELECT entry_id FROM added;
+
+-- name: correction_note
+INSERT INTO correction (correction_id, entry_id, attempt_id, corrects, stated, reason, made_at, answer)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8);
+
 -- name: ledger_of_request
--- Every entry of a request that all of the accounts are on the path of, oldest first.
-SELECT l.*, t.rates
-FROM ledger AS l JOIN tariff AS t USING (tariff_id)
+-- Every entry of a request that all of the accounts are on the path of, oldest first; of corrections also what was stated.
+SELECT l.*, t.rates, c.correction_id, c.stated, c.reason
+FROM ledger AS l JOIN tariff AS t USING (tariff_id) LEFT JOIN correction AS c USING (entry_id)
 WHERE l.request_id = $1 AND l.accounts @> $2::text[]
 ORDER BY l.occurred_at, l.attempt_id, l.entry_id;
 
@@ -323,17 +398,19 @@ SELECT hour, dimension_id, session, e.attempts, u.attempts AS rolled_up, e.bille
        e.cost_nano_usd, u.cost_nano_usd AS cost_rolled_up
 FROM (
     SELECT date_trunc('hour', occurred_at, 'UTC') AS hour, dimension_id, coalesce(session, '') AS session,
-           count(*) AS attempts, sum(amount_nano) AS billed_nano, sum(cost_nano_usd) AS cost_nano_usd
+           count(*) FILTER (WHERE corrects IS NULL) AS attempts, sum(amount_nano) AS billed_nano,
+           sum(cost_nano_usd) AS cost_nano_usd, sum(input_tokens + output_tokens) AS tokens
     FROM entry
-    WHERE corrects IS NULL AND occurred_at >= date_trunc('hour', $1::timestamptz, 'UTC')
+    WHERE occurred_at >= date_trunc('hour', $1::timestamptz, 'UTC')
     GROUP BY 1, 2, 3
 ) AS e
 FULL JOIN (
-    SELECT hour, dimension_id, session, attempts, billed_nano, cost_nano_usd
+    SELECT hour, dimension_id, session, attempts, billed_nano, cost_nano_usd, input_tokens + output_tokens AS tokens
     FROM usage_hour
     WHERE hour >= date_trunc('hour', $1::timestamptz, 'UTC')
 ) AS u USING (hour, dimension_id, session)
-WHERE (e.attempts, e.billed_nano, e.cost_nano_usd) IS DISTINCT FROM (u.attempts, u.billed_nano, u.cost_nano_usd)
+WHERE (e.attempts, e.billed_nano, e.cost_nano_usd, e.tokens)
+          IS DISTINCT FROM (u.attempts, u.billed_nano, u.cost_nano_usd, u.tokens)
 LIMIT 1000;
 
 -- name: invariant_days_are_their_hours
@@ -374,6 +451,26 @@ WHERE e.made_at >= $1::timestamptz
       t.terms_id IS NULL OR p.tariff_id IS NULL OR d.dimension_id IS NULL
       OR (e.corrects IS NULL AND abs(e.amount_nano - e.cost_nano_usd * t.fx_rate) > 0.5)
   )
+LIMIT 1000;
+
+-- name: invariant_corrections_are_entries
+-- Every correction is in the ledger, as an entry that names another of its attempt.
+SELECT c.correction_id, c.attempt_id, c.entry_id, c.corrects, e.corrects AS named, before.attempt_id AS named_attempt
+FROM correction AS c
+LEFT JOIN entry AS e ON e.entry_id = c.entry_id AND e.made_at = uuid_extract_timestamp(c.entry_id)
+LEFT JOIN entry AS before ON before.entry_id = c.corrects AND before.made_at = uuid_extract_timestamp(c.corrects)
+WHERE c.made_at >= $1::timestamptz
+  AND (e.attempt_id, e.corrects, before.attempt_id) IS DISTINCT FROM (c.attempt_id, c.corrects, c.attempt_id)
+LIMIT 1000;
+
+-- name: invariant_nothing_is_charged_below_zero
+-- The charge and the corrections of an attempt come to no negative amount.
+SELECT e.attempt_id, sum(e.amount_nano) AS billed_nano, sum(e.cost_nano_usd) AS cost_nano_usd
+FROM (SELECT DISTINCT attempt_id FROM correction WHERE made_at >= $1::timestamptz) AS c
+JOIN entry AS charge ON charge.entry_id = c.attempt_id AND charge.made_at = uuid_extract_timestamp(c.attempt_id)
+JOIN entry AS e ON e.request_id = charge.request_id AND e.attempt_id = c.attempt_id
+GROUP BY e.attempt_id
+HAVING sum(e.amount_nano) < 0 OR sum(e.cost_nano_usd) < 0
 LIMIT 1000;
 
 -- Audits -----------------------------------------------------------------------------------------------------------

@@ -110,7 +110,7 @@ class Store:
         Raises PricesChanged, with nothing written, if the batch was priced with another revision than the newest.
         """
         await self._add_months_of(draft)
-        async with self._booking(revision) as booking:
+        async with self.booking(revision) as booking:
             fresh = await booking.write(draft)
             await beside(booking.connection)
         return fresh
@@ -128,7 +128,7 @@ class Store:
 
         Raises PricesChanged as `post` does.
         """
-        async with self._booking(revision) as booking:
+        async with self.booking(revision) as booking:
             claimed = await booking.connection.fetch(_SQL["suspense_claim"], after, attempts_max)
             charged = charge([rows.attempt_of(row["attempt"], row["occurred_at"]) for row in claimed])
             await booking.explain_again(claimed, charged.suspended)
@@ -188,8 +188,8 @@ class Store:
         return [dict(row) for row in found[:limit]], str(found[limit - 1]["attempt_id"]) if len(found) > limit else None
 
     @asynccontextmanager
-    async def _booking(self, revision: int) -> AsyncIterator[Booking]:
-        """A transaction during which prices stand still."""
+    async def booking(self, revision: int) -> AsyncIterator[Booking]:
+        """A transaction during which prices stand still. Raises PricesChanged as `post` does."""
         try:
             with _in_order():
                 async with transaction(self._pool) as connection:

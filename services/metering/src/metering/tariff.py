@@ -28,6 +28,10 @@ class Tariff:
     json: str
 
 
+STATED: Final = Tariff(id_of("stated"), "stated", "{}")
+"""Of an amount that somebody stated in a correction: no rates priced it."""
+
+
 def tariff_of(rates: Rates) -> Tariff:
     """The tariff that these rates are."""
     fields = {

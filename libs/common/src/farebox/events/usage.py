@@ -166,7 +166,8 @@ class SuspenseReason(StrEnum):
 class UsagePriced(CloudEvent):
     """A ledger entry was written (`suspense` is null), or a call waits for its price (`suspense` says why).
 
-    `entry_id` is the attempt's id for a charge, a new id for a correction, whose `billed_nano` may be negative.
+    `entry_id` is the attempt's id for a charge, a new id for a correction. What a correction says of money, tokens and
+    requests are differences, each of which may be negative; its `held` names the windows, and nothing is settled there.
     A suspended call is announced once with null amounts, and once more, priced, when its price has arrived.
     """
 
@@ -186,13 +187,18 @@ class UsagePriced(CloudEvent):
     cost_nano_usd: SignedNano | None
     billed_nano: SignedNano | None = Field(description="Nano-units of `currency`; null while in suspense.")
     currency: Currency
-    price_version: Name | None = Field(description="The price row or the seed that priced it.")
+    price_version: Name | None = Field(
+        description="The price row or the seed that priced it; `stated` where a correction stated the amount."
+    )
     requests: int = 1
     tokens: int = Field(default=0, description="All buckets together.")
     usage_source: Literal["reported", "estimated", "worst_case"]
     lease: LeaseUse | None = Field(default=None, description="Null since `held` says what was held.")
     held: Held | None = Field(default=None, description="What the call held of hard budgets.")
     suspense: SuspenseReason | None = None
+    corrects: UUID | None = Field(
+        default=None, description="What a correction corrects: the charge, or the correction before it."
+    )
 
     @model_validator(mode="after")
     def _priced_or_in_suspense(self) -> Self:

@@ -65,10 +65,16 @@ async def announce_courses(
     if not courses:
         return 0
     noted = await unit.books.noted([each.key for each in courses])
-    found = [
-        turn for each in courses for turn in _turns(each, noted.get(each.key, {}), windows[each.key].limit_revision)
-    ]
-    return await _tell(unit, found, noted, windows, now)
+    return await _tell(unit, _all_turns(courses, noted, windows), noted, windows, now)
+
+
+async def foresee_courses(
+    unit: Unit, courses: Sequence[Course], windows: Mapping[WindowKey, Window], now: datetime
+) -> list[BudgetEvent]:
+    """What `announce_courses` would publish, in order; nothing is noted."""
+    noted = await unit.books.noted([each.key for each in courses]) if courses else {}
+    told = await _told(unit, Register(noted, now), _all_turns(courses, noted, windows), windows)
+    return [event for _, _, event in told]
 
 
 async def announce_reached(
@@ -144,6 +150,14 @@ class _Audiences:
         return self._known[budget.account.id]
 
 
+def _all_turns(
+    courses: Sequence[Course], noted: Mapping[WindowKey, Notes], windows: Mapping[WindowKey, Window]
+) -> list[Reached | Left]:
+    return [
+        turn for each in courses for turn in _turns(each, noted.get(each.key, {}), windows[each.key].limit_revision)
+    ]
+
+
 def _turns(course: Course, notes: Notes, limit_revision: int) -> Iterable[Reached | Left]:
     budget, key = course.budget, course.key
     for turn in turns(notes, limit_revision, course.standings):
@@ -164,18 +178,26 @@ async def _tell(
     """Note what was crossed and what is over, and publish it in order; how many marks were crossed."""
     if not found:
         return 0
-    register, audiences = Register(noted, now), _Audiences(unit)
-    told: list[tuple[UUID, Budget, BudgetEvent]] = []
-    for each in found:
-        event_id, audience = new_id(), await audiences.of(each.budget)
-        if event := _noted(register, each, windows[each.key], audience, event_id):
-            told.append((event_id, each.budget, event))
+    register = Register(noted, now)
+    told = await _told(unit, register, found, windows)
     await unit.books.end_crossings(register.ended, now)
     doubled = {each.event_id for each in register.made} - await unit.books.add_crossings(register.made)
     await unit.announce(
         [_message(topics.BUDGET_EVENTS, event, budget, id_, now) for id_, budget, event in told if id_ not in doubled]
     )
     return len(register.made) - len(doubled)
+
+
+async def _told(
+    unit: Unit, register: Register, found: Sequence[Reached | Left], windows: Mapping[WindowKey, Window]
+) -> list[tuple[UUID, Budget, BudgetEvent]]:
+    """The events of what is news, in order, under new ids; the register has what is to be noted."""
+    audiences, told = _Audiences(unit), list[tuple[UUID, Budget, BudgetEvent]]()
+    for each in found:
+        event_id, audience = new_id(), await audiences.of(each.budget)
+        if event := _noted(register, each, windows[each.key], audience, event_id):
+            told.append((event_id, each.budget, event))
+    return told
 
 
 def _noted(

@@ -166,7 +166,7 @@ def budget_routes(administration: Administration) -> Sequence[BaseRoute]:
             found = [budget for account in path for budget in by_account.get(account, ())]
             used = await unit.books.read({budget.window_key(now) for budget in found})
         items = [
-            _balance(budget, used.get(budget.window_key(now)) or fresh_window(budget, budget.calendar.span(now)))
+            shown_balance(budget, used.get(budget.window_key(now)) or fresh_window(budget, budget.calendar.span(now)))
             for budget in found
         ]
         return JSON({"items": items, "next_cursor": None})
@@ -274,7 +274,8 @@ def _shown(budget: Budget) -> dict[str, object]:
     }
 
 
-def _balance(budget: Budget, window: Window) -> dict[str, object]:
+def shown_balance(budget: Budget, window: Window) -> dict[str, object]:
+    """A window as `/api/balances` shows it."""
     room = window.room
     return {
         "budget_id": budget.budget_id,

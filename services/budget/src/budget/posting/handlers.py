@@ -7,7 +7,7 @@ import structlog
 
 from budget import metrics
 from budget.alerts.operations import announce_courses, balances
-from budget.posting.rules import LeftOut, Posted, Tally, apply, tally
+from budget.posting.rules import LeftOut, Posted, Tally, apply, settle_at_once, tally
 from budget.unit import Store, Unit
 from farebox import faults
 from farebox.clock import Clock
@@ -61,12 +61,15 @@ class UsageHandler:
         keys = {part.share for each in tallies.values() for part in each.parts if part.share}
         shares = {share.key: share for share in await unit.books.shares_named(keys)} if keys else {}
         open_ = await unit.books.uncertain_of(settles) if settles else {}
+        if doubtful := {part.attempt_id for each in tallies.values() for part in each.parts if part.uncertain}:
+            settle_at_once(tallies.values(), await unit.books.corrected(doubtful))
         outcome = apply(tallies.values(), windows, shares, open_)
         await unit.books.save(outcome.windows)
         await unit.books.save_shares(outcome.shares, now)
         await unit.books.add_uncertain(outcome.uncertain, now)
         if settles:
             await unit.books.end_uncertain(settles, now, CORRECTED)
+            await unit.books.note_corrected(settles, now)
         await self._announce(unit, tuple(tallies.values()), outcome)
         metrics.observe_postings(fresh, lag_s=(now - max(entry.priced_at for entry in fresh)).total_seconds())
 

@@ -4,7 +4,7 @@ tally(entries, …)   which windows, in which order of entries          (before 
 apply(tallies, …)   new figures, and how they went past marks         (while the rows are locked)
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from uuid import UUID
@@ -82,7 +82,7 @@ class Course:
 
 @dataclass(frozen=True, slots=True)
 class LeftOut:
-    """A budget that an entry was left out of: it counts in another currency, and did not hold the call."""
+    """A budget that an entry was left out of: it counts in another currency, and nothing in its own was settled."""
 
     entry_id: UUID
     budget: Budget
@@ -118,7 +118,7 @@ def tally(
                 share = held.get(budget.budget_id)
                 if share is None and not _counts(budget, entry, call):
                     continue
-                if share is None and _is_foreign(budget, entry):
+                if _is_foreign(budget, entry) and (share is None or entry.kind == "correction"):
                     left.append(LeftOut(entry.entry_id, budget, entry.currency))
                     continue
                 span = _span(budget, share.window_start if share else entry.occurred_at, spans)
@@ -134,6 +134,12 @@ def _add(tallies: dict[WindowKey, Tally], budget: Budget, span: Span, part: Part
     if found is None:
         found = tallies[key] = Tally(budget, key, span)
     found.parts.append(part)
+
+
+def settle_at_once(tallies: Iterable[Tally], corrected: Collection[UUID]) -> None:
+    """Of attempts whose truth was entered before their charge came, nothing becomes uncertain."""
+    for each in tallies:
+        each.parts = [replace(part, uncertain=0) if part.attempt_id in corrected else part for part in each.parts]
 
 
 def _end_uncertain(

@@ -216,6 +216,15 @@ class Books:
     async def end_uncertain(self, attempt_ids: Collection[UUID], now: datetime, note: str) -> None:
         await self._connection.execute(self._sql["uncertain_end"], list(attempt_ids), now, note)
 
+    async def note_corrected(self, attempt_ids: Collection[UUID], now: datetime) -> None:
+        """The truth of these attempts was entered."""
+        await self._connection.execute(self._sql["corrected_note"], sorted(attempt_ids), now)
+
+    async def corrected(self, attempt_ids: Collection[UUID]) -> set[UUID]:
+        """Those of the attempts whose truth was entered. True only under the locks of their windows."""
+        rows = await self._connection.fetch(self._sql["corrected_of"], list(attempt_ids))
+        return {row["attempt_id"] for row in rows}
+
     async def open_uncertain(self, limit: int) -> list[OpenUncertain]:
         """The oldest first."""
         rows = await self._connection.fetch(self._sql["uncertain_open"], limit)
@@ -246,6 +255,11 @@ class Books:
     async def first_seen(self, entry_ids: Collection[UUID]) -> set[UUID]:
         """Note ledger entries as posted; which of them had not been."""
         rows = await self._connection.fetch(self._sql["postings_insert"], list(entry_ids))
+        return {row["entry_id"] for row in rows}
+
+    async def posted(self, entry_ids: Collection[UUID]) -> set[UUID]:
+        """Those of the ledger entries that were posted."""
+        rows = await self._connection.fetch(self._sql["postings_of"], list(entry_ids))
         return {row["entry_id"] for row in rows}
 
     async def noted(self, keys: Collection[WindowKey]) -> dict[WindowKey, Notes]:

@@ -27,6 +27,7 @@ OWNERS: Final[Mapping[str, str]] = {
     "uncertain": "budget",
     "usage": "metering",
     "charges": "metering",
+    "corrections": "metering",
     "prices": "metering",
     "suspense": "metering",
     "channels": "notifier",
