@@ -78,9 +78,9 @@ def test_a_correction_of_a_correction_goes_by_what_is_known_since() -> None:
 
 
 def test_what_is_left_out_of_a_usage_was_not_used_and_how_the_call_was_served_stays() -> None:
-    booked = charged(usage=Usage(input=500, output=500, requests=0, service_tier="flex"))
+    booked = charged(usage=Usage(input=500, output=500, requests=0, service_tier="priority"))
     usage = correct(booked, TrueUsage({"output": 7}), BOOK).attempt.event.usage
-    assert usage == Usage(output=7, requests=0, service_tier="flex")
+    assert usage == Usage(output=7, requests=0, service_tier="priority")
 
 
 def test_a_usage_that_is_stated_is_one_that_was_reported() -> None:
