@@ -1,16 +1,24 @@
 """The one price function: estimate, routing, reserve and ledger all call it."""
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from decimal import Decimal
+from decimal import Context, Decimal
 from enum import StrEnum
+from types import MappingProxyType
 from typing import Final
 
-from farebox.money import divide_half_even
+from farebox.money import divide_half_even, round_half_even
 from farebox.pricing.rates import REQUEST, SCALE, TOOL, Rates, exact_nano, unscaled
-from farebox.pricing.usage import BUCKETS, Usage
+from farebox.pricing.usage import BUCKETS, MAX_COST_NANO_USD, Usage
 
-MAX_COST_NANO_USD: Final = 10**14
-"""100,000 USD: no single call costs that; converted to any currency it still fits a bigint."""
+STATED_COST: Final = "stated_cost"
+"""The one line of a call whose bill the provider states."""
+
+APART_FROM_TEXT: Final = frozenset({"audio_in", "audio_out", "image_in", "image_out"})
+"""Buckets that may wait for a rate while the rest of a call is charged."""
+
+_EXACT: Final = Context(prec=80)
+_NOTHING: Final[Mapping[str, int]] = MappingProxyType({})
 
 _MILLION: Final = 1_000_000
 _THOUSAND: Final = 1_000
@@ -61,8 +69,10 @@ def price(rates: Rates, usage: Usage) -> Charge | Unpriced:
 
     A unit that was used and has no rate makes the call Unpriced, with one exception: `requests`, which few
     providers charge, cost nothing where no price is listed for them. Rates that list no metered unit at all
-    price nothing, not even an empty call.
+    price nothing, not even an empty call. A bill that the provider states is the cost.
     """
+    if usage.stated_cost_nano_usd is not None:
+        return Charge(usage.stated_cost_nano_usd, rates.version)
     counts = _counts(usage)
     table = rates.table(usage.service_tier, usage.input_total)
     amount = usage.requests * table.request
@@ -71,7 +81,7 @@ def price(rates: Rates, usage: Usage) -> Charge | Unpriced:
             if rate is None:
                 return _no_rate(rates, usage)
             amount += count * rate
-    for tool, count in usage.tool_calls.items():
+    for tool, count in usage.apart.items():
         if count:
             if tool not in table.tools:
                 return _no_rate(rates, usage)
@@ -85,7 +95,13 @@ def price(rates: Rates, usage: Usage) -> Charge | Unpriced:
 
 
 def explain(rates: Rates, usage: Usage) -> tuple[Line, ...]:
-    """Every unit that was used, at its rate, as `price` counted it: tokens a million, calls a thousand."""
+    """Every unit that was used, at its rate, as `price` counted it: tokens a million, calls a thousand.
+
+    A bill that the provider states is one line.
+    """
+    if usage.stated_cost_nano_usd is not None:
+        cost = Decimal(usage.stated_cost_nano_usd)
+        return (Line(STATED_COST, 1, cost.scaleb(-9, _EXACT), 1, cost),)
     table = rates.table(usage.service_tier, usage.input_total)
     tokens = [
         _line(bucket, count, rate, _MILLION)
@@ -93,12 +109,51 @@ def explain(rates: Rates, usage: Usage) -> tuple[Line, ...]:
         if count
     ]
     tools = [
-        _line(f"{TOOL}{tool}", count, table.tools.get(tool), _THOUSAND)
-        for tool, count in usage.tool_calls.items()
-        if count
+        _line(f"{TOOL}{tool}", count, table.tools.get(tool), _THOUSAND) for tool, count in usage.apart.items() if count
     ]
     requests = [_line(REQUEST, usage.requests, table.request, _THOUSAND)] if table.request else []
     return (*tokens, *tools, *requests)
+
+
+def price_known(rates: Rates, usage: Usage) -> tuple[Charge, Mapping[str, int]] | Unpriced:
+    """What can be priced of a call, and the counts of the units that cannot, by name.
+
+    Sounds, pictures, tool calls and unknown counters may be left out: they are listed and wait for their rate beside
+    the charge. A call whose text has no rate, or of which nothing has one, is Unpriced.
+    """
+    priced = price(rates, usage)
+    if isinstance(priced, Charge):
+        return priced, _NOTHING
+    if priced.reason is not UnpricedReason.NO_RATE_FOR_UNIT:
+        return priced
+    lines = explain(rates, usage)
+    left = {line.unit: line.count for line in lines if line.amount_nano_usd is None}
+    if not left or len(left) == len(lines) or not all(map(_may_wait, left)):
+        return priced
+    cost = _rounded(line.amount_nano_usd for line in lines if line.amount_nano_usd is not None)
+    if cost > MAX_COST_NANO_USD:
+        return Unpriced(UnpricedReason.COST_OUT_OF_RANGE, f"{cost} nano-USD for one call")
+    return Charge(cost, rates.version), left
+
+
+def price_unit(rates: Rates, usage: Usage, unit: str) -> int | None:
+    """Nano-USD of one unit of a call, rounded by itself; None if it has no rate, or comes to an absurd cost."""
+    amounts = [line.amount_nano_usd for line in explain(rates, usage) if line.unit == unit]
+    if not amounts or amounts[0] is None:
+        return None
+    cost = _rounded([amounts[0]])
+    return cost if cost <= MAX_COST_NANO_USD else None
+
+
+def _may_wait(unit: str) -> bool:
+    return unit in APART_FROM_TEXT or unit.startswith(TOOL)
+
+
+def _rounded(amounts: Iterable[Decimal]) -> int:
+    total = Decimal(0)
+    for amount in amounts:
+        total = _EXACT.add(total, amount)
+    return round_half_even(total)
 
 
 def _counts(usage: Usage) -> tuple[int, ...]:
