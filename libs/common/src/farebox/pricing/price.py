@@ -8,7 +8,7 @@ from types import MappingProxyType
 from typing import Final
 
 from farebox.money import divide_half_even, round_half_even
-from farebox.pricing.rates import REQUEST, SCALE, TOOL, Rates, exact_nano, unscaled
+from farebox.pricing.rates import BASE, REQUEST, SCALE, TOOL, Mode, Rates, RateTable, exact_nano, unscaled
 from farebox.pricing.usage import BUCKETS, MAX_COST_NANO_USD, Usage
 
 STATED_COST: Final = "stated_cost"
@@ -19,6 +19,8 @@ APART_FROM_TEXT: Final = frozenset({"audio_in", "audio_out", "image_in", "image_
 
 _EXACT: Final = Context(prec=80)
 _NOTHING: Final[Mapping[str, int]] = MappingProxyType({})
+
+_NO_TABLE: Final = RateTable(BASE, None, (None,) * len(BUCKETS), 0, MappingProxyType({}))
 
 _MILLION: Final = 1_000_000
 _THOUSAND: Final = 1_000
@@ -69,12 +71,15 @@ def price(rates: Rates, usage: Usage) -> Charge | Unpriced:
 
     A unit that was used and has no rate makes the call Unpriced, with one exception: `requests`, which few
     providers charge, cost nothing where no price is listed for them. Rates that list no metered unit at all
-    price nothing, not even an empty call. A bill that the provider states is the cost.
+    price nothing, not even an empty call. A service tier, speed or geography that is stated and not listed has no
+    rate for anything. A bill that the provider states is the cost.
     """
     if usage.stated_cost_nano_usd is not None:
         return Charge(usage.stated_cost_nano_usd, rates.version)
     counts = _counts(usage)
-    table = rates.table(usage.service_tier, usage.input_total)
+    table = rates.table(usage)
+    if table is None:
+        return _no_rate(rates, usage)
     amount = usage.requests * table.request
     for count, rate in zip(counts, table.tokens, strict=True):
         if count:
@@ -102,7 +107,7 @@ def explain(rates: Rates, usage: Usage) -> tuple[Line, ...]:
     if usage.stated_cost_nano_usd is not None:
         cost = Decimal(usage.stated_cost_nano_usd)
         return (Line(STATED_COST, 1, cost.scaleb(-9, _EXACT), 1, cost),)
-    table = rates.table(usage.service_tier, usage.input_total)
+    table = rates.table(usage) or _NO_TABLE
     tokens = [
         _line(bucket, count, rate, _MILLION)
         for bucket, count, rate in zip(BUCKETS, _counts(usage), table.tokens, strict=True)
@@ -181,4 +186,7 @@ def _line(unit: str, count: int, rate: int | None, per: int) -> Line:
 def _no_rate(rates: Rates, usage: Usage) -> Unpriced:
     missing = [line.unit for line in explain(rates, usage) if line.rate_usd is None]
     units = ", ".join(missing) or "any unit that is metered"
-    return Unpriced(UnpricedReason.NO_RATE_FOR_UNIT, f"{rates.provider}/{rates.model} has no rate for {units}")
+    mode = Mode(usage.service_tier, usage.speed, usage.geography)
+    stated = [f"{name.replace('_', ' ')} {value}" for name, value in mode._asdict().items() if value is not None]
+    how = f" at {', '.join(stated)}" if stated else ""
+    return Unpriced(UnpricedReason.NO_RATE_FOR_UNIT, f"{rates.provider}/{rates.model} has no rate for {units}{how}")

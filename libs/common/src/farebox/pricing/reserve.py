@@ -6,7 +6,7 @@ from functools import lru_cache
 from typing import Final, NamedTuple
 
 from farebox.pricing.price import Unpriced, price
-from farebox.pricing.rates import Rates, RateTable
+from farebox.pricing.rates import Mode, Rates, RateTable
 from farebox.pricing.usage import BUCKETS, INPUT_BUCKETS, OUTPUT_BUCKETS, Bucket, Usage, UsageSource
 
 ALL_BUCKETS: Final[frozenset[Bucket]] = frozenset(BUCKETS)
@@ -34,7 +34,7 @@ ANYTHING: Final = Exposure()
 class _Peak(NamedTuple):
     """The dearest bucket of each side in one table; no bucket where the call cannot use that side."""
 
-    service_tier: str | None
+    mode: Mode
     table: RateTable
     input_bucket: Bucket | None
     input_rate: int
@@ -83,7 +83,7 @@ def worst_case_usage(
         {
             **tokens,
             "tool_calls": dict(exposure.tool_calls),
-            "service_tier": peak.service_tier,
+            **peak.mode._asdict(),
             "source": UsageSource.WORST_CASE,
         }
     )
@@ -97,17 +97,19 @@ def _input_within(peak: _Peak, bound: int) -> int:
 @lru_cache(maxsize=1024)
 def _peaks(rates: Rates, buckets: frozenset[Bucket], service_tiers: frozenset[str] | None) -> tuple[_Peak, ...]:
     """One peak a table, the standard tier first: it names the usage where tiers cost the same."""
-    ladders = [(None, rates.standard)] + [
-        (name, ladder) for name, ladder in rates.variants.items() if service_tiers is None or name in service_tiers
+    ladders = [
+        (mode, ladder)
+        for mode, ladder in rates.modes.items()
+        if service_tiers is None or mode.service_tier is None or mode.service_tier in service_tiers
     ]
     return tuple(
         _Peak(
-            name,
+            mode,
             table,
             *_dearest(table, [bucket for bucket in INPUT_BUCKETS if bucket in buckets]),
             *_dearest(table, [bucket for bucket in OUTPUT_BUCKETS if bucket in buckets]),
         )
-        for name, ladder in ladders
+        for mode, ladder in ladders
         for table in ladder
     )
 
