@@ -76,27 +76,30 @@ def price(rates: Rates, usage: Usage) -> Charge | Unpriced:
     """
     if usage.stated_cost_nano_usd is not None:
         return Charge(usage.stated_cost_nano_usd, rates.version)
-    counts = _counts(usage)
     table = rates.table(usage)
-    if table is None:
-        return _no_rate(rates, usage)
-    amount = usage.requests * table.request
-    for count, rate in zip(counts, table.tokens, strict=True):
-        if count:
-            if rate is None:
-                return _no_rate(rates, usage)
-            amount += count * rate
-    for tool, count in usage.apart.items():
-        if count:
-            if tool not in table.tools:
-                return _no_rate(rates, usage)
-            amount += count * table.tools[tool]
-    if not amount and table.is_empty:
+    amount = None if table is None else _amount(table, usage)
+    if amount is None:
         return _no_rate(rates, usage)
     cost = divide_half_even(amount, SCALE)
     if cost > MAX_COST_NANO_USD:
         return Unpriced(UnpricedReason.COST_OUT_OF_RANGE, f"{cost} nano-USD for one call")
     return Charge(cost, rates.version)
+
+
+def _amount(table: RateTable, usage: Usage) -> int | None:
+    """In 1/SCALE nano-USD; None where something that was used has no rate."""
+    amount = usage.requests * table.request
+    for count, rate in zip(_counts(usage), table.tokens, strict=True):
+        if count:
+            if rate is None:
+                return None
+            amount += count * rate
+    for tool, count in usage.apart.items():
+        if count:
+            if tool not in table.tools:
+                return None
+            amount += count * table.tools[tool]
+    return None if not amount and table.is_empty else amount
 
 
 def explain(rates: Rates, usage: Usage) -> tuple[Line, ...]:
