@@ -10,7 +10,7 @@ from farebox.invariants import look
 from farebox.kafka import Message, Record, Rejected
 from farebox.kafka.dead import dead_letter
 from metering.invariants import QUERIES, attempts_are_booked, dead_letters_are_bad, entries_are_announced
-from support.attempts import VND, attempt, message_of
+from support.attempts import HALF_A_THOUSAND, VND, attempt, message_of
 from support.books import Books
 from support.metering_service import MeteringService
 
@@ -18,13 +18,15 @@ BREAKING = {
     "entries_are_rolled_up": "UPDATE usage_hour SET billed_nano = billed_nano + 1",
     "days_are_their_hours": "DELETE FROM usage_day",
     "suspense_is_not_charged": "UPDATE suspense SET settled_at = now()",
+    "units_are_charged_once": "UPDATE suspended_unit SET settled_at = now()",
     "entries_can_be_explained": "DELETE FROM tariff",
 }
 
 
 async def at_work(service: MeteringService) -> None:
-    """One attempt priced, in another currency, and one that waits for its price."""
-    await service.post(attempt(billing=VND), attempt(served_model="nobody-knows"))
+    """One attempt priced, in another currency, but for a tool, and one that waits for its price."""
+    usage = HALF_A_THOUSAND.model_copy(update={"tool_calls": {"telepathy": 1}})
+    await service.post(attempt(billing=VND, usage=usage), attempt(served_model="nobody-knows"))
 
 
 async def test_sound_books_break_no_sentence(service: MeteringService) -> None:

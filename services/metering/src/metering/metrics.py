@@ -9,6 +9,10 @@ DUPLICATES: Final = Counter("farebox_metering_duplicates", "Attempts that were i
 SUSPENSE: Final = Counter("farebox_metering_suspense", "Attempts put into suspense.", ["reason"])
 SUSPENSE_OPEN: Final = Gauge("farebox_metering_suspense_open", "Attempts waiting for a price.", ["reason"])
 SETTLED: Final = Counter("farebox_metering_settled", "Suspended attempts that have been priced.")
+UNKNOWN_MODELS: Final = Gauge(
+    "farebox_metering_unknown_models",
+    "Models that answered and have no price: their calls are charged as the model that was asked for.",
+)
 INVARIANT_VIOLATIONS: Final = Gauge(
     "farebox_metering_invariant_violations", "Rows that break a sentence that must always be true.", ["invariant"]
 )

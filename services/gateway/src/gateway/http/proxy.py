@@ -29,6 +29,7 @@ OWNERS: Final[Mapping[str, str]] = {
     "charges": "metering",
     "prices": "metering",
     "suspense": "metering",
+    "unknown-models": "metering",
     "channels": "notifier",
     "deliveries": "notifier",
     "alerts": "notifier",
