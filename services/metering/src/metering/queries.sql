@@ -165,7 +165,7 @@ SELECT entry_id FROM added;
 SELECT l.*, t.rates
 FROM ledger AS l JOIN tariff AS t USING (tariff_id)
 WHERE l.request_id = $1 AND l.accounts @> $2::text[]
-ORDER BY l.occurred_at, l.attempt_id, l.entry_id;
+ORDER BY l.occurred_at, l.attempt_id, l.entry_id <> l.attempt_id, l.priced_at, l.entry_id;
 
 -- name: tariffs_add
 INSERT INTO tariff (tariff_id, price_version, rates)
