@@ -34,6 +34,11 @@ REPRICED: Final = Counter(
     "Answers of another model than the one asked for, priced as that one: the other has no price, or a lower one.",
     ["upstream", "why"],
 )
+UNPRICED_MODELS: Final = Counter(
+    "farebox_gateway_unpriced_models",
+    "Calls refused because the model asked for has no price; the first hundred models are named, the rest is `other`.",
+    ["provider", "model"],
+)
 
 RAISES: Final = Counter("farebox_gateway_raises", "Questions to the budget service.", ["answer"])
 RAISE_SECONDS: Final = Histogram("farebox_gateway_raise_seconds", "Time to an answer.", buckets=_SECONDS)

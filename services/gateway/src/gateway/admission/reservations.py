@@ -143,9 +143,9 @@ class Reservations:
         rates = self._prices.rates(upstream.provider, call.model, at, key_policy.who.org)
         worst = estimate(rates, settings.fx_rate, limits) if rates is not None else None
         if rates is None or worst is None or isinstance(worst, Unpriced):
-            return Refused(
-                Reason.MODEL_NOT_PRICED, key_policy, detail=worst.detail if isinstance(worst, Unpriced) else ""
-            )
+            detail = worst.detail if isinstance(worst, Unpriced) else ""
+            self._prices.unpriced.note(upstream.provider, call.model, detail)
+            return Refused(Reason.MODEL_NOT_PRICED, key_policy, detail=detail)
         free = Reservation(call, upstream, admitted, key_policy, rates, worst, None, at)
         path = key_policy.path(admitted)
         return self._held(free, path, may_clamp=may_clamp) if path else free
