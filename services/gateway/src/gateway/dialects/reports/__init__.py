@@ -11,6 +11,7 @@ from typing import Any, Final, NamedTuple
 from pydantic import ValidationError
 
 from farebox.pricing import Usage
+from farebox.pricing.rates import STANDARD_GEOGRAPHIES, STANDARD_SPEEDS, STANDARD_TIERS
 from gateway.dialects.reports import anthropic, openai
 from gateway.dialects.reports.counters import bounded, fit, label, numbers_of, word
 from gateway.dialects.reports.stated import stated_cost
@@ -19,9 +20,9 @@ from gateway.upstreams.directory import Dialect
 __all__ = ["Report", "label", "numbers_of", "usage_of"]
 
 STANDARD: Final[Mapping[str, frozenset[str]]] = {
-    "service_tier": frozenset({"default", "standard", "auto", "on_demand", ""}),
-    "speed": frozenset({"standard", ""}),
-    "geography": frozenset({"global", "not_available", ""}),
+    "service_tier": STANDARD_TIERS | {""},
+    "speed": STANDARD_SPEEDS | {""},
+    "geography": STANDARD_GEOGRAPHIES | {""},
 }
 """What providers call the standard way of serving a call."""
 
