@@ -13,7 +13,7 @@ from farebox.clock import Clock
 from farebox.money import decimal_text
 from gateway.admission.verdict import Reservation
 from gateway.attempts.attempts import Attempt, Attempts
-from gateway.attempts.event import Outcome, OutcomeName
+from gateway.attempts.event import STATUS_MAX, Outcome, OutcomeName
 from gateway.attempts.report import Seen, outcome_of
 from gateway.dialects.call import Headers
 from gateway.dialects.reports import Report
@@ -169,7 +169,8 @@ class Dispatch:
             await self._answer(attempt, UPSTREAM_LOCKED_OUT, send)
             return
         attempt.has_answer = True
-        await _send(send, status, self._headers(attempt, answer, billed_nano, len(body)), body)
+        shown = status if status <= STATUS_MAX else 502  # llhttp takes any three digits, our server does not
+        await _send(send, shown, self._headers(attempt, answer, billed_nano, len(body)), body)
 
     async def _failed(self, attempt: Attempt, error: UpstreamFailed, send: Send) -> None:
         """No answer: free of charge if it was never sent; a guess, and all of its reserve held, if it may have been."""
