@@ -22,7 +22,7 @@ from gateway.attempts.attempts import Attempts
 from gateway.attempts.event import GatewayEpoch, Outcome
 from gateway.attempts.publisher import Publisher
 from gateway.dialects.call import read
-from gateway.dialects.usage import from_openai
+from gateway.dialects.reports import Report, usage_of
 from gateway.journal.journal import Journal
 from gateway.policy.prices import Prices
 from gateway.shares.shares import Shares
@@ -56,7 +56,7 @@ def main() -> None:
     shares.granted(WINDOW, 1 << 60, 0)
     call = read("openai", BODY, {}, max_tokens_limit=10_000)
     limits = bounds(call, max_tokens_default=50, media_tokens=0)
-    usage = from_openai(USAGE)
+    usage = usage_of("openai", "openai", Report(USAGE), "gpt-4o")
     assert usage is not None
     outcome = Outcome(usage, "gpt-4o", 200)
 

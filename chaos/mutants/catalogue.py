@@ -325,7 +325,12 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
         "estimate-believed",
         "counts the estimate of what nobody reported as if it were the bill: nothing is uncertain",
         [
-            Patch("gateway", "attempts/attempts.py", "if outcome.usage.source is UsageSource.REPORTED:", "if outcome:"),
+            Patch(
+                "gateway",
+                "attempts/charge.py",
+                "if usage.source is UsageSource.REPORTED and is_whole:",
+                "if usage:",
+            ),
             Patch(
                 "gateway",
                 "attempts/attempts.py",

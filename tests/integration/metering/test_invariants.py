@@ -13,7 +13,7 @@ from farebox.kafka.dead import dead_letter
 from metering.corrections.operations import Wanted
 from metering.corrections.rules import TrueAmount
 from metering.invariants import QUERIES, attempts_are_booked, dead_letters_are_bad, entries_are_announced
-from support.attempts import VND, attempt, message_of
+from support.attempts import HALF_A_THOUSAND, VND, attempt, message_of
 from support.books import Books
 from support.metering_service import MeteringService
 
@@ -21,6 +21,7 @@ BREAKING = {
     "entries_are_rolled_up": "UPDATE usage_hour SET billed_nano = billed_nano + 1",
     "days_are_their_hours": "DELETE FROM usage_day",
     "suspense_is_not_charged": "UPDATE suspense SET settled_at = now()",
+    "units_are_charged_once": "UPDATE suspended_unit SET settled_at = now()",
     "entries_can_be_explained": "DELETE FROM tariff",
     "corrections_are_entries": "INSERT INTO correction SELECT gen_random_uuid(), gen_random_uuid(), attempt_id, "
     "entry_id, stated, reason, made_at, answer FROM correction",
@@ -30,8 +31,9 @@ BREAKING = {
 
 
 async def at_work(service: MeteringService) -> None:
-    """One attempt priced, in another currency, and corrected, and one that waits for its price."""
-    event = attempt(billing=VND)
+    """One attempt priced but for a tool, in another currency, and corrected, and one that waits for its price."""
+    usage = HALF_A_THOUSAND.model_copy(update={"tool_calls": {"telepathy": 1}})
+    event = attempt(billing=VND, usage=usage)
     await service.post(event, attempt(served_model="nobody-knows"))
     truth = TrueAmount("0.001", "USD")
     await service.corrections.make(Wanted(new_id(), event.attempt_id, truth, "the invoice", dry_run=False))

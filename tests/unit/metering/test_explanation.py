@@ -15,6 +15,7 @@ from farebox.pricing import Catalogue, Usage
 from metering.attempt import Attempt
 from metering.charge import Entry, PriceBook, charge
 from metering.explanation import explanation
+from metering.units import unit_id
 from support.attempts import HELD, LEASED, VND, attempt
 from support.usages import text_usages
 
@@ -99,6 +100,7 @@ def test_a_correction_of_the_usage_shows_the_units_and_rates_that_are_true() -> 
 def test_an_attempt_in_suspense_says_why() -> None:
     event = attempt(served_model="gpt-99")
     waiting = {
+        "unit": None,
         "reason": "unknown_model",
         "detail": "openai/gpt-99 is not in the catalogue",
         "suspended_at": event.completed_at,
@@ -106,6 +108,21 @@ def test_an_attempt_in_suspense_says_why() -> None:
     }
     [one] = explained(waiting=(waiting,))["attempts"]
     assert (one["state"], one["charge"], one["suspense"]["reason"]) == ("suspended", None, "unknown_model")
+
+
+def test_a_unit_without_a_rate_is_shown_beside_its_charge_until_it_has_an_entry() -> None:
+    row = charge_row(usage=Usage(input=500, output=500, tool_calls={"telepathy": 3}))
+    id_ = unit_id(row["attempt_id"], "tool:telepathy")
+    unit = {"attempt_id": row["attempt_id"], "entry_id": id_, "unit": "tool:telepathy", "count": 3}
+    [one] = explained(row, waiting=({**unit, "detail": "no rate", "suspended_at": row["priced_at"]},))["attempts"]
+    assert (one["charge"]["cost_usd"], one["waiting"][0]["unit"], one["waiting"][0]["count"]) == (
+        "0.00625",
+        "tool:telepathy",
+        3,
+    )
+    later = row | {"entry_id": id_, "cost_nano_usd": 30_000_000, "amount_nano": 30_000_000}
+    shown = explained(later, row)
+    assert (shown["cost_usd"], len(shown["attempts"]), shown["attempts"][0]["waiting"]) == ("0.03625", 1, [])
 
 
 def test_attempts_come_in_the_order_in_which_they_started() -> None:

@@ -164,7 +164,7 @@ async def run(settings: GatewaySettings) -> None:
 
 def _model_calls(gateway: Gateway, transport: Transport) -> dict[str, ModelCalls]:
     settings = gateway.settings
-    limits = Limits(settings.answer_limit_bytes, settings.drain_s, settings.drain_bytes)
+    limits = Limits(settings.answer_limit_bytes, settings.drain_s, settings.drain_bytes, settings.believed_tokens)
     dispatch = Dispatch(
         transport=transport,
         attempts=gateway.attempts,

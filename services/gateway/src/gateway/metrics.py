@@ -24,7 +24,16 @@ RESERVE_EXCEEDED: Final = Counter(
     "farebox_gateway_reserve_exceeded", "Attempts that used more than was held for them.", ["upstream"]
 )
 USAGE_SOURCE: Final = Counter("farebox_gateway_usage", "Attempts by where their usage comes from.", ["source"])
-UNPRICED: Final = Counter("farebox_gateway_unpriced", "Answers whose usage has no price; their reserve was kept.")
+DISBELIEVED: Final = Counter(
+    "farebox_gateway_reports_disbelieved",
+    "Answers whose report of their usage made no sense, or has no price: they are charged at an estimate.",
+    ["upstream"],
+)
+REPRICED: Final = Counter(
+    "farebox_gateway_priced_as_asked",
+    "Answers of another model than the one asked for, priced as that one: the other has no price, or a lower one.",
+    ["upstream", "why"],
+)
 UNPRICED_MODELS: Final = Counter(
     "farebox_gateway_unpriced_models",
     "Calls refused because the model asked for has no price; the first hundred models are named, the rest is `other`.",

@@ -74,6 +74,10 @@ class GatewaySettings(ServiceSettings):
     share_idle_s: Seconds = Field(
         default=IDLE_S, description="What nobody drew on for so long goes back, also where nobody else asks for it."
     )
+    believed_tokens: Annotated[int, Field(ge=1, le=10**12)] = Field(
+        default=5_000_000,
+        description="A report of more tokens than these, and than ten times what the call held, is not believed.",
+    )
     drain_s: Seconds = Field(default=60.0, description="How long an answer is read on when its caller has gone.")
     drain_bytes: Bytes = Field(default=16 << 20, description="How much of it is read on.")
     journal_segment_bytes: Bytes = Field(default=16 << 20, description="A journal file is ended at this length.")

@@ -1,4 +1,7 @@
-"""What metering tells the others of an attempt on `usage.priced`: once when it is suspended, once when it is priced."""
+"""What metering tells on `usage.priced` of an attempt: once when it is suspended, once when it is priced.
+
+The same of a unit that waits beside its attempt's charge.
+"""
 
 from collections.abc import Iterable, Iterator
 from datetime import datetime
@@ -7,9 +10,10 @@ from uuid import UUID
 
 import orjson
 
-from farebox.events import CONTENT_TYPE, Envelope, UsagePriced
+from farebox.events import CONTENT_TYPE, Envelope, Measured, SuspenseReason, UsagePriced
 from farebox.kafka import Message
 from metering.charge import Entry, Suspended
+from metering.units import UnitEntry, UnitLeft
 
 SOURCE: Final = "farebox/metering"
 
@@ -98,3 +102,43 @@ def _json(entry: Entry, at: datetime) -> bytes:
         "corrects": None,
     }
     return orjson.dumps(fields, option=orjson.OPT_UTC_Z)
+
+
+def suspended_unit(left: UnitLeft, at: datetime, id_: UUID, *, topic: str) -> Message:
+    """It waits for its rate."""
+    return _unit(left, None, at, id_, topic)
+
+
+def priced_unit(entry: UnitEntry, at: datetime, *, topic: str) -> Message:
+    """Its entry was written. The event's id is the entry's."""
+    return _unit(entry.left, entry, at, entry.left.id, topic)
+
+
+def _unit(left: UnitLeft, entry: UnitEntry | None, at: datetime, id_: UUID, topic: str) -> Message:
+    """No request and no tokens: the charge has them. Nothing held it: what its gateway settled went with the charge."""
+    event = left.attempt.event
+    held = event.held and event.held.model_copy(update={"windows": (), "settled": Measured(), "uncertain": Measured()})
+    told = UsagePriced(
+        entry_id=left.id,
+        attempt_id=event.attempt_id,
+        request_id=event.request_id,
+        kind="charge",
+        occurred_at=event.started_at,
+        priced_at=at,
+        principal=event.principal,
+        session=event.session,
+        feature=event.feature,
+        provider=event.provider,
+        model=event.served_model,
+        cost_nano_usd=None if entry is None else entry.cost_nano_usd,
+        billed_nano=None if entry is None else entry.billed_nano,
+        currency=event.billing.currency,
+        price_version=None if entry is None else entry.tariff.price_version,
+        requests=0,
+        tokens=0,
+        usage_source=event.usage.source.value,
+        held=held,
+        suspense=SuspenseReason.NO_RATE_FOR_UNIT if entry is None else None,
+    )
+    subject = event.principal.subject()
+    return Message.carrying(Envelope(id_, SOURCE, at, subject, told), topic=topic, key=subject)

@@ -137,6 +137,7 @@ async def metering(settings: Settings, names: Names = NAMES, clock: Clock = CLOC
         attempts = await store.suspense_open()
         for reason in SuspenseReason:
             metrics.SUSPENSE_OPEN.labels(reason.value).set(attempts.get(reason.value, 0))
+        metrics.UNKNOWN_MODELS.set(len(await prices.unknown_models()))
 
     months = Recurring("ledger partitions", add_months, every_s=PARTITIONS_EVERY_S)
     reread = Recurring("prices", prices.refresh, every_s=PRICES_EVERY_S)

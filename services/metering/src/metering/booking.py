@@ -1,24 +1,31 @@
 """One transaction in the books."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final, NamedTuple
 from uuid import UUID
 
 from farebox.outbox import enqueue
 from farebox.postgres import Connection, Queries
-from metering import rows
+from metering import announcement, rows
 from metering.charge import Suspended
 from metering.draft import Draft, Stored
+from metering.tariff import Tariff
+from metering.units import UnitEntry, UnitLeft
 
 _SQL: Final = Queries.load("metering")
 
+UNKNOWN_MODELS_MAX: Final = 1_000
+"""Models without a price that are listed; a provider can make up any number of names."""
+
 
 class Fresh(NamedTuple):
-    """What was new of a batch: ids of entries, and suspended attempts. The rest had been posted before."""
+    """What was new of a batch: ids of entries, suspended attempts, and units that wait beside an entry. The rest had
+    been posted before."""
 
     entries: Sequence[UUID]
     suspended: Sequence[Suspended]
+    units: Sequence[UnitLeft] = ()
 
 
 class Booking:
@@ -34,10 +41,30 @@ class Booking:
         await self.connection.execute(_SQL["suspense_close"], list(draft.priced), draft.at)
         added = await self._add_entries(draft)
         suspended = await self._add_suspended(draft.suspended, draft.at)
-        told = draft.priced.values() if len(added) == len(draft.priced) else [draft.priced[id_] for id_ in added]
+        told = [*draft.priced.values()] if len(added) == len(draft.priced) else [draft.priced[id_] for id_ in added]
         told = [*told, *(draft.waiting[one.attempt.event.attempt_id] for one in suspended)]
+        left = [unit for id_ in added for unit in draft.units.get(id_, ())] if draft.units else []
+        if left:
+            await self.connection.execute(_SQL["units_add"], draft.at, *rows.units(left))
+            told += map(draft.told_of, left)
+        if unknown := {draft.unknown_models[id_] for id_ in added if id_ in draft.unknown_models}:
+            await self.connection.execute(
+                _SQL["unknown_models_add"], draft.at, UNKNOWN_MODELS_MAX, *zip(*unknown, strict=True)
+            )
         await enqueue(self.connection, told)
-        return Fresh(added, suspended)
+        return Fresh(added, suspended, left)
+
+    async def write_units(self, entries: Sequence[UnitEntry], at: datetime, *, topic: str) -> None:
+        """Ledger, rollups and outbox of units that waited, and wait no longer."""
+        if not entries:
+            return
+        lookup = self._stored.tariffs.lookup()
+        columns = rows.unit_entries(entries, [lookup.id(entry.tariff) for entry in entries])
+        await self._store_tariffs(lookup.new)
+        await self.connection.execute(_SQL["units_close"], [entry.left.id for entry in entries], at)
+        added = {row["entry_id"] for row in await self.connection.fetch(_SQL["unit_entries_add"], at, *columns)}
+        told = [announcement.priced_unit(entry, at, topic=topic) for entry in entries if entry.left.id in added]
+        await enqueue(self.connection, told)
 
     async def explain_again(self, claimed: Sequence[Any], waiting: Sequence[Suspended]) -> None:
         """Keep the reason of what still waits up to date: a price without an output rate changes it."""
@@ -71,9 +98,12 @@ class Booking:
         if terms:
             await self.connection.execute(_SQL["terms_add"], *rows.terms(terms))
             self._after_commit.append(lambda: stored.terms.note_stored(terms))
-        if tariffs:
-            await self.connection.execute(_SQL["tariffs_add"], *rows.tariffs(tariffs))
-            self._after_commit.append(lambda: stored.tariffs.note_stored(tariffs))
+        await self._store_tariffs(tariffs)
+
+    async def _store_tariffs(self, new: Mapping[Tariff, UUID]) -> None:
+        if new:
+            await self.connection.execute(_SQL["tariffs_add"], *rows.tariffs(new))
+            self._after_commit.append(lambda: self._stored.tariffs.note_stored(new))
 
     async def _add_suspended(self, waiting: Sequence[Suspended], at: datetime) -> Sequence[Suspended]:
         if not waiting:

@@ -1,11 +1,12 @@
 """What an attempt is charged: the event and the prices in, a ledger entry or the reason for suspense out."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 from typing import Final, NamedTuple
 
 from farebox.events import RequestCompleted, SuspenseReason
 from farebox.money import BadAmount, UnknownCurrency, convert, require_currency
-from farebox.pricing import Catalogue, Charge, Rates, Unpriced, UnpricedReason, price
+from farebox.pricing import Catalogue, Rates, Unpriced, UnpricedReason, price_known
 from metering.attempt import Attempt
 from metering.tariff import Tariff, tariff_of
 
@@ -18,12 +19,16 @@ _REASON: Final = {
 
 
 class Entry(NamedTuple):
-    """A charge on its way into the ledger: cost in nano-USD, billed in nano-units of the account's currency."""
+    """A charge on its way into the ledger: cost in nano-USD, billed in nano-units of the account's currency.
+
+    `left` are the counts of units that have no rate and wait beside it.
+    """
 
     attempt: Attempt
     cost_nano_usd: int
     billed_nano: int
     tariff: Tariff
+    left: Mapping[str, int] = MappingProxyType({})
 
 
 class Suspended(NamedTuple):
@@ -73,24 +78,33 @@ def charge_all(book: PriceBook, attempts: Iterable[Attempt]) -> Charged:
 def charge(book: PriceBook, attempt: Attempt) -> Entry | Suspended:
     """Price one attempt at the instant it started and bill it at the rate that was stamped on it."""
     event = attempt.event
-    rates, priced = _price(book.catalogue, event)
+    rates = rates_in(book.catalogue, event)
+    if rates is None:  # the catalogue knows whether it is the model or the instant
+        unpriced = book.catalogue.price(*priced_model(event), event.usage, event.started_at, event.principal.org)
+        assert isinstance(unpriced, Unpriced)  # noqa: S101 - without rates nothing is priced
+        return Suspended(attempt, _REASON[unpriced.reason], unpriced.detail)
+    priced = price_known(rates, event.usage)
     if isinstance(priced, Unpriced):
         return Suspended(attempt, _REASON[priced.reason], priced.detail)
-    assert rates is not None  # noqa: S101 - without rates nothing is priced
+    known, left = priced
     billing = event.billing
     try:
         require_currency(billing.currency)
-        billed_nano = convert(priced.cost_nano_usd, billing.fx_rate)
+        billed_nano = convert(known.cost_nano_usd, billing.fx_rate)
     except UnknownCurrency as error:
         return Suspended(attempt, SuspenseReason.UNKNOWN_CURRENCY, str(error))
     except BadAmount as error:
         return Suspended(attempt, SuspenseReason.COST_OUT_OF_RANGE, str(error))
-    return Entry(attempt, priced.cost_nano_usd, billed_nano, book.tariff(rates))
+    return Entry(attempt, known.cost_nano_usd, billed_nano, book.tariff(rates), left)
 
 
-def _price(catalogue: Catalogue, event: RequestCompleted) -> tuple[Rates | None, Charge | Unpriced]:
-    provider, model, org = event.price_provider or event.provider, event.served_model, event.principal.org
-    rates = catalogue.rates_for(provider, model, event.started_at, org)
-    if rates is None:  # the catalogue knows whether it is the model or the instant
-        return None, catalogue.price(provider, model, event.usage, event.started_at, org)
-    return rates, price(rates, event.usage)
+def priced_model(event: RequestCompleted) -> tuple[str, str]:
+    """Provider and model whose rates apply to an attempt."""
+    model = event.served_model if event.priced_as is None else event.priced_as.model
+    return event.price_provider or event.provider, model
+
+
+def rates_in(catalogue: Catalogue, event: RequestCompleted) -> Rates | None:
+    """The rates of an attempt, at the instant it started."""
+    provider, model = priced_model(event)
+    return catalogue.rates_for(provider, model, event.started_at, event.principal.org)

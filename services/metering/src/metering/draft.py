@@ -6,7 +6,7 @@ processor's cache when the next stage comes, and that took half as long again.
 
 from collections.abc import Callable, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from farebox.kafka import Message
@@ -16,6 +16,15 @@ from metering.dimension import Dimension, dimension_of
 from metering.interned import Interned, Lookup
 from metering.tariff import Tariff
 from metering.terms import Terms, terms_of
+from metering.units import UnitLeft, left_of
+
+
+class UnknownModel(NamedTuple):
+    """A model that answered and has no price, and the one that was asked for and priced."""
+
+    provider: str
+    model: str
+    asked: str
 
 
 class Stored:
@@ -39,6 +48,8 @@ class Draft:
         self.tariffs: Lookup[Tariff] = stored.tariffs.lookup()
         self.priced: dict[UUID, Message] = {}
         self.waiting: dict[UUID, Message] = {}
+        self.units: dict[UUID, list[UnitLeft]] = {}
+        self.unknown_models: dict[UUID, UnknownModel] = {}
         self._topic = topic
         self._new_id = new_id
 
@@ -60,7 +71,20 @@ class Draft:
             [self.tariffs.id(entry.tariff) for entry in entries],
         )
         self.rows += zip(*columns, strict=True)
+        self.units.update((entry.attempt.event.attempt_id, left_of(entry)) for entry in entries if entry.left)
+        self.unknown_models.update(
+            (
+                event.attempt_id,
+                UnknownModel(event.price_provider or event.provider, event.served_model, event.priced_as.model),
+            )
+            for event in events
+            if event.priced_as is not None and event.priced_as.why == "unknown_model"
+        )
         self.priced.update(zip(columns[0], announcement.priced(entries, self.at, topic=self._topic), strict=True))
+
+    def told_of(self, left: UnitLeft) -> Message:
+        """That a unit waits for its rate."""
+        return announcement.suspended_unit(left, self.at, self._new_id(), topic=self._topic)
 
     def _add_suspended(self, one: Suspended) -> None:
         id_ = one.attempt.event.attempt_id

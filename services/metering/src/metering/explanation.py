@@ -23,7 +23,12 @@ def explanation(request_id: UUID, entries: Sequence[Row], waiting: Sequence[Row]
     by_attempt: Mapping[UUID, list[Row]] = defaultdict(list)
     for entry in entries:
         by_attempt[entry["attempt_id"]].append(entry)
-    attempts = [_charged(rows) for rows in by_attempt.values()] + [_suspended(row) for row in waiting]
+    units: Mapping[UUID, list[Row]] = defaultdict(list)
+    for row in waiting:
+        if row["unit"] is not None:
+            units[row["attempt_id"]].append(row)
+    attempts = [_charged(rows, units[attempt_id]) for attempt_id, rows in by_attempt.items()]
+    attempts += [_suspended(row) for row in waiting if row["unit"] is None]
     return {
         "request_id": request_id,
         "cost_usd": _amount(entries, "cost_nano_usd"),
@@ -35,8 +40,9 @@ def explanation(request_id: UUID, entries: Sequence[Row], waiting: Sequence[Row]
     }
 
 
-def _charged(entries: Sequence[Row]) -> dict[str, Any]:
-    charge = next(row for row in entries if row["kind"] == "charge")
+def _charged(entries: Sequence[Row], waiting: Sequence[Row]) -> dict[str, Any]:
+    """The entries of units that got their rate later are beside the charge, and so are those that still wait."""
+    charge = next(row for row in entries if row["entry_id"] == row["attempt_id"])
     return {
         **_told(RequestCompleted.model_validate_json(charge["attempt"])),
         "state": "priced",
@@ -52,6 +58,7 @@ def _charged(entries: Sequence[Row]) -> dict[str, Any]:
         },
         "entries": [_entry(row) for row in entries],
         "suspense": None,
+        "waiting": [_unit(row) for row in waiting],
     }
 
 
@@ -83,7 +90,18 @@ def _suspended(row: Row) -> dict[str, Any]:
         "state": "suspended",
         "charge": None,
         "entries": [],
+        "waiting": [],
         "suspense": {"reason": row["reason"], "detail": row["detail"], "since": row["suspended_at"]},
+    }
+
+
+def _unit(row: Row) -> dict[str, Any]:
+    return {
+        "entry_id": row["entry_id"],
+        "unit": row["unit"],
+        "count": row["count"],
+        "detail": row["detail"],
+        "since": row["suspended_at"],
     }
 
 
@@ -97,6 +115,7 @@ def _told(event: RequestCompleted) -> dict[str, Any]:
         "requests": event.usage.requests,
         "tool_calls": event.usage.tool_calls,
         "service_tier": event.usage.service_tier,
+        "unknown": event.usage.unknown,
         "speed": event.usage.speed,
         "geography": event.usage.geography,
         "usage_source": event.usage.source.value,

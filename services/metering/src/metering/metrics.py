@@ -10,6 +10,10 @@ SUSPENSE: Final = Counter("farebox_metering_suspense", "Attempts put into suspen
 SUSPENSE_OPEN: Final = Gauge("farebox_metering_suspense_open", "Attempts waiting for a price.", ["reason"])
 SETTLED: Final = Counter("farebox_metering_settled", "Suspended attempts that have been priced.")
 CORRECTIONS: Final = Counter("farebox_metering_corrections", "Corrections written to the ledger.")
+UNKNOWN_MODELS: Final = Gauge(
+    "farebox_metering_unknown_models",
+    "Models that answered and have no price: their calls are charged as the model that was asked for.",
+)
 INVARIANT_VIOLATIONS: Final = Gauge(
     "farebox_metering_invariant_violations", "Rows that break a sentence that must always be true.", ["invariant"]
 )

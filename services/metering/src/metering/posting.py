@@ -8,6 +8,7 @@ from uuid import UUID
 import structlog
 
 from farebox.clock import Clock
+from farebox.events import SuspenseReason
 from farebox.outbox import OutboxRelay
 from metering import metrics
 from metering.attempt import Attempt
@@ -17,6 +18,7 @@ from metering.draft import Draft
 from metering.errors import PricesChanged
 from metering.prices import Prices
 from metering.store import Beside, Page, Store, nothing_beside
+from metering.units import charge_unit
 
 log = structlog.get_logger()
 
@@ -46,15 +48,23 @@ class Posting:
         metrics.DUPLICATES.inc(seen - len(fresh.entries) - len(fresh.suspended))
         for suspended in fresh.suspended:
             metrics.SUSPENSE.labels(suspended.reason.value).inc()
+        metrics.SUSPENSE.labels(SuspenseReason.NO_RATE_FOR_UNIT.value).inc(len(fresh.units))
         self._relay.wake()
         return fresh
 
     async def settle(self) -> int:
-        """Charge everything in suspense again; returns how many attempts have a price now."""
+        """Charge everything in suspense again; returns how many attempts and units have a price now."""
+        return await self._settle_all(self._settle) + await self._settle_all(self._settle_units)
+
+    async def _settle_all(self, settle: Callable[[UUID, PriceBook], Awaitable[Page]]) -> int:
         settled, after = 0, UUID(int=0)
         while True:
-            page = await with_newest_prices(self._prices, partial(self._settle, after))
+            page = await with_newest_prices(self._prices, partial(settle, after))
             settled += page.settled
+            if page.settled:
+                metrics.SETTLED.inc(page.settled)
+                log.info("suspense_settled", entries=page.settled)
+                self._relay.wake()
             if page.last is None:
                 return settled
             after = page.last
@@ -67,18 +77,23 @@ class Posting:
         return await self._store.post(draft, beside, revision=book.revision), seen
 
     async def _settle(self, after: UUID, book: PriceBook) -> Page:
-        page = await self._store.settle(
+        return await self._store.settle(
             self._draft(),
             lambda attempts: charge_all(book, attempts),
             revision=book.revision,
             after=after,
             attempts_max=SETTLE_ATTEMPTS_MAX,
         )
-        if page.settled:
-            metrics.SETTLED.inc(page.settled)
-            log.info("suspense_settled", attempts=page.settled)
-            self._relay.wake()
-        return page
+
+    async def _settle_units(self, after: UUID, book: PriceBook) -> Page:
+        return await self._store.settle_units(
+            partial(charge_unit, book),
+            at=self._clock.now(),
+            topic=self._topic,
+            revision=book.revision,
+            after=after,
+            units_max=SETTLE_ATTEMPTS_MAX,
+        )
 
     def _draft(self) -> Draft:
         return self._store.draft(at=self._clock.now(), topic=self._topic)

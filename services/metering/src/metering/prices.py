@@ -70,6 +70,12 @@ class Prices:
                     call()
             return self._book
 
+    async def unknown_models(self) -> list[dict[str, object]]:
+        """Models that answered and still have no price."""
+        book, now = await self.book(), self._clock.now()
+        listed = await self._store.unknown_models()
+        return [row for row in listed if book.catalogue.rates_for(row["provider"], row["model"], now) is None]
+
     async def add(self, wanted: Mapping[str, JsonValue]) -> PriceRow:
         """Add an override; every replica and gateway learns of it from `price.catalogue`.
 

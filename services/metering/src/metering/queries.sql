@@ -244,7 +244,7 @@ VALUES ($1, $2, $3, $4, $5, $6, $7, $8);
 SELECT l.*, t.rates, c.correction_id, c.stated, c.reason
 FROM ledger AS l JOIN tariff AS t USING (tariff_id) LEFT JOIN correction AS c USING (entry_id)
 WHERE l.request_id = $1 AND l.accounts @> $2::text[]
-ORDER BY l.occurred_at, l.attempt_id, l.entry_id;
+ORDER BY l.occurred_at, l.attempt_id, l.entry_id <> l.attempt_id, l.priced_at, l.entry_id;
 
 -- name: tariffs_add
 INSERT INTO tariff (tariff_id, price_version, rates)
@@ -289,6 +289,106 @@ ORDER BY attempt_id
 ON CONFLICT DO NOTHING
 RETURNING attempt_id;
 
+-- name: units_add
+-- Only of entries that are new: what a charge of before left out was settled then.
+INSERT INTO suspended_unit (
+    entry_id, attempt_id, request_id, unit, count, detail, provider, model, accounts, occurred_at, suspended_at
+)
+SELECT
+    entry_id, attempt_id, request_id, unit, count, detail, provider, model,
+    array_remove(ARRAY[org, team, user_id, key_id], NULL), occurred_at, $1
+FROM unnest(
+    $2::uuid[], $3::uuid[], $4::uuid[], $5::text[], $6::bigint[], $7::text[], $8::text[], $9::text[], $10::text[],
+    $11::text[], $12::text[], $13::text[], $14::timestamptz[]
+) AS u (
+    entry_id, attempt_id, request_id, unit, count, detail, provider, model, org, team, user_id, key_id, occurred_at
+)
+ORDER BY entry_id
+ON CONFLICT DO NOTHING;
+
+-- name: units_claim
+-- A page of open units for settlement, each with its attempt as the charge has it.
+SELECT u.entry_id, u.unit, u.count, e.attempt, e.occurred_at
+FROM suspended_unit AS u
+JOIN entry AS e ON e.entry_id = u.attempt_id AND e.made_at = uuid_extract_timestamp(u.attempt_id)
+WHERE u.settled_at IS NULL AND u.entry_id > $1
+ORDER BY u.entry_id
+LIMIT $2
+FOR UPDATE OF u SKIP LOCKED;
+
+-- name: units_close
+UPDATE suspended_unit SET settled_at = $2 WHERE entry_id = ANY ($1::uuid[]) AND settled_at IS NULL;
+
+-- name: unit_entries_add
+-- Entries of units that waited, and what they add to the rollups: money alone. What they are counted by, and between whom,
+-- is as the attempt's charge says.
+WITH added AS (
+    INSERT INTO entry (
+        entry_id, made_at, attempt_id, request_id, occurred_at, priced_at, amount_nano, cost_nano_usd, dimension_id,
+        terms_id, tariff_id, session, attempt_number, outcome, cache_hit, complexity, input_tokens, output_tokens, attempt
+    )
+    SELECT
+        n.entry_id, uuid_extract_timestamp(n.entry_id), c.attempt_id, c.request_id, c.occurred_at, $1, n.amount_nano,
+        n.cost_nano_usd, c.dimension_id, c.terms_id, n.tariff_id, c.session, c.attempt_number, c.outcome, c.cache_hit,
+        c.complexity, 0, 0, c.attempt
+    FROM unnest($2::uuid[], $3::uuid[], $4::bigint[], $5::bigint[], $6::uuid[])
+    AS n (entry_id, attempt_id, amount_nano, cost_nano_usd, tariff_id)
+    JOIN entry AS c ON c.entry_id = n.attempt_id AND c.made_at = uuid_extract_timestamp(n.attempt_id)
+    ORDER BY n.entry_id
+    ON CONFLICT DO NOTHING
+    RETURNING
+        entry_id, date_trunc('hour', occurred_at, 'UTC') AS hour, amount_nano, cost_nano_usd, dimension_id,
+        coalesce(session, '') AS session
+), by_hour AS (
+    INSERT INTO usage_hour AS u (
+        hour, dimension_id, session, attempts, requests, succeeded, cache_hits, simple, medium, complex, input_tokens,
+        output_tokens, cost_nano_usd, billed_nano
+    )
+    SELECT hour, dimension_id, session, 0, 0, 0, 0, 0, 0, 0, 0, 0, sum(cost_nano_usd), sum(amount_nano)
+    FROM added
+    GROUP BY hour, dimension_id, session
+    ORDER BY hour, dimension_id, session
+    ON CONFLICT (hour, dimension_id, session) DO UPDATE SET
+        cost_nano_usd = u.cost_nano_usd + excluded.cost_nano_usd,
+        billed_nano = u.billed_nano + excluded.billed_nano
+), by_day AS (
+    INSERT INTO usage_day AS u (
+        day, dimension_id, attempts, requests, succeeded, cache_hits, simple, medium, complex, input_tokens, output_tokens,
+        cost_nano_usd, billed_nano
+    )
+    SELECT (hour AT TIME ZONE 'UTC')::date AS day, dimension_id, 0, 0, 0, 0, 0, 0, 0, 0, 0, sum(cost_nano_usd),
+           sum(amount_nano)
+    FROM added
+    GROUP BY 1, 2
+    ORDER BY 1, 2
+    ON CONFLICT (day, dimension_id) DO UPDATE SET
+        cost_nano_usd = u.cost_nano_usd + excluded.cost_nano_usd,
+        billed_nano = u.billed_nano + excluded.billed_nano
+)
+SELECT entry_id FROM added;
+
+-- name: unknown_models_add
+-- No more than $2. One that is listed is written again after a minute, so that replicas do not wait for each other on it.
+INSERT INTO unknown_model AS k (provider, model, asked, first_at, last_at)
+SELECT provider, model, asked, $1, $1
+FROM unnest($3::text[], $4::text[], $5::text[]) AS new (provider, model, asked)
+WHERE NOT EXISTS (
+    SELECT FROM unknown_model AS old
+    WHERE (old.provider, old.model, old.asked) = (new.provider, new.model, new.asked)
+      AND old.last_at > $1::timestamptz - interval '1 minute'
+) AND (
+    (SELECT count(*) FROM unknown_model) < $2::int
+    OR EXISTS (
+        SELECT FROM unknown_model AS old
+        WHERE (old.provider, old.model, old.asked) = (new.provider, new.model, new.asked)
+    )
+)
+ORDER BY provider, model, asked
+ON CONFLICT (provider, model, asked) DO UPDATE SET last_at = greatest(k.last_at, excluded.last_at);
+
+-- name: unknown_models
+SELECT provider, model, asked, first_at, last_at FROM unknown_model ORDER BY last_at DESC, provider, model, asked;
+
 -- name: suspense_close
 -- Before the ledger is written, so that settlement and a redelivered event take their locks in one order.
 WITH found AS (
@@ -312,24 +412,25 @@ FROM unnest($1::uuid[], $2::text[], $3::text[]) AS s (attempt_id, reason, detail
 WHERE suspense.attempt_id = s.attempt_id;
 
 -- name: suspense_open_by_reason
-SELECT reason, count(*) AS attempts FROM suspense WHERE settled_at IS NULL GROUP BY reason;
+SELECT reason, count(*) AS attempts FROM waiting WHERE settled_at IS NULL GROUP BY reason;
 
 -- name: suspense_list
-SELECT attempt_id, request_id, reason, detail, provider, model, accounts, occurred_at, suspended_at, settled_at
-FROM suspense
-WHERE (settled_at IS NULL) = $1 AND attempt_id > $2
-ORDER BY attempt_id
+SELECT entry_id, attempt_id, unit, count, request_id, reason, detail, provider, model, accounts, occurred_at,
+       suspended_at, settled_at
+FROM waiting
+WHERE (settled_at IS NULL) = $1 AND entry_id > $2
+ORDER BY entry_id
 LIMIT $3;
 
 -- name: suspense_of_request
-SELECT attempt_id, reason, detail, occurred_at, suspended_at, attempt
-FROM suspense
+SELECT entry_id, attempt_id, unit, count, reason, detail, occurred_at, suspended_at, attempt
+FROM waiting
 WHERE request_id = $1 AND settled_at IS NULL AND accounts @> $2::text[]
-ORDER BY occurred_at, attempt_id;
+ORDER BY occurred_at, entry_id;
 
 -- name: suspense_count
--- Open attempts of all of these accounts that started in [$2, $3).
-SELECT count(*) FROM suspense
+-- Attempts of all of these accounts that started in [$2, $3) and have no price, or not for all of them.
+SELECT count(DISTINCT attempt_id) FROM waiting
 WHERE settled_at IS NULL AND accounts @> $1::text[] AND occurred_at >= $2 AND occurred_at < $3;
 
 -- name: usage_sums
@@ -398,7 +499,7 @@ SELECT hour, dimension_id, session, e.attempts, u.attempts AS rolled_up, e.bille
        e.cost_nano_usd, u.cost_nano_usd AS cost_rolled_up
 FROM (
     SELECT date_trunc('hour', occurred_at, 'UTC') AS hour, dimension_id, coalesce(session, '') AS session,
-           count(*) FILTER (WHERE corrects IS NULL) AS attempts, sum(amount_nano) AS billed_nano,
+           count(*) FILTER (WHERE entry_id = attempt_id) AS attempts, sum(amount_nano) AS billed_nano,
            sum(cost_nano_usd) AS cost_nano_usd, sum(input_tokens + output_tokens) AS tokens
     FROM entry
     WHERE occurred_at >= date_trunc('hour', $1::timestamptz, 'UTC')
@@ -437,6 +538,20 @@ SELECT s.attempt_id, s.suspended_at, s.settled_at, e.entry_id
 FROM suspense AS s
 LEFT JOIN entry AS e ON e.entry_id = s.attempt_id AND e.made_at = uuid_extract_timestamp(s.attempt_id)
 WHERE (s.settled_at IS NULL) <> (e.entry_id IS NULL) AND s.suspended_at >= $1::timestamptz
+LIMIT 1000;
+
+-- name: invariant_units_are_charged_once
+-- A unit without a rate waits beside its attempt's charge or has an entry of its own, never both, and never neither.
+SELECT u.entry_id, u.attempt_id, u.unit, u.settled_at, e.entry_id AS entry, c.entry_id AS charge
+FROM suspended_unit AS u
+LEFT JOIN entry AS e ON e.entry_id = u.entry_id AND e.made_at = uuid_extract_timestamp(u.entry_id)
+LEFT JOIN entry AS c ON c.entry_id = u.attempt_id AND c.made_at = uuid_extract_timestamp(u.attempt_id)
+WHERE ((u.settled_at IS NULL) <> (e.entry_id IS NULL) OR c.entry_id IS NULL) AND u.suspended_at >= $1::timestamptz
+UNION ALL
+SELECT e.entry_id, e.attempt_id, NULL, NULL, e.entry_id, NULL
+FROM entry AS e
+WHERE e.corrects IS NULL AND e.entry_id <> e.attempt_id AND e.made_at >= $1::timestamptz
+  AND NOT EXISTS (SELECT FROM suspended_unit AS u WHERE u.entry_id = e.entry_id)
 LIMIT 1000;
 
 -- name: invariant_entries_can_be_explained

@@ -155,6 +155,10 @@ class Api:
         )
         return JSON({"items": found, "next_cursor": cursor})
 
+    async def unknown_models(self, request: Request) -> Response:
+        caller(request).require(Role.PLATFORM_ADMIN)
+        return JSON({"items": await self._prices.unknown_models(), "next_cursor": None})
+
 
 def routes(store: Store, prices: Prices, clock: Clock) -> list[BaseRoute]:
     api = Api(store, prices, clock)
@@ -165,6 +169,7 @@ def routes(store: Store, prices: Prices, clock: Clock) -> list[BaseRoute]:
         Route("/api/prices", api.add_price, methods=["POST"]),
         Route("/api/prices/{id}/end", api.end_price, methods=["POST"]),
         Route("/api/suspense", api.suspense, methods=["GET"]),
+        Route("/api/unknown-models", api.unknown_models, methods=["GET"]),
     ]
 
 

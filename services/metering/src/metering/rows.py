@@ -11,6 +11,7 @@ from metering.charge import Entry, Suspended
 from metering.dimension import Dimension
 from metering.tariff import Tariff
 from metering.terms import Terms
+from metering.units import UnitEntry, UnitLeft
 
 Columns: TypeAlias = Sequence[Sequence[Any]]
 
@@ -59,6 +60,37 @@ def suspended(suspended: Sequence[Suspended]) -> Columns:
         [event.principal.key for event in events],
         [event.started_at for event in events],
         [one.attempt.received for one in suspended],
+    )
+
+
+def units(lefts: Sequence[UnitLeft]) -> Columns:
+    """For `units_add`."""
+    events = [left.attempt.event for left in lefts]
+    return (
+        [left.id for left in lefts],
+        [event.attempt_id for event in events],
+        [event.request_id for event in events],
+        [left.unit for left in lefts],
+        [left.used for left in lefts],
+        [left.detail for left in lefts],
+        [event.price_provider or event.provider for event in events],
+        [event.served_model for event in events],
+        [event.principal.org for event in events],
+        [event.principal.team for event in events],
+        [event.principal.user for event in events],
+        [event.principal.key for event in events],
+        [event.started_at for event in events],
+    )
+
+
+def unit_entries(entries: Sequence[UnitEntry], tariff_ids: Sequence[UUID]) -> Columns:
+    """For `unit_entries_add`."""
+    return (
+        [entry.left.id for entry in entries],
+        [entry.left.attempt.event.attempt_id for entry in entries],
+        [entry.billed_nano for entry in entries],
+        [entry.cost_nano_usd for entry in entries],
+        tariff_ids,
     )
 
 

@@ -23,6 +23,7 @@ from metering.explanation import Row
 from metering.listing import Listing, read_price
 from metering.span import Span
 from metering.summary import GROUPS_MAX, By, Sums
+from metering.units import UnitEntry, UnitLeft
 
 _SQL: Final = Queries.load("metering")
 
@@ -137,8 +138,32 @@ class Store:
             await booking.write(draft)
         return Page(len(charged.entries), claimed[-1]["attempt_id"] if len(claimed) == attempts_max else None)
 
+    async def settle_units(
+        self,
+        charge: Callable[[UnitLeft], UnitEntry | None],
+        *,
+        at: datetime,
+        topic: str,
+        revision: int,
+        after: UUID,
+        units_max: int,
+    ) -> Page:
+        """Charge a page of the units that wait beside a charge, after `after`, and post those that have a rate now.
+
+        Raises PricesChanged as `post` does.
+        """
+        async with self.booking(revision) as booking:
+            claimed = await booking.connection.fetch(_SQL["units_claim"], after, units_max)
+            left = (
+                UnitLeft(rows.attempt_of(row["attempt"], row["occurred_at"]), row["unit"], row["count"])
+                for row in claimed
+            )
+            entries = [entry for entry in map(charge, left) if entry is not None]
+            await booking.write_units(entries, at, topic=topic)
+        return Page(len(entries), claimed[-1]["entry_id"] if len(claimed) == units_max else None)
+
     async def suspense_open(self) -> dict[str, int]:
-        """How many attempts wait for a price, by reason."""
+        """How many attempts, and units beside a charge, wait for a price, by reason."""
         async with session(self._pool) as connection:
             return {row["reason"]: row["attempts"] for row in await connection.fetch(_SQL["suspense_open_by_reason"])}
 
@@ -161,11 +186,16 @@ class Store:
         return [_sums(row) for row in found]
 
     async def charges(self, request_id: UUID, accounts: Sequence[str]) -> tuple[list[Row], list[Row]]:
-        """A request's entries and its suspended attempts, if all of the accounts are on their path."""
+        """A request's entries, and what waits of it, if all of the accounts are on their path."""
         async with session(self._pool) as connection:
             entries = await connection.fetch(_SQL["ledger_of_request"], request_id, accounts)
             waiting = await connection.fetch(_SQL["suspense_of_request"], request_id, accounts)
         return list(map(dict, entries)), list(map(dict, waiting))
+
+    async def unknown_models(self) -> list[dict[str, Any]]:
+        """Models that answered without having a price, those first that did last."""
+        async with session(self._pool) as connection:
+            return [dict(row) for row in await connection.fetch(_SQL["unknown_models"])]
 
     async def list_prices(
         self, provider: str | None, model: str | None, *, after: int, limit: int
@@ -182,10 +212,10 @@ class Store:
     async def list_suspense(
         self, *, is_open: bool, after: UUID, limit: int
     ) -> tuple[list[dict[str, object]], str | None]:
-        """Suspended attempts in the order of their ids, and the cursor of the next page."""
+        """What waits, or waited, in the order of the entries' ids, and the cursor of the next page."""
         async with session(self._pool) as connection:
             found = await connection.fetch(_SQL["suspense_list"], is_open, after, limit + 1)
-        return [dict(row) for row in found[:limit]], str(found[limit - 1]["attempt_id"]) if len(found) > limit else None
+        return [dict(row) for row in found[:limit]], str(found[limit - 1]["entry_id"]) if len(found) > limit else None
 
     @asynccontextmanager
     async def booking(self, revision: int) -> AsyncIterator[Booking]:

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_vali
 from farebox.decimals import AsText
 from farebox.events.envelope import CloudEvent, Instant
 from farebox.pricing import Usage
+from farebox.pricing.usage import Label
 
 NanoAmount = Annotated[int, Field(ge=0, lt=2**63, description="Integer nano-units (10^-9) of the named currency.")]
 SignedNano = Annotated[int, Field(gt=-(2**63), lt=2**63, description="Integer nano-units (10^-9), may be negative.")]
@@ -109,6 +110,15 @@ class Held(Part):
     attributes: CallAttributes
 
 
+class PricedAs(Part):
+    """At which model's rates a call is priced, where they are not those of the model that served it, and why."""
+
+    model: Name
+    why: Literal["unknown_model", "cheaper_model"] = Field(
+        description="The model that served has no price, or a lower one and nobody said that it may serve."
+    )
+
+
 class RequestCompleted(CloudEvent):
     """One attempt at a provider ended. `ce_id` is the attempt's id; never carries a prompt or an answer."""
 
@@ -130,8 +140,16 @@ class RequestCompleted(CloudEvent):
         default=None, description="Provider id in the price catalogue, where it differs from `provider`."
     )
     requested_model: Name
-    served_model: Name = Field(description="As the provider's answer states it; this one is priced.")
+    served_model: Name = Field(
+        description="As the provider's answer states it; priced unless `priced_as` says otherwise."
+    )
+    served_by: Name | None = Field(default=None, description="Who served it, where the provider passes calls on.")
+    priced_as: PricedAs | None = None
     usage: Usage
+    reported: dict[Label, Annotated[str, StringConstraints(max_length=64)]] | None = Field(
+        default=None,
+        description="The numbers of the provider's report, as text, where they were not believed.",
+    )
     billing: BillingTerms
     lease: LeaseUse | None = Field(default=None, description="Null since `held` says what was held.")
     held: Held | None = Field(default=None, description="What the call held of hard budgets.")

@@ -12,7 +12,7 @@ Instants are arguments: a call is priced at the instant its attempt started, in 
 """
 
 from farebox.pricing.catalogue import Catalogue
-from farebox.pricing.price import Charge, Line, Unpriced, UnpricedReason, explain, price
+from farebox.pricing.price import Charge, Line, Unpriced, UnpricedReason, explain, price, price_known, price_unit
 from farebox.pricing.rates import STANDARD, Mode, Rates, RateTable
 from farebox.pricing.reserve import ALL_BUCKETS, ANYTHING, TEXT_BUCKETS, Exposure, worst_case, worst_case_usage
 from farebox.pricing.row import ContextTier, PriceRow, ServiceTier
@@ -45,6 +45,8 @@ __all__ = [
     "UsageSource",
     "explain",
     "price",
+    "price_known",
+    "price_unit",
     "worst_case",
     "worst_case_usage",
 ]

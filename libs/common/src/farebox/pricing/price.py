@@ -1,17 +1,24 @@
 """The one price function: estimate, routing, reserve and ledger all call it."""
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from decimal import Decimal
+from decimal import Context, Decimal
 from enum import StrEnum
 from types import MappingProxyType
 from typing import Final
 
-from farebox.money import divide_half_even
+from farebox.money import divide_half_even, round_half_even
 from farebox.pricing.rates import BASE, REQUEST, SCALE, TOOL, Mode, Rates, RateTable, exact_nano, unscaled
-from farebox.pricing.usage import BUCKETS, Usage
+from farebox.pricing.usage import BUCKETS, MAX_COST_NANO_USD, Usage
 
-MAX_COST_NANO_USD: Final = 10**14
-"""100,000 USD: no single call costs that; converted to any currency it still fits a bigint."""
+STATED_COST: Final = "stated_cost"
+"""The one line of a call whose bill the provider states."""
+
+APART_FROM_TEXT: Final = frozenset({"audio_in", "audio_out", "image_in", "image_out"})
+"""Buckets that may wait for a rate while the rest of a call is charged."""
+
+_EXACT: Final = Context(prec=80)
+_NOTHING: Final[Mapping[str, int]] = MappingProxyType({})
 
 _NO_TABLE: Final = RateTable(BASE, None, (None,) * len(BUCKETS), 0, MappingProxyType({}))
 
@@ -65,24 +72,13 @@ def price(rates: Rates, usage: Usage) -> Charge | Unpriced:
     A unit that was used and has no rate makes the call Unpriced, with one exception: `requests`, which few
     providers charge, cost nothing where no price is listed for them. Rates that list no metered unit at all
     price nothing, not even an empty call. A service tier, speed or geography that is stated and not listed has no
-    rate for anything.
+    rate for anything. A bill that the provider states is the cost.
     """
-    counts = _counts(usage)
+    if usage.stated_cost_nano_usd is not None:
+        return Charge(usage.stated_cost_nano_usd, rates.version)
     table = rates.table(usage)
-    if table is None:
-        return _no_rate(rates, usage)
-    amount = usage.requests * table.request
-    for count, rate in zip(counts, table.tokens, strict=True):
-        if count:
-            if rate is None:
-                return _no_rate(rates, usage)
-            amount += count * rate
-    for tool, count in usage.tool_calls.items():
-        if count:
-            if tool not in table.tools:
-                return _no_rate(rates, usage)
-            amount += count * table.tools[tool]
-    if not amount and table.is_empty:
+    amount = None if table is None else _amount(table, usage)
+    if amount is None:
         return _no_rate(rates, usage)
     cost = divide_half_even(amount, SCALE)
     if cost > MAX_COST_NANO_USD:
@@ -90,8 +86,30 @@ def price(rates: Rates, usage: Usage) -> Charge | Unpriced:
     return Charge(cost, rates.version)
 
 
+def _amount(table: RateTable, usage: Usage) -> int | None:
+    """In 1/SCALE nano-USD; None where something that was used has no rate."""
+    amount = usage.requests * table.request
+    for count, rate in zip(_counts(usage), table.tokens, strict=True):
+        if count:
+            if rate is None:
+                return None
+            amount += count * rate
+    for tool, count in usage.apart.items():
+        if count:
+            if tool not in table.tools:
+                return None
+            amount += count * table.tools[tool]
+    return None if not amount and table.is_empty else amount
+
+
 def explain(rates: Rates, usage: Usage) -> tuple[Line, ...]:
-    """Every unit that was used, at its rate, as `price` counted it: tokens a million, calls a thousand."""
+    """Every unit that was used, at its rate, as `price` counted it: tokens a million, calls a thousand.
+
+    A bill that the provider states is one line.
+    """
+    if usage.stated_cost_nano_usd is not None:
+        cost = Decimal(usage.stated_cost_nano_usd)
+        return (Line(STATED_COST, 1, cost.scaleb(-9, _EXACT), 1, cost),)
     table = rates.table(usage) or _NO_TABLE
     tokens = [
         _line(bucket, count, rate, _MILLION)
@@ -99,12 +117,51 @@ def explain(rates: Rates, usage: Usage) -> tuple[Line, ...]:
         if count
     ]
     tools = [
-        _line(f"{TOOL}{tool}", count, table.tools.get(tool), _THOUSAND)
-        for tool, count in usage.tool_calls.items()
-        if count
+        _line(f"{TOOL}{tool}", count, table.tools.get(tool), _THOUSAND) for tool, count in usage.apart.items() if count
     ]
     requests = [_line(REQUEST, usage.requests, table.request, _THOUSAND)] if table.request else []
     return (*tokens, *tools, *requests)
+
+
+def price_known(rates: Rates, usage: Usage) -> tuple[Charge, Mapping[str, int]] | Unpriced:
+    """What can be priced of a call, and the counts of the units that cannot, by name.
+
+    Sounds, pictures, tool calls and unknown counters may be left out: they are listed and wait for their rate beside
+    the charge. A call whose text has no rate, or of which nothing has one, is Unpriced.
+    """
+    priced = price(rates, usage)
+    if isinstance(priced, Charge):
+        return priced, _NOTHING
+    if priced.reason is not UnpricedReason.NO_RATE_FOR_UNIT:
+        return priced
+    lines = explain(rates, usage)
+    left = {line.unit: line.count for line in lines if line.amount_nano_usd is None}
+    if not left or len(left) == len(lines) or not all(map(_may_wait, left)):
+        return priced
+    cost = _rounded(line.amount_nano_usd for line in lines if line.amount_nano_usd is not None)
+    if cost > MAX_COST_NANO_USD:
+        return Unpriced(UnpricedReason.COST_OUT_OF_RANGE, f"{cost} nano-USD for one call")
+    return Charge(cost, rates.version), left
+
+
+def price_unit(rates: Rates, usage: Usage, unit: str) -> int | None:
+    """Nano-USD of one unit of a call, rounded by itself; None if it has no rate, or comes to an absurd cost."""
+    amounts = [line.amount_nano_usd for line in explain(rates, usage) if line.unit == unit]
+    if not amounts or amounts[0] is None:
+        return None
+    cost = _rounded([amounts[0]])
+    return cost if cost <= MAX_COST_NANO_USD else None
+
+
+def _may_wait(unit: str) -> bool:
+    return unit in APART_FROM_TEXT or unit.startswith(TOOL)
+
+
+def _rounded(amounts: Iterable[Decimal]) -> int:
+    total = Decimal(0)
+    for amount in amounts:
+        total = _EXACT.add(total, amount)
+    return round_half_even(total)
 
 
 def _counts(usage: Usage) -> tuple[int, ...]:

@@ -5,6 +5,7 @@ Gemini's candidates exclude thoughts). Whoever reads a provider's answer normali
 exactly one bucket.
 """
 
+from collections.abc import Mapping
 from enum import StrEnum
 from typing import Annotated, Final, Literal, TypeAlias, get_args
 
@@ -21,6 +22,9 @@ BUCKETS: Final[tuple[Bucket, ...]] = (*INPUT_BUCKETS, *OUTPUT_BUCKETS)
 
 MAX_COUNT: Final = 10**12
 """More units than any call can use: a larger count is a defect, not a call."""
+
+MAX_COST_NANO_USD: Final = 10**14
+"""100,000 USD: no single call costs that; converted to any currency it still fits a bigint."""
 
 Count = Annotated[int, Field(strict=True, ge=0, le=MAX_COUNT)]
 """A number of tokens or calls. Floats and bools are refused, also when they are whole."""
@@ -43,6 +47,10 @@ class Usage(BaseModel):
     `tool_calls` counts what the provider bills apart from tokens (`web_search`, `code_execution`, …), not the
     caller's own functions. `service_tier` (`flex`, `priority`, `batch`, …), `speed` (`fast`) and `geography` (`us`)
     are what the *response* states; None where it states nothing, which prices as the standard.
+
+    `unknown` has the counts in a provider's report that nobody here knows. They are priced as tool calls of that name
+    are, where such a price is listed; until then they wait in suspense beside the charge. `stated_cost_nano_usd` is the
+    bill itself, where the provider states it with the answer: it goes before every rate.
 
     An unknown bucket is refused, so that usage nobody can price reaches suspense instead of vanishing.
     A pydantic model because it is a part of a public event; `bench/price.py` has it build in the time of a
@@ -67,6 +75,13 @@ class Usage(BaseModel):
     service_tier: Label | None = None
     speed: Label | None = None
     geography: Label | None = None
+    unknown: dict[Label, Count] = Field(default_factory=dict)
+    stated_cost_nano_usd: Annotated[int, Field(strict=True, ge=0, le=MAX_COST_NANO_USD)] | None = None
+
+    @property
+    def apart(self) -> Mapping[str, int]:
+        """All that is counted apart from tokens, by name."""
+        return self.tool_calls if not self.unknown else {**self.unknown, **self.tool_calls}
 
     @property
     def input_total(self) -> int:

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cache
-from typing import Any, NamedTuple
+from typing import Any
 from uuid import UUID
 
 import structlog
@@ -13,17 +13,17 @@ from prometheus_client import Counter, Histogram
 from farebox import faults
 from farebox.clock import Clock
 from farebox.ids import new_id
-from farebox.pricing import UsageSource
+from farebox.pricing import Rates, UsageSource
 from gateway import metrics
-from gateway.admission.estimate import actual
 from gateway.admission.verdict import Reservation
+from gateway.attempts.charge import charged
 from gateway.attempts.event import GatewayEpoch, Outcome, OutcomeName, event_fields, event_json, settle
 from gateway.attempts.publisher import Publisher
 from gateway.journal.journal import Journal
 from gateway.journal.record import Entry
 from gateway.journal.replay import Place
 from gateway.policy.prices import Prices
-from gateway.shares.amount import NOTHING, Amount
+from gateway.shares.amount import Amount
 from gateway.shares.shares import Shares
 
 log = structlog.get_logger()
@@ -42,13 +42,6 @@ class Attempt:
     is_over: bool = False
     has_answer: bool = False
     """Whether the caller has the beginning of one."""
-
-
-class Settled(NamedTuple):
-    """What an attempt cost: nano-USD, and nano-units of the billing currency. None where it has no price."""
-
-    cost_nano_usd: int | None
-    billed_nano: int | None
 
 
 class Attempts:
@@ -92,18 +85,18 @@ class Attempts:
         event = event_json(fields, lost, completed_at=reservation.at, latency_ms=0, usage_json=guess.usage_json)
         return self._journal.intent(_entry(id_, reservation, worst, reservation.at, event))
 
-    def end(self, attempt: Attempt, outcome: Outcome) -> Settled:
-        """Journal, settle, publish. A second time changes nothing."""
+    def end(self, attempt: Attempt, outcome: Outcome) -> int | None:
+        """Journal, settle, publish. Returns the charge in nano-units of the billing currency; None a second time."""
         if attempt.is_over:
-            return Settled(None, None)
+            return None
         attempt.is_over = True
         faults.point("gateway.before_completed")
         reservation = attempt.reservation
-        charge, amount = self._price(reservation, outcome)
-        settled, uncertain = _settled(reservation, outcome, amount)
+        charge = charged(reservation, outcome, self._rates(reservation, outcome))
+        outcome, settled = charge.outcome, charge.amount.plus(charge.uncertain)
         elapsed_s = self._clock.monotonic() - attempt.started
         completed_at = reservation.at + timedelta(seconds=elapsed_s)
-        settle(attempt.fields, settled, uncertain)
+        settle(attempt.fields, settled, charge.uncertain)
         event = event_json(attempt.fields, outcome, completed_at=completed_at, latency_ms=int(elapsed_s * 1000))
         entry = _entry(attempt.id, reservation, settled, completed_at, event)
         # Before it is settled: a segment that begins with this record tells the shares without it in its checkpoint.
@@ -111,35 +104,20 @@ class Attempts:
         faults.point("gateway.after_completed")
         if reservation.hold is not None and not self._shares.settle(reservation.hold, settled):
             metrics.RESERVE_EXCEEDED.labels(reservation.upstream.name).inc()
-            log.error("reserve_exceeded", attempt=str(attempt.id), reserve=reservation.hold.amount, actual=amount)
-        reservation.key_policy.settle(amount.money)
+            log.error(
+                "reserve_exceeded", attempt=str(attempt.id), reserve=reservation.hold.amount, actual=charge.amount
+            )
+        reservation.key_policy.settle(charge.amount.money)
         self._publisher.add(entry, place, is_written=place != attempt.intent)
         _count(reservation.upstream.name, outcome, elapsed_s)
-        return charge
+        return charge.amount.money
 
-    def _price(self, reservation: Reservation, outcome: Outcome) -> tuple[Settled, Amount]:
-        """At the served model's rates, as metering will. What has no price keeps its whole reserve."""
-        rates = reservation.rates
-        call, key_policy = reservation.call, reservation.key_policy
-        if outcome.served_model != call.model:
-            provider = reservation.upstream.provider
-            rates = self._prices.rates(provider, outcome.served_model, reservation.at, key_policy.who.org) or rates
-        priced = actual(rates, key_policy.settings.fx_rate, outcome.usage)
-        if priced is None:
-            metrics.UNPRICED.inc()
-            usage = outcome.usage
-            return Settled(None, None), Amount(reservation.estimate.amount.money, usage.requests, usage.total)
-        cost, amount = priced
-        return Settled(cost, amount.money), amount
-
-
-def _settled(reservation: Reservation, outcome: Outcome, charge: Amount) -> tuple[Amount, Amount]:
-    """What the shares lose, and what of it is uncertain: where the provider did not say what was used, it may have been
-    all of the reserve."""
-    if outcome.usage.source is UsageSource.REPORTED:
-        return charge, NOTHING
-    uncertain = reservation.estimate.amount.beyond(charge)._replace(requests=0)
-    return charge.plus(uncertain), uncertain
+    def _rates(self, reservation: Reservation, outcome: Outcome) -> Rates | None:
+        """Of the model that answered."""
+        if outcome.served_model == reservation.call.model:
+            return reservation.rates
+        provider, org = reservation.upstream.provider, reservation.key_policy.who.org
+        return self._prices.rates(provider, outcome.served_model, reservation.at, org)
 
 
 def _entry(id_: UUID, reservation: Reservation, settled: Amount, time: datetime, event: bytes) -> Entry:
@@ -158,6 +136,10 @@ def _count(upstream: str, outcome: Outcome, elapsed_s: float) -> None:
     _attempts_metric(upstream, outcome.name).inc()
     _seconds_metric(upstream).observe(elapsed_s)
     _usage_metric(outcome.usage.source).inc()
+    if outcome.priced_as is not None:
+        metrics.REPRICED.labels(upstream, outcome.priced_as.why).inc()
+    if outcome.reported is not None:
+        metrics.DISBELIEVED.labels(upstream).inc()
     if outcome.ttft_ms is not None:
         metrics.FIRST_BYTE_SECONDS.labels(upstream).observe(outcome.ttft_ms / 1000)
 

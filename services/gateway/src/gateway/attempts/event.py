@@ -3,6 +3,7 @@
 A contract test holds every shape made here against `RequestCompleted`.
 """
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Final, Literal, NamedTuple
 from uuid import UUID
@@ -21,6 +22,9 @@ from gateway.shares.amount import Amount
 
 SOURCE: Final = "farebox/gateway"
 
+STATUS_MAX: Final = 599
+"""The highest status there is in HTTP; llhttp takes three digits of any kind."""
+
 OutcomeName = Literal["success", "provider_error", "client_disconnected", "timeout", "unreachable", "recovered"]
 
 _API: Final = {"openai": "chat.completions", "anthropic": "messages"}
@@ -37,10 +41,18 @@ class GatewayEpoch(NamedTuple):
     epoch: int
 
 
-class Outcome(NamedTuple):
-    """How an attempt ended. `status` is the provider's HTTP status, 0 if it gave none.
+class Reprice(NamedTuple):
+    """At which model's rates an attempt is priced, where they are not the served one's, and why."""
 
-    Where the usage is not `reported`, the provider may have billed up to the reserve.
+    model: str
+    why: Literal["unknown_model", "cheaper_model"]
+
+
+class Outcome(NamedTuple):
+    """How an attempt ended. `status` is the provider's HTTP status, 0 if it gave none that there is.
+
+    Where the usage is not `reported`, the provider may have billed up to the reserve; `reported` has the numbers of a
+    report that was not believed. `served_by` is the provider behind the one that was called.
     """
 
     usage: Usage
@@ -49,6 +61,9 @@ class Outcome(NamedTuple):
     name: OutcomeName = "success"
     error_class: str | None = None
     ttft_ms: int | None = None
+    served_by: str | None = None
+    reported: Mapping[str, str] | None = None
+    priced_as: Reprice | None = None
 
 
 def event_fields(attempt_id: UUID, request_id: UUID, reservation: Reservation, gateway: GatewayEpoch) -> dict[str, Any]:
@@ -108,13 +123,19 @@ def event_json(
         "latency_ms": latency_ms,
         "served_model": outcome.served_model,
         "usage": orjson.Fragment(usage_json) if usage_json else vars(outcome.usage),
-        "status": outcome.status,
+        "status": outcome.status if outcome.status <= STATUS_MAX else 0,
         "outcome": outcome.name,
     }
     if outcome.error_class is not None:
         event["error_class"] = outcome.error_class
     if outcome.ttft_ms is not None:
         event["ttft_ms"] = outcome.ttft_ms
+    if outcome.served_by is not None:
+        event["served_by"] = outcome.served_by
+    if outcome.reported is not None:
+        event["reported"] = outcome.reported
+    if outcome.priced_as is not None:
+        event["priced_as"] = outcome.priced_as._asdict()
     return orjson.dumps(event)
 
 

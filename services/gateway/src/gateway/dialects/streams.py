@@ -38,6 +38,7 @@ class StreamFilter:
         "dialect",
         "is_whole",
         "model",
+        "provider",
         "strips_usage",
         "tier",
         "usage",
@@ -47,7 +48,8 @@ class StreamFilter:
         self.dialect = dialect
         self.strips_usage = strips_usage
         self.model: str | None = None
-        self.tier: str | None = None
+        self.tier: object = None
+        self.provider: str | None = None
         self.usage: dict[str, Any] | None = None
         self.is_whole = False
         self._closes = False
@@ -123,13 +125,18 @@ class StreamFilter:
         end = line.rstrip()
         if end.endswith(_NULL_AT_END):
             return end[: -len(_NULL_AT_END)] + b"}" + line[len(end) :]
-        return b"data: " + orjson.dumps({k: v for k, v in data.items() if k != "usage"}) + line[len(end) :]
+        try:
+            return b"data: " + orjson.dumps({k: v for k, v in data.items() if k != "usage"}) + line[len(end) :]
+        except orjson.JSONEncodeError:  # nested deeper than can be written: it passes as it is
+            return line
 
     def _learn(self, data: dict[str, Any]) -> None:
         if isinstance(model := data.get("model"), str):
             self.model = model
-        if isinstance(tier := data.get("service_tier"), str):
+        if (tier := data.get("service_tier")) is not None:
             self.tier = tier
+        if isinstance(provider := data.get("provider"), str):
+            self.provider = provider
 
     def _learn_anthropic(self, data: dict[str, Any]) -> None:
         """Counts are cumulative: what `message_delta` says replaces what `message_start` said."""
@@ -164,7 +171,8 @@ def _texts(dialect: Dialect, data: dict[str, Any] | None) -> Iterator[str]:
     """What the model wrote in one event: text, thoughts, arguments of tool calls."""
     if data is None:
         return
-    deltas = [data.get("delta")] if dialect == "anthropic" else [c.get("delta") for c in data.get("choices") or ()]
+    choices = _objects(data.get("choices"))
+    deltas = [data.get("delta")] if dialect == "anthropic" else [each.get("delta") for each in choices]
     for delta in deltas:
         if isinstance(delta, dict):
             yield from (value for value in _strings(delta) if value)
@@ -174,7 +182,12 @@ def _strings(delta: dict[str, Any]) -> Iterator[str]:
     for name in ("content", "reasoning_content", "reasoning", "refusal", "text", "thinking", "partial_json"):
         if isinstance(value := delta.get(name), str):
             yield value
-    for tool in delta.get("tool_calls") or ():
-        function = tool.get("function") if isinstance(tool, dict) else None
+    for tool in _objects(delta.get("tool_calls")):
+        function = tool.get("function")
         if isinstance(function, dict) and isinstance(value := function.get("arguments"), str):
             yield value
+
+
+def _objects(value: object) -> Iterator[dict[str, Any]]:
+    """The objects in a list; nothing of anything else."""
+    return (each for each in (value if isinstance(value, list) else ()) if isinstance(each, dict))

@@ -30,6 +30,7 @@ OWNERS: Final[Mapping[str, str]] = {
     "corrections": "metering",
     "prices": "metering",
     "suspense": "metering",
+    "unknown-models": "metering",
     "channels": "notifier",
     "deliveries": "notifier",
     "alerts": "notifier",

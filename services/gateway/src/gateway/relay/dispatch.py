@@ -11,13 +11,14 @@ from starlette.types import Receive, Send
 
 from farebox.clock import Clock
 from farebox.money import decimal_text
-from farebox.pricing import Usage, UsageSource
 from gateway.admission.verdict import Reservation
-from gateway.attempts.attempts import Attempt, Attempts, Settled
-from gateway.attempts.event import Outcome, OutcomeName
-from gateway.dialects.call import Call, Headers, is_name
+from gateway.attempts.attempts import Attempt, Attempts
+from gateway.attempts.event import STATUS_MAX, Outcome, OutcomeName
+from gateway.attempts.report import Seen, outcome_of
+from gateway.dialects.call import Headers
+from gateway.dialects.reports import Report
 from gateway.dialects.streams import StreamFilter
-from gateway.dialects.usage import NOTHING, estimated, from_anthropic, from_openai, tokens_of
+from gateway.dialects.usage import NOTHING, tokens_of
 from gateway.errors import Stage, UpstreamFailed
 from gateway.refusals.refusals import UPSTREAM_LOCKED_OUT, Refusal, upstream_failed
 from gateway.shares.shares import Shares
@@ -27,7 +28,6 @@ from gateway.upstreams.transport import Answer, Transport
 log = structlog.get_logger()
 
 _PATHS: Final = {"openai": "/chat/completions", "anthropic": "/messages"}
-_NORMALISE: Final = {"openai": from_openai, "anthropic": from_anthropic}
 _PASSED_BACK: Final = (
     "content-type",
     "content-encoding",
@@ -52,6 +52,7 @@ class Limits:
     answer_bytes: int
     drain_s: float
     drain_bytes: int
+    believed_tokens: int
 
 
 class Dispatch:
@@ -108,14 +109,13 @@ class Dispatch:
         except UpstreamFailed as error:
             await self._failed(attempt, error, send)
             return
-        call = attempt.reservation.call
         data = _parsed(body)
-        usage = _NORMALISE[call.dialect](data.get("usage"), data.get("service_tier"))
-        if usage is None:
-            usage = _unreported(attempt, None, tokens_of(len(body)))
-        settled = self._attempts.end(attempt, Outcome(usage, _served(data.get("model"), call), answer.status))
+        report = Report(data.get("usage"), data.get("model"), data.get("service_tier"), data.get("provider"))
+        billed_nano = self._attempts.end(
+            attempt, self._answered(attempt, report, answer.status, Seen(tokens_of(len(body))))
+        )
         attempt.has_answer = True
-        await _send(send, answer.status, self._headers(attempt, answer, settled, len(body)), body)
+        await _send(send, answer.status, self._headers(attempt, answer, billed_nano, len(body)), body)
 
     async def _stream(self, attempt: Attempt, answer: Answer, receive: Receive, send: Send) -> None:
         call = attempt.reservation.call
@@ -135,17 +135,14 @@ class Dispatch:
             failure = await passage.carry(relay, answer, send, attempt.reservation.upstream.config.timeout_s)
         finally:
             watch.cancel()
-            settled = self._attempts.end(attempt, self._streamed(attempt, relay, passage, answer.status, failure))
-        await passage.close(_ending(attempt, settled, failure), send)
+            billed_nano = self._attempts.end(attempt, self._streamed(attempt, relay, passage, answer.status, failure))
+        await passage.close(_ending(attempt, billed_nano, failure), send)
 
     def _streamed(
         self, attempt: Attempt, relay: StreamFilter, passage: "_Passage", status: int, failure: UpstreamFailed | None
     ) -> Outcome:
-        call = attempt.reservation.call
-        usage = _NORMALISE[call.dialect](relay.usage, relay.tier)
-        if usage is None or not relay.is_final:
-            usage = _unreported(attempt, usage, relay.guessed_output())
-        outcome = Outcome(usage, _served(relay.model, call), status)
+        report = Report(relay.usage, relay.model, relay.tier, relay.provider)
+        outcome = self._answered(attempt, report, status, Seen(relay.guessed_output(), relay.is_final))
         if passage.first_byte_at is not None:
             outcome = outcome._replace(ttft_ms=int((passage.first_byte_at - attempt.started) * 1000))
         if passage.caller_is_gone:
@@ -153,6 +150,9 @@ class Dispatch:
         if failure is not None:
             return outcome._replace(name=_OUTCOMES[failure.stage], error_class=failure.stage.value)
         return outcome
+
+    def _answered(self, attempt: Attempt, report: Report, status: int, seen: Seen) -> Outcome:
+        return outcome_of(attempt.reservation, report, status, seen, believed_tokens=self._limits.believed_tokens)
 
     async def _refused(self, attempt: Attempt, answer: Answer, send: Send) -> None:
         """The provider said no: nothing was used. Its own words go back, unless they are about our credentials."""
@@ -163,13 +163,14 @@ class Dispatch:
             log.warning("upstream_error_unread", upstream=attempt.reservation.upstream.name, error=str(error))
         model, status = attempt.reservation.call.model, answer.status
         outcome = Outcome(NOTHING, model, status, "provider_error", f"http_{status}")
-        settled = self._attempts.end(attempt, outcome)
+        billed_nano = self._attempts.end(attempt, outcome)
         if status == 401 or status < 400:
             log.error("upstream_refuses_us", upstream=attempt.reservation.upstream.name, status=status)
             await self._answer(attempt, UPSTREAM_LOCKED_OUT, send)
             return
         attempt.has_answer = True
-        await _send(send, status, self._headers(attempt, answer, settled, len(body)), body)
+        shown = status if status <= STATUS_MAX else 502  # llhttp takes any three digits, our server does not
+        await _send(send, shown, self._headers(attempt, answer, billed_nano, len(body)), body)
 
     async def _failed(self, attempt: Attempt, error: UpstreamFailed, send: Send) -> None:
         """No answer: free of charge if it was never sent; a guess, and all of its reserve held, if it may have been."""
@@ -190,7 +191,7 @@ class Dispatch:
         attempt.has_answer = True
         await answer_refusal(refusal, attempt.reservation.call.dialect, send, headers)
 
-    def _headers(self, attempt: Attempt, answer: Answer, settled: Settled | None, length: int | None) -> RawHeaders:
+    def _headers(self, attempt: Attempt, answer: Answer, billed_nano: int | None, length: int | None) -> RawHeaders:
         theirs = answer.headers
         headers = [(name.encode(), theirs[name].encode()) for name in _PASSED_BACK if name in theirs]
         headers.append((b"x-farebox-request-id", str(attempt.request_id).encode()))
@@ -199,8 +200,8 @@ class Dispatch:
         else:
             headers.append((b"content-length", b"%d" % length))
         key_policy = attempt.reservation.key_policy
-        if settled is not None and settled.billed_nano is not None:
-            headers.append((b"x-farebox-cost", decimal_text(settled.billed_nano).encode()))
+        if billed_nano is not None:
+            headers.append((b"x-farebox-cost", decimal_text(billed_nano).encode()))
             headers.append((b"x-farebox-currency", key_policy.settings.currency.encode()))
         remaining = _remaining(attempt.reservation, self._shares)
         if remaining is not None:
@@ -270,17 +271,17 @@ def _remaining(reservation: Reservation, shares: Shares) -> int | None:
     return max(0, min(lefts)) if lefts else None
 
 
-def _ending(attempt: Attempt, settled: Settled, failure: UpstreamFailed | None) -> bytes:
+def _ending(attempt: Attempt, billed_nano: int | None, failure: UpstreamFailed | None) -> bytes:
     """After the provider's last event: the cost as a comment, or the failure as an event that SDKs raise."""
     call = attempt.reservation.call
     if failure is not None:
         body = upstream_failed(failure.stage).body(call.dialect)
         event = b"event: error\n" if call.dialect == "anthropic" else b""
         return b"\n\n" + event + b"data: " + body + b"\n\n"
-    if settled.billed_nano is None:
+    if billed_nano is None:
         return b""
     currency = attempt.reservation.key_policy.settings.currency
-    return f": x-farebox-cost {decimal_text(settled.billed_nano)} {currency}\n\n".encode()
+    return f": x-farebox-cost {decimal_text(billed_nano)} {currency}\n\n".encode()
 
 
 def _forwarded(upstream: Upstream, headers: Headers, attempt: Attempt) -> dict[str, str]:
@@ -291,24 +292,6 @@ def _forwarded(upstream: Upstream, headers: Headers, attempt: Attempt) -> dict[s
     if upstream.dialect == "anthropic" and "anthropic-version" not in passed_on:
         passed_on["anthropic-version"] = headers.get(b"anthropic-version", b"2023-06-01").decode("latin-1")
     return passed_on
-
-
-def _unreported(attempt: Attempt, partial: Usage | None, output_tokens: int) -> Usage:
-    """What an answer used that does not say so, or not to its end: a guess, from what was seen.
-
-    What the provider may have billed beyond it stays held as uncertain (docs/decisions/0014).
-    """
-    reservation = attempt.reservation
-    worst = reservation.estimate.usage
-    if partial is None:
-        return estimated(input_tokens=tokens_of(len(reservation.call.raw)), output_tokens=output_tokens, worst=worst)
-    output = min(max(partial.output, output_tokens), worst.output_total)
-    return partial.model_copy(update={"output": output, "source": UsageSource.ESTIMATED})
-
-
-def _served(model: object, call: Call) -> str:
-    """The model an answer names; the one that was asked for, where it names none."""
-    return model if is_name(model) else call.model
 
 
 def _parsed(body: bytes) -> Mapping[str, Any]:

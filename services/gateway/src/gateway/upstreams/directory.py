@@ -31,6 +31,9 @@ class UpstreamConfig(BaseModel):
     base_url: HttpUrl = Field(description="Up to and with the version, for example https://api.openai.com/v1.")
     api_key_file: Path | None = Field(default=None, description="A mounted secret; read once at start.")
     models: tuple[Name, ...] = Field(min_length=1, description="Names or patterns with `*`.")
+    may_serve: tuple[Name, ...] = Field(
+        default=(), description="Names or patterns of cheaper models that may answer for others, at their own price."
+    )
     forward_headers: tuple[HeaderName, ...] = Field(default=(), description="Request headers passed on, lower case.")
     timeout_s: Annotated[float, Field(gt=0, le=3600)] = Field(default=600.0, description="For a whole answer.")
     connect_timeout_s: Annotated[float, Field(gt=0, le=60)] = 5.0
@@ -70,6 +73,10 @@ class Upstream:
     def serves(self, model: str) -> bool:
         """Whether a name or pattern of its list fits."""
         return any(fnmatchcase(model, pattern) for pattern in self.config.models)
+
+    def may_serve(self, model: str) -> bool:
+        """Whether it may answer for a dearer one, and is charged as itself then."""
+        return any(fnmatchcase(model, pattern) for pattern in self.config.may_serve)
 
 
 class Directory:
