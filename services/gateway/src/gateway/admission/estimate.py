@@ -68,11 +68,13 @@ def bounds(call: Call, *, max_tokens_default: int, media_tokens: int) -> Bounds:
     No tokeniser makes more tokens than there are bytes, and escaping in JSON only adds some, so the length of the body
     as it is sent bounds its text; other media are bounded by `media_tokens` each.
     """
+    content = call.content
+    media = len(content.images) + len(content.documents) + len(content.audio) + len(content.videos)
     return Bounds(
-        input=len(call.written) + PRIMING_TOKENS + call.media * media_tokens,
+        input=len(call.written) + PRIMING_TOKENS + media * media_tokens,
         output=call.output_limit or max_tokens_default,
         choices=call.choices,
-        has_media=call.media > 0 or "audio" in call.body,
+        has_media=media > 0 or bool(call.makes),
         writes_cache=call.writes_cache,
         service_tier=call.service_tier,
     )
