@@ -7,15 +7,15 @@ from typing import Final, NamedTuple
 
 from farebox.clock import Clock
 from farebox.events import CallAttributes
-from farebox.matching import Admitted, is_allowed
+from farebox.matching import Admitted
 from farebox.pricing import Rates, Unpriced
 from farebox.shares import Opening, Refusal
 from gateway import metrics
 from gateway.admission.estimate import Bounds, Estimate, Reason, bounds, clamped, estimate
+from gateway.admission.permission import barred
 from gateway.admission.verdict import Refused, Reservation, Short
 from gateway.budget_link.client import BudgetLink, Question, Raise
 from gateway.dialects.call import Call
-from gateway.dialects.path import setting
 from gateway.errors import BudgetAway, Fenced
 from gateway.policy.policies import Known, Policies
 from gateway.policy.prices import Prices
@@ -139,8 +139,8 @@ class Reservations:
         call, upstream, admitted, limits = candidate
         terms = known.terms
         at = self._clock.now()
-        if barred := self._barred(candidate, known, at):
-            return barred
+        if refused := self._barred(candidate, known, at):
+            return refused
         rates = self._prices.rates(upstream.provider, call.model, at, known.who.org)
         worst = estimate(rates, terms.fx_rate, limits) if rates is not None else None
         if rates is None or worst is None or isinstance(worst, Unpriced):
@@ -182,12 +182,8 @@ class Reservations:
     def _barred(self, candidate: Candidate, known: Known, at: datetime) -> Refused | None:
         """Why no amount of money would let the call pass."""
         call, upstream, admitted, _ = candidate
-        if barred := _barred_model(candidate, known):
-            return barred
-        if call.unbounded and known.holds_cost(admitted):
-            field = next((each for each in call.unbounded if not upstream.lets_through(setting(each))), None)
-            if field is not None:
-                return Refused(Reason.FIELD_NOT_BOUNDED, known, detail=field)
+        if refused := barred(call, upstream, admitted, known):
+            return refused
         if (fault := self._prices.fault(at)) and known.holds_money(admitted):
             return Refused(Reason.PRICES_OUTDATED, known, detail=fault)
         return None
@@ -220,24 +216,6 @@ class Reservations:
         if now >= known.refresh_at:
             known.refresh_at = now + 1.0
             self._link.renew(Question(key_hash))
-
-
-def _barred_model(candidate: Candidate, known: Known) -> Refused | None:
-    """The first model that may not answer, of all that the call names.
-
-    Where hard budgets apply to a further one and not to the one asked for, nothing would be held in them.
-    """
-    call, upstream, admitted, _ = candidate
-    allowed, blocked = known.terms.allowed_models, known.terms.blocked_models
-    for model in (call.model, *call.candidates):
-        if not is_allowed(upstream.provider, model, allowed, blocked):
-            return Refused(Reason.MODEL_NOT_ALLOWED, known, model=model)
-    path = known.path(admitted) if call.candidates else ()
-    for model in call.candidates:
-        if not all(window in path for window in known.path(admitted._replace(model=model))):
-            why = f"It has hard budgets of its own, in which a call of `{call.model}` holds nothing."
-            return Refused(Reason.MODEL_NOT_ALLOWED, known, detail=why, model=model)
-    return None
 
 
 def _least(rates: Rates, fx_rate: Decimal, limits: Bounds, min_output_tokens: int) -> Estimate | None:
