@@ -16,7 +16,7 @@ import aiohttp
 
 from chaos.calls import Call, Draw, Drawn
 from chaos.meter import Meter
-from chaos.office import NANO
+from chaos.admin import NANO
 
 PATIENCE_S: Final = 8.0
 """How long a caller waits for an answer."""
