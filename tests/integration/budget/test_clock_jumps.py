@@ -8,8 +8,8 @@ import pytest
 
 from budget.shares.operations import Shares
 from budget.store import Store
-from support.clock import HandClock
 from support.budget_service import LOST_AFTER, RELEASE_AFTER, BudgetService, nothing, report, won
+from support.clock import HandClock
 
 COST = 6_000_000  # 7.80 won
 DAY = timedelta(days=1)

@@ -90,7 +90,9 @@ async def test_postings_are_the_sum_of_what_the_ledger_announced(service: Budget
 
 
 @pytest.mark.parametrize("change", [-1, 1])
-async def test_a_posting_that_is_a_nano_off_the_ledger_is_found(service: BudgetService, kafka: str, change: int) -> None:
+async def test_a_posting_that_is_a_nano_off_the_ledger_is_found(
+    service: BudgetService, kafka: str, change: int
+) -> None:
     await announced(service, kafka)
     await service.pool.execute("UPDATE budget_window SET posted = posted + $1::int", change)
     (row,) = (await postings_are_the_ledger(kafka, service.pool)).rows
@@ -104,7 +106,9 @@ async def test_what_was_spent_while_its_budget_was_made_may_be_in_it_or_not(serv
     assert not (await postings_are_the_ledger(kafka, service.pool)).rows
 
 
-async def test_what_was_spent_before_there_was_the_budget_is_not_to_be_in_it(service: BudgetService, kafka: str) -> None:
+async def test_what_was_spent_before_there_was_the_budget_is_not_to_be_in_it(
+    service: BudgetService, kafka: str
+) -> None:
     await announced(service, kafka)
     await service.pool.execute("UPDATE budget SET counts_from = '2100-01-01'")
     await service.pool.execute("UPDATE budget_window SET posted = 0")

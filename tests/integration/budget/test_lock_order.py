@@ -18,8 +18,8 @@ from budget.store.registry import Registry
 from farebox.errors import NotFound, Transient
 from farebox.postgres import Pool, session, transaction
 from farebox.shares import Answer, ShareTotal
-from support.eventually import eventually
 from support.budget_service import BudgetService, held, nothing, report, total, won
+from support.eventually import eventually
 
 COST = 6_000_000
 GATED = "SELECT locked.*, pg_advisory_xact_lock_shared(7) FROM (…) AS locked"

@@ -13,8 +13,8 @@ from budget.unit import Unit
 from farebox.events import UsagePriced
 from farebox.money import NANO
 from farebox.shares import ShareTotal
-from support.eventually import eventually
 from support.budget_service import RELEASE_AFTER, BudgetService, held
+from support.eventually import eventually
 
 WARNING = [{"severity": "warning", "percent": "75"}]
 SUSPENDED_COST = 60_000_000  # 78 won
@@ -241,7 +241,9 @@ async def test_a_replica_that_knows_no_occurrences_notes_no_mark_twice(service: 
     assert await service.pool.fetch(NOTED_BEFORE) == []
 
 
-async def test_what_a_replica_that_knows_no_occurrences_noted_has_an_end_and_a_successor(service: BudgetService) -> None:
+async def test_what_a_replica_that_knows_no_occurrences_noted_has_an_end_and_a_successor(
+    service: BudgetService,
+) -> None:
     key = await at_work(service)
     await spend(service, key, 80, -60, 75)
     budget = (await service.balance())["budget_id"]

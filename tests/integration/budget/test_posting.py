@@ -108,7 +108,9 @@ async def test_a_suspended_call_posts_nothing_until_it_is_priced(service: Budget
     assert (await service.balance())["spent"] == "3"
 
 
-async def test_each_threshold_is_announced_once_also_when_two_replicas_cross_it_together(service: BudgetService) -> None:
+async def test_each_threshold_is_announced_once_also_when_two_replicas_cross_it_together(
+    service: BudgetService,
+) -> None:
     await service.org()
     await service.budget("100", thresholds=MARKS)
     key = await service.key()

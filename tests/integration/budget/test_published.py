@@ -16,8 +16,8 @@ from farebox.compacted import CompactedTopic, by_revision
 from farebox.kafka import Message, Producer, Record
 from farebox.outbox import OutboxRelay
 from farebox_local.kafka import Kafka
-from support.eventually import eventually
 from support.budget_service import BudgetService, won
+from support.eventually import eventually
 from support.records import everything
 
 

@@ -158,7 +158,9 @@ async def test_reports_that_come_with_an_ask_are_taken_first(service: BudgetServ
     share = await service.opened(key, COST)
     short = await service.raise_(key, windows=[total(share, won("15.6"))])
     assert short.refusal is not None
-    answer = await service.raise_(key, windows=[total(share, won("15.6"))], reports=[report(share, returned=won("7.8"))])
+    answer = await service.raise_(
+        key, windows=[total(share, won("15.6"))], reports=[report(share, returned=won("7.8"))]
+    )
     assert [each.granted for each in answer.shares] == [won("15.6")]
     assert await service.figures() == ("0", "7.8")
 

@@ -6,10 +6,10 @@ from farebox.kafka import Producer
 from farebox.kafka.subscriber import HANDLER_ATTEMPTS
 from farebox.postgres import ping
 from farebox_local.postgres import GivenPostgres
+from support.budget_service import BudgetService, announcing, open_budget_service, won
 from support.eventually import eventually
 from support.failover import read_only
 from support.group import grouped
-from support.budget_service import BudgetService, announcing, open_budget_service, won
 from support.records import Counted, length
 from support.topic import create_topics
 

@@ -5,10 +5,10 @@ from typing import Any
 
 from farebox.kafka import Producer
 from farebox_local.postgres import GivenPostgres
+from support.budget_service import BudgetService, announcing, open_budget_service, won
 from support.eventually import eventually
 from support.failover import snapshot
 from support.group import Group, grouped
-from support.budget_service import BudgetService, announcing, open_budget_service, won
 from support.records import committed
 
 

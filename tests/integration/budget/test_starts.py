@@ -107,7 +107,9 @@ async def test_what_is_not_the_whole_story_counts_as_spent(service: BudgetServic
     assert await service.broken() == set()
 
 
-async def test_what_a_lost_journal_left_in_suspense_stays_there_whatever_restarts_follow(service: BudgetService) -> None:
+async def test_what_a_lost_journal_left_in_suspense_stays_there_whatever_restarts_follow(
+    service: BudgetService,
+) -> None:
     key = await service.ready("100")
     await service.opened(key, COST)
     assert await service.start(last_epoch=0) == 2

@@ -117,7 +117,9 @@ async def test_rollups_are_the_sums_of_the_ledger(service: MeteringService, seed
         ),
     ],
 )
-async def test_attempts_wait_for_books_that_are_not_in_order(service: MeteringService, broken: str, mended: str) -> None:
+async def test_attempts_wait_for_books_that_are_not_in_order(
+    service: MeteringService, broken: str, mended: str
+) -> None:
     event = attempt()
     await service.fetch(broken)
     with pytest.raises(Transient):

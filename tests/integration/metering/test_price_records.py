@@ -11,8 +11,8 @@ from farebox.pricing import Catalogue, Rates
 from gateway.policy.prices import Prices as GatewayPrices
 from metering.app import Metering
 from support.books import Books
-from support.metering_service import LEAD, MeteringService
 from support.eventually import eventually
+from support.metering_service import LEAD, MeteringService
 
 PRICE = {"provider": "openai", "model": "gpt-99", "rates": {"input": "9", "output": "9"}}
 CHEAPER = {**PRICE, "rates": {"input": "5", "output": "5"}}
@@ -130,7 +130,9 @@ async def test_a_cheaper_price_takes_effect_at_once(service: MeteringService) ->
     assert shown["in_force"]["standard"][0]["per_million_tokens"]["input"] == "5"
 
 
-async def test_a_raise_that_is_to_take_effect_sooner_is_refused_with_the_earliest_instant(service: MeteringService) -> None:
+async def test_a_raise_that_is_to_take_effect_sooner_is_refused_with_the_earliest_instant(
+    service: MeteringService,
+) -> None:
     asked_at = datetime.now(UTC)
     sooner = (asked_at + LEAD / 2).isoformat()
     async with service.api() as api:
@@ -142,7 +144,9 @@ async def test_a_raise_that_is_to_take_effect_sooner_is_refused_with_the_earlies
     assert asked_at + LEAD <= earliest <= datetime.now(UTC) + LEAD
 
 
-async def test_a_raise_waits_until_the_last_promise_ends_also_when_the_clock_goes_back(service: MeteringService) -> None:
+async def test_a_raise_waits_until_the_last_promise_ends_also_when_the_clock_goes_back(
+    service: MeteringService,
+) -> None:
     async with service.api() as api:
         await add(api, PRICE)
         await service.prices.promise()

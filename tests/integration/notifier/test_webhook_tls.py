@@ -11,7 +11,7 @@ from farebox.events import value_of
 from farebox.ids import new_id
 from notifier.address import Address, Policy
 from notifier.channel import Kind
-from notifier.delivery import Job, DeliveryResult, Verdict
+from notifier.delivery import DeliveryResult, Job, Verdict
 from notifier.seal import Seal
 from notifier.signature import new_secret
 from notifier.webhook import WebhookSender

@@ -18,7 +18,7 @@ from aiosmtplib import (
 
 from farebox.clock import Clock
 from notifier.alert import TEST_TYPE, stored_alert
-from notifier.delivery import Job, DeliveryResult, Verdict, outstanding
+from notifier.delivery import DeliveryResult, Job, Verdict, outstanding
 from notifier.letter import letter
 from notifier.message import Message, compose
 

@@ -11,7 +11,7 @@ from farebox.ids import new_id
 from farebox.postgres import Connection, Pool, Queries, is_about_data, session, transaction
 from notifier.alert import Alert
 from notifier.channel import Channel, ChannelState, Kind
-from notifier.delivery import Job, DeliveryResult, Step
+from notifier.delivery import DeliveryResult, Job, Step
 from notifier.errors import Unstorable
 from notifier.routing import channels_for
 

@@ -9,7 +9,7 @@ import orjson
 
 from farebox.clock import Clock
 from notifier.address import Address, Policy, Resolver, checked_addresses
-from notifier.delivery import Job, DeliveryResult, Verdict
+from notifier.delivery import DeliveryResult, Job, Verdict
 from notifier.errors import AddressRefused, CannotUnseal
 from notifier.retry import retry_after_s
 from notifier.seal import Seal

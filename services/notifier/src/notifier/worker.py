@@ -21,7 +21,7 @@ from farebox.clock import Clock
 from farebox.errors import Transient
 from notifier import metrics
 from notifier.channel import Kind
-from notifier.delivery import Job, DeliveryResult, Sender, State, Step, Verdict, step_after
+from notifier.delivery import DeliveryResult, Job, Sender, State, Step, Verdict, step_after
 from notifier.retry import Schedule
 from notifier.store import Store
 

@@ -7,7 +7,7 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from budget.accounts.rules import AccountSettings, misplaced
-from budget.administration import AccountId, Body, Label, Administration, administers
+from budget.administration import AccountId, Administration, Body, Label, administers
 from farebox.auth import key_hash
 from farebox.errors import Invalid
 from farebox.http import JSON, body, caller

@@ -12,7 +12,7 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from budget.accounts.rules import Account, AccountSettings, in_force, misplaced
-from budget.administration import AccountId, Body, Label, Administration, administers
+from budget.administration import AccountId, Administration, Body, Label, administers
 from budget.store import Unit
 from farebox.errors import FareboxError, Invalid
 from farebox.events.usage import Name

@@ -15,9 +15,9 @@ from budget.accounts.routes import Zone
 from budget.accounts.rules import in_force
 from budget.administration import (
     AccountId,
+    Administration,
     Body,
     Label,
-    Administration,
     administers,
     amount_text,
     identified,

@@ -29,8 +29,8 @@ from farebox.shares import (
     PathBudget,
     Policy,
     RaiseAnswer,
-    RaiseRequest,
     RaiseRefusal,
+    RaiseRequest,
     RefusalCode,
     ShareTotal,
 )

@@ -59,7 +59,9 @@ class Registry:
         rows = await self._connection.fetch(self._sql["accounts"], parent, LIST_MAX)
         return [_account(row) for row in rows]
 
-    async def add_account(self, account_id: str, kind: AccountKind, parent: str, name: str, terms: AccountSettings) -> None:
+    async def add_account(
+        self, account_id: str, kind: AccountKind, parent: str, name: str, terms: AccountSettings
+    ) -> None:
         """Raises Exists, or NotFound for the parent."""
         try:
             row = await self._connection.fetchrow(

@@ -144,7 +144,9 @@ class Reservations:
         rates = self._prices.rates(upstream.provider, call.model, at, key_policy.who.org)
         worst = estimate(rates, settings.fx_rate, limits) if rates is not None else None
         if rates is None or worst is None or isinstance(worst, Unpriced):
-            return Refused(Reason.MODEL_NOT_PRICED, key_policy, detail=worst.detail if isinstance(worst, Unpriced) else "")
+            return Refused(
+                Reason.MODEL_NOT_PRICED, key_policy, detail=worst.detail if isinstance(worst, Unpriced) else ""
+            )
         free = Reservation(call, upstream, admitted, key_policy, rates, worst, None, at)
         path = key_policy.path(admitted)
         return self._held(free, path, may_clamp=may_clamp) if path else free
@@ -164,7 +166,9 @@ class Reservations:
             smaller = clamped(free.rates, settings.fx_rate, worst.bounds, room, fewest)
             if smaller and (hold := self._shares.reserve(path, smaller.amount, now)):
                 return free._replace(estimate=smaller, hold=hold)
-        return Short(path, worst, _least(free.rates, settings.fx_rate, worst.bounds, settings.min_output_tokens) or worst)
+        return Short(
+            path, worst, _least(free.rates, settings.fx_rate, worst.bounds, settings.min_output_tokens) or worst
+        )
 
     def _question(self, key_hash: str, candidate: Candidate, short: Short | None) -> Question:
         """What to ask. Without a policy the bill's currency is unknown, and so is whether the call may be cut."""

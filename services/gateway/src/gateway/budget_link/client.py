@@ -21,8 +21,8 @@ from farebox.shares import (
     Beat,
     BeatAnswer,
     Opening,
-    RaiseRequest,
     RaiseRefusal,
+    RaiseRequest,
     WindowAsk,
 )
 from farebox.shares import Ask as WireAsk

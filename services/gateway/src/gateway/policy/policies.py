@@ -168,7 +168,11 @@ class Policies:
     def stale(self, key_hash: str, now: float) -> KeyPolicy | None:
         """The key's policy, if it may be used while nobody can be asked."""
         key_policy = self._known.get(key_hash)
-        if key_policy is None or now - key_policy.learnt_at > self._stale_s or not self._revoked.keys().isdisjoint(key_policy.who):
+        if (
+            key_policy is None
+            or now - key_policy.learnt_at > self._stale_s
+            or not self._revoked.keys().isdisjoint(key_policy.who)
+        ):
             return None
         return None if self.is_superseded(key_policy) else key_policy
 
