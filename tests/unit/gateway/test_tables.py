@@ -283,6 +283,10 @@ def test_newer_models_of_openais_write_their_cache_unasked(dialect: str, fields:
     assert call(dialect, **fields).writes_cache is writes
 
 
+def test_so_may_a_second_model_of_theirs() -> None:
+    assert call(at="openrouter", model="anthropic/claude-opus-5", models=["openai/gpt-6-sol"]).writes_cache
+
+
 @pytest.mark.parametrize(
     "fields",
     [

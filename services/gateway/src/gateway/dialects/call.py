@@ -1,7 +1,7 @@
 """A model call as its caller made it, read once."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Final, NamedTuple
 
 import orjson
@@ -137,7 +137,7 @@ def call_of(dialect: Dialect, body: Body, headers: Headers, *, max_tokens_limit:
         wants_usage=_wants_usage(fields),
         choices=_choices(fields) if dialect == "openai" else 1,
         output_limit=_output_limit(dialect, fields, max_tokens_limit),
-        writes_cache=_writes_cache(dialect, body),
+        writes_cache=_writes_cache(dialect, body, found.candidates),
         service_tier=_word(fields, "service_tier"),
         attribution=NO_ATTRIBUTION if _ATTRIBUTING.isdisjoint(headers) else attribution(headers),
         content=found.content(written),
@@ -178,12 +178,12 @@ def _check_length(name: str, value: Any, most: int) -> None:
         raise BadCall(f"`{name}` must have at most {most} entries", param=name)
 
 
-def _writes_cache(dialect: Dialect, body: Body) -> bool:
+def _writes_cache(dialect: Dialect, body: Body, candidates: Iterable[str]) -> bool:
     """Whether the provider may write its cache for a fee: OpenAI's newer models do so unasked, Anthropic's never."""
     written = body.written
     if b"cache_" in written and (b'"cache_control"' in written or b'"prompt_cache_breakpoint"' in written):
         return True
-    if dialect == "anthropic" or "claude" in body.model:
+    if dialect == "anthropic" or all("claude" in model for model in (body.model, *candidates)):
         return False
     options = body.fields.get("prompt_cache_options")
     return not isinstance(options, dict) or options.get("mode") != "explicit"
