@@ -93,4 +93,4 @@ class Admitting:
 
 def call(**body: Any) -> Call:
     asked = {"model": "gpt-4o", "messages": [{"role": "user", "content": "xin chào"}], "max_tokens": 50, **body}
-    return read("openai", orjson.dumps(asked), {}, max_tokens_limit=100_000)
+    return read("openai", orjson.dumps(asked), {}, max_tokens_limit=100_000, provider=UPSTREAM.provider)

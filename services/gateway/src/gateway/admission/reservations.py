@@ -7,11 +7,12 @@ from typing import Final, NamedTuple
 
 from farebox.clock import Clock
 from farebox.events import CallAttributes
-from farebox.matching import Admitted, is_allowed
+from farebox.matching import Admitted
 from farebox.pricing import Rates, Unpriced
 from farebox.shares import Opening, RaiseRefusal
 from gateway import metrics
-from gateway.admission.estimate import Bounds, Estimate, Reason, bounds, clamped, estimate, tightened
+from gateway.admission.estimate import Bounds, Estimate, Reason, bounds, clamped, estimate
+from gateway.admission.permission import barred
 from gateway.admission.verdict import Refused, Reservation, Short
 from gateway.budget_link.client import BudgetLink, Question, Raise
 from gateway.dialects.call import Call
@@ -87,7 +88,7 @@ class Reservations:
             if not isinstance(verdict, Short):
                 self._look_ahead(key_hash, key_policy, verdict)
                 return verdict
-        return await self._asked(key_hash, key_policy, candidate._replace(limits=tightened(limits, call)))
+        return await self._asked(key_hash, key_policy, candidate)
 
     async def _asked(self, key_hash: str, key_policy: KeyPolicy | None, candidate: Candidate) -> Reservation | Refused:
         """Ask the budget service until the call can be decided."""
@@ -138,8 +139,8 @@ class Reservations:
         call, upstream, admitted, limits = candidate
         settings = key_policy.settings
         at = self._clock.now()
-        if barred := self._barred(candidate, key_policy, at):
-            return barred
+        if refused := self._barred(candidate, key_policy, at):
+            return refused
         rates = self._prices.rates(upstream.provider, call.model, at, key_policy.who.org)
         worst = estimate(rates, settings.fx_rate, limits) if rates is not None else None
         if rates is None or worst is None or isinstance(worst, Unpriced):
@@ -185,10 +186,8 @@ class Reservations:
     def _barred(self, candidate: Candidate, key_policy: KeyPolicy, at: datetime) -> Refused | None:
         """Why no amount of money would let the call pass."""
         call, upstream, admitted, _ = candidate
-        if not is_allowed(
-            upstream.provider, call.model, key_policy.settings.allowed_models, key_policy.settings.blocked_models
-        ):
-            return Refused(Reason.MODEL_NOT_ALLOWED, key_policy)
+        if refused := barred(call, upstream, admitted, key_policy):
+            return refused
         if (fault := self._prices.fault(at)) and key_policy.holds_money(admitted):
             return Refused(Reason.PRICES_OUTDATED, key_policy, detail=fault)
         return None

@@ -31,6 +31,7 @@ class Refused:
     """Why not. `budget` is the one that is short; `known` is None where the key's policy could not be had.
 
     `in_hand` is what this gateway has of that budget and no call holds: too little for the call, but not gone.
+    `model` is the one that is refused, where the call names several.
     """
 
     reason: Reason
@@ -38,6 +39,7 @@ class Refused:
     budget: Budget | None = None
     detail: str = ""
     in_hand: int = 0
+    model: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from typing import Final, NamedTuple
 from farebox.pricing import Usage, UsageSource
 from gateway.admission.verdict import Reservation
 from gateway.attempts.event import Outcome
-from gateway.dialects.call import is_name
+from gateway.dialects.name import is_name
 from gateway.dialects.reports import Report, label, numbers_of, usage_of
 from gateway.dialects.usage import NOTHING, estimated, tokens_of
 
@@ -55,7 +55,7 @@ def _estimate(reservation: Reservation, partial: Usage | None, seen: Seen) -> Us
     worst = reservation.estimate.usage
     if partial is None:
         return estimated(
-            input_tokens=tokens_of(len(reservation.call.raw)), output_tokens=seen.output_tokens, worst=worst
+            input_tokens=tokens_of(len(reservation.call.written)), output_tokens=seen.output_tokens, worst=worst
         )
     output = min(max(partial.output, seen.output_tokens), worst.output_total)
     running = {"output": output, "source": UsageSource.ESTIMATED, "stated_cost_nano_usd": None}

@@ -12,6 +12,7 @@ from farebox.errors import FareboxError, Transient
 from farebox.money import decimal_text, format_amount
 from gateway.admission.estimate import Reason
 from gateway.admission.verdict import Refused
+from gateway.dialects.path import setting
 from gateway.errors import BadCall, Fenced, JournalFull, Stage
 from gateway.policy.policies import Budget, KeyPolicy
 from gateway.refusals.texts import RAISE, REFUSALS, WAIT
@@ -88,11 +89,16 @@ def upstream_failed(stage: Stage) -> Refusal:
     return Refusal(502, "upstream_unavailable", "The provider could not be reached or broke off.")
 
 
-def refused(why: Refused, model: str, now: datetime) -> Refusal:
+def refused(why: Refused, model: str, now: datetime) -> Refusal:  # noqa: PLR0911 - a reason, an answer
     """A decision of admission as an answer."""
     match why.reason:
         case Reason.MODEL_NOT_ALLOWED:
-            return _not_this_model(why, f"The model `{model}` is not allowed for this key.")
+            return _not_this_model(why, f"The model `{why.model or model}` is not allowed for this key. {why.detail}")
+        case Reason.MODEL_NOT_PRICED:
+            named = why.model or model
+            return _not_this_model(why, f"The model `{named}` has no price, so that it cannot be used. {why.detail}")
+        case Reason.FIELD_NOT_BOUNDED:
+            return _not_bounded(why)
         case Reason.MODEL_NOT_PRICED:
             return _not_this_model(why, f"The model `{model}` has no price, so that it cannot be used. {why.detail}")
         case Reason.PRICES_OUTDATED:
@@ -110,6 +116,15 @@ def refused(why: Refused, model: str, now: datetime) -> Refusal:
 
 def _not_this_model(why: Refused, message: str) -> Refusal:
     return Refusal(403, why.reason, message.rstrip(), "model", headers=_NO_RETRY)
+
+
+def _not_bounded(why: Refused) -> Refusal:
+    message = (
+        f"What `{why.detail}` adds to the cost of this call cannot be known before it is sent, so that it cannot be "
+        f"made under a hard budget. Leave it out, or have the operator list `{setting(why.detail)}` in `allow_fields` "
+        "of the upstream."
+    )
+    return Refusal(400, why.reason, message, why.detail, headers=_NO_RETRY)
 
 
 def _short(reason: Reason, key_policy: KeyPolicy, budget: Budget, in_hand: int, now: datetime) -> Refusal:

@@ -40,6 +40,10 @@ class UpstreamConfig(BaseModel):
     output_limit_field: Literal["max_tokens", "max_completion_tokens"] = Field(
         default="max_tokens", description="How a chat call without a limit of its own is given one."
     )
+    allow_fields: tuple[Name, ...] = Field(
+        default=(),
+        description="Fields without a known bound that pass under hard budgets all the same, as a refusal names them.",
+    )
     send_attempt_id: bool = Field(default=False, description="Send `x-farebox-attempt`.")
 
     @model_validator(mode="after")
@@ -77,6 +81,10 @@ class Upstream:
     def may_serve(self, model: str) -> bool:
         """Whether it may answer for a dearer one, and is charged as itself then."""
         return any(fnmatchcase(model, pattern) for pattern in self.config.may_serve)
+
+    def lets_through(self, field: str) -> bool:
+        """Whether the operator answers for a field that no table knows."""
+        return any(fnmatchcase(field, pattern) for pattern in self.config.allow_fields)
 
 
 class Directory:
