@@ -62,13 +62,13 @@ def test_figures_out_of_range_are_refused(fields: dict[str, Any]) -> None:
 
 def test_a_call_with_a_limit_goes_out_byte_for_byte() -> None:
     made = call(max_tokens=9)
-    assert made.sent(output_limit=9, limit_field="max_tokens") == made.raw
+    assert made.sent(output_limit=9, limit_field="max_tokens") == made.written
 
 
 def test_a_call_without_a_limit_gets_one_and_keeps_the_rest_as_it_was() -> None:
     made = call(unknown_field={"a": [1, None]})
     assert sent(made, 64) == {**made.body, "max_tokens": 64}
-    assert made.sent(output_limit=64, limit_field="max_tokens").endswith(made.raw[1:])
+    assert made.sent(output_limit=64, limit_field="max_tokens").endswith(made.written[1:])
 
 
 def test_a_limit_is_lowered_where_the_caller_put_it() -> None:

@@ -6,8 +6,6 @@ from enum import StrEnum
 from functools import lru_cache
 from typing import Final, NamedTuple
 
-import orjson
-
 from farebox.money import BadAmount, convert
 from farebox.pricing import ALL_BUCKETS, TEXT_BUCKETS, Bucket, Exposure, Rates, Unpriced, Usage, price, worst_case_usage
 from gateway.dialects.call import Call
@@ -67,24 +65,17 @@ class Estimate:
 def bounds(call: Call, *, max_tokens_default: int, media_tokens: int) -> Bounds:
     """What the call itself says.
 
-    No tokeniser makes more tokens than there are bytes, and escaping in JSON only adds some, so the body's length
-    bounds its text; other media are bounded by `media_tokens` each.
+    No tokeniser makes more tokens than there are bytes, and escaping in JSON only adds some, so the length of the body
+    as it is sent bounds its text; other media are bounded by `media_tokens` each.
     """
     return Bounds(
-        input=len(call.raw) + PRIMING_TOKENS + call.media * media_tokens,
+        input=len(call.written) + PRIMING_TOKENS + call.media * media_tokens,
         output=call.output_limit or max_tokens_default,
         choices=call.choices,
         has_media=call.media > 0 or "audio" in call.body,
         writes_cache=call.writes_cache,
         service_tier=call.service_tier,
     )
-
-
-def tightened(limits: Bounds, call: Call) -> Bounds:
-    """The same bounds with a tighter count of the text, which takes longer: JSON without white space, and in UTF-8
-    where the caller wrote `\\uXXXX`. No tokeniser makes more tokens of it than it has bytes, either."""
-    saved = len(call.raw) - len(orjson.dumps(call.body))
-    return limits._replace(input=limits.input - saved) if saved > 0 else limits
 
 
 def _exposure(limits: Bounds) -> Exposure:

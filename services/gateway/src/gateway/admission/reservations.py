@@ -11,7 +11,7 @@ from farebox.matching import Admitted, is_allowed
 from farebox.pricing import Rates, Unpriced
 from farebox.shares import Opening, Refusal
 from gateway import metrics
-from gateway.admission.estimate import Bounds, Estimate, Reason, bounds, clamped, estimate, tightened
+from gateway.admission.estimate import Bounds, Estimate, Reason, bounds, clamped, estimate
 from gateway.admission.verdict import Refused, Reservation, Short
 from gateway.budget_link.client import BudgetLink, Question, Raise
 from gateway.dialects.call import Call
@@ -87,7 +87,7 @@ class Reservations:
             if not isinstance(verdict, Short):
                 self._look_ahead(key_hash, known, verdict)
                 return verdict
-        return await self._asked(key_hash, known, candidate._replace(limits=tightened(limits, call)))
+        return await self._asked(key_hash, known, candidate)
 
     async def _asked(self, key_hash: str, known: Known | None, candidate: Candidate) -> Reservation | Refused:
         """Ask the budget service until the call can be decided."""

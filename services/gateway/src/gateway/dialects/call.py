@@ -5,6 +5,8 @@ from typing import Any, Final, NamedTuple, TypeGuard
 
 import orjson
 
+from gateway.dialects.content import Content, content_of
+from gateway.dialects.tools import Tools, tools_of
 from gateway.errors import BadCall
 from gateway.upstreams.directory import Dialect
 
@@ -38,10 +40,17 @@ NO_ATTRIBUTION: Final = Attribution()
 
 
 class Call(NamedTuple):
-    """A well-formed call. `output_limit` is the caller's own; None where it states none."""
+    """A well-formed call.
+
+    `written` is the body as it goes out: parsed, and written anew as compact JSON; never the caller's bytes.
+    `output_limit` is the caller's own; None where it states none. `candidates` are further models that may answer.
+    `service_tier`, `speed` and `geography` are what the caller states, None where nothing. `searches` says that the
+    provider searches the web for the answer. `makes` are the media asked for beside text: audio, image.
+    `unbounded` are the paths of fields that no table knows.
+    """
 
     dialect: Dialect
-    raw: bytes
+    written: bytes
     body: dict[str, Any]
     model: str
     is_streamed: bool
@@ -52,16 +61,24 @@ class Call(NamedTuple):
     writes_cache: bool
     service_tier: str | None
     attribution: Attribution
+    content: Content
+    tools: Tools
+    candidates: tuple[str, ...] = ()
+    speed: str | None = None
+    geography: str | None = None
+    searches: bool = False
+    makes: frozenset[str] = frozenset()
+    unbounded: tuple[str, ...] = ()
 
     def sent(self, *, output_limit: int, limit_field: str) -> bytes:
         """The body for the provider: with a limit on its output, and with usage in its stream.
 
-        Untouched where it has both, one field longer where it has no limit, written anew otherwise.
+        As it was written where it has both, one field longer where it has no limit, written anew otherwise.
         """
         limited = self.output_limit == output_limit
         adds_usage = self.dialect == "openai" and self.is_streamed and not self.wants_usage
         if limited and not adds_usage:
-            return self.raw
+            return self.written
         change: dict[str, object] = {}
         if not limited:
             fields = [name for name in _LIMIT_FIELDS[self.dialect] if self.body.get(name) is not None]
@@ -70,7 +87,7 @@ class Call(NamedTuple):
             options = self.body.get("stream_options")
             change["stream_options"] = {**(options if isinstance(options, dict) else {}), "include_usage": True}
         if self.body.keys().isdisjoint(change):
-            return orjson.dumps(change)[:-1] + b"," + self.raw.lstrip()[1:]
+            return orjson.dumps(change)[:-1] + b"," + self.written[1:]
         return orjson.dumps(self.body | change)
 
 
@@ -88,9 +105,11 @@ def read(dialect: Dialect, raw: bytes, headers: Headers, *, max_tokens_limit: in
     messages = body.get("messages")
     if not isinstance(messages, list) or not messages:
         raise BadCall("`messages` must be a list that is not empty", param="messages")
+    written = orjson.dumps(body)
+    makes = body.get("modalities")
     return Call(
         dialect=dialect,
-        raw=raw,
+        written=written,
         body=body,
         model=model,
         is_streamed=_flag(body, "stream"),
@@ -98,9 +117,16 @@ def read(dialect: Dialect, raw: bytes, headers: Headers, *, max_tokens_limit: in
         choices=_choices(body) if dialect == "openai" else 1,
         output_limit=_output_limit(dialect, body, max_tokens_limit),
         media=_media(messages),
-        writes_cache=b'"cache_control"' in raw,
+        writes_cache=b'"cache_control"' in written,
         service_tier=_service_tier(body),
         attribution=NO_ATTRIBUTION if _ATTRIBUTING.isdisjoint(headers) else attribution(headers),
+        content=content_of(body, written),
+        tools=tools_of(body),
+        candidates=tuple(name for name in body.get("models") or () if is_name(name)),
+        speed=body.get("speed"),
+        geography=body.get("inference_geo"),
+        searches="web_search_options" in body,
+        makes=frozenset(makes if isinstance(makes, list) else ()) - {"text"},
     )
 
 

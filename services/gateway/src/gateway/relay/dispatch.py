@@ -301,7 +301,9 @@ def _unreported(attempt: Attempt, partial: Usage | None, output_tokens: int) -> 
     reservation = attempt.reservation
     worst = reservation.estimate.usage
     if partial is None:
-        return estimated(input_tokens=tokens_of(len(reservation.call.raw)), output_tokens=output_tokens, worst=worst)
+        return estimated(
+            input_tokens=tokens_of(len(reservation.call.written)), output_tokens=output_tokens, worst=worst
+        )
     output = min(max(partial.output, output_tokens), worst.output_total)
     return partial.model_copy(update={"output": output, "source": UsageSource.ESTIMATED})
 
