@@ -396,6 +396,7 @@ _PLATFORM: Final = Terms(
     zone="UTC",
     clamp=False,
     min_output_tokens=16,
+    default_output_tokens=16_384,
     blocked_models=(),
     alerts=True,
 )
