@@ -9,17 +9,20 @@ from farebox.clock import Clock
 from farebox.events import CallAttributes
 from farebox.matching import Admitted, is_allowed
 from farebox.pricing import Rates, Unpriced
-from farebox.shares import Opening, Refusal
+from farebox.shares import Need, Opening, Refusal
 from gateway import metrics
-from gateway.admission.estimate import Bounds, Estimate, Reason, bounds, clamped, estimate
+from gateway.admission.bounds import DEFAULT_OUTPUT_TOKENS, Bounds, bounds, limited
+from gateway.admission.estimate import Estimate, Reason, affordable, clamped, estimate, unexposed
 from gateway.admission.verdict import Refused, Reservation, Short
 from gateway.budget_link.client import BudgetLink, Question, Raise
 from gateway.dialects.call import Call
 from gateway.errors import BudgetAway, Fenced
 from gateway.policy.policies import Known, Policies
 from gateway.policy.prices import Prices
-from gateway.shares.shares import Path, Shares
+from gateway.shares.amount import Amount
+from gateway.shares.shares import MEASURES, Hold, Path, Shares
 from gateway.upstreams.directory import Upstream
+from gateway.vendors.directory import traits_of
 
 _DOLLAR: Final = Decimal(1)
 
@@ -30,13 +33,44 @@ RECALL_WAIT_S: Final = 2.5
 RECALL_PAUSE_S: Final = 0.25
 
 
+LEAST_OUTPUT_TOKENS: Final = 16
+"""The least output of a call whose account's own setting is not known yet."""
+PART_OF_LEFT: Final = 4
+"""A call that states no limit gets an answer worth at most one in so many parts of what is left."""
+
+
+class Option(NamedTuple):
+    """A model that may answer a call, the most it can use there, and the model's longest answer."""
+
+    model: str
+    limits: Bounds
+    longest: int | None
+
+    def limited(self, call: Call, default: int, *, clamps: bool) -> Bounds:
+        """The most that the call can use with the output limit it gets."""
+        return limited(self.limits, call, self.longest, default=default, clamps=clamps)
+
+
 class Candidate(NamedTuple):
-    """A call that is to be admitted: where it would go, under which attributes, and the most it can use."""
+    """A call that is to be admitted: where it would go, under which attributes, and the models that may answer it, the
+    one asked for first."""
 
     call: Call
     upstream: Upstream
     admitted: Admitted
-    limits: Bounds
+    options: tuple[Option, ...]
+
+    @property
+    def may_cut(self) -> bool:
+        """Whether its output may be limited in any account, because it states no limit of its own."""
+        return self.call.output_limit is None
+
+
+class Priced(NamedTuple):
+    """A call's worst case, at the rates of the dearest model that may answer it."""
+
+    rates: Rates
+    worst: Estimate
 
 
 class Reservations:
@@ -50,16 +84,12 @@ class Reservations:
         link: BudgetLink,
         prices: Prices,
         clock: Clock,
-        max_tokens_default: int,
-        media_tokens: int,
     ) -> None:
         self._policies = policies
         self._shares = shares
         self._link = link
         self._prices = prices
         self._clock = clock
-        self._max_tokens_default = max_tokens_default
-        self._media_tokens = media_tokens
 
     async def known(self, key_hash: str) -> Known:
         """A key's policy, without a call. Raises UnknownKey, BudgetAway, Fenced."""
@@ -79,8 +109,7 @@ class Reservations:
 
     async def make(self, key_hash: str, call: Call, upstream: Upstream) -> Reservation | Refused:
         """Raises UnknownKey, Fenced."""
-        limits = bounds(call, max_tokens_default=self._max_tokens_default, media_tokens=self._media_tokens)
-        candidate = Candidate(call, upstream, _admitted(call, upstream), limits)
+        candidate = Candidate(call, upstream, _admitted(call, upstream), _options(call, upstream))
         known = self._policies.fresh(key_hash, self._clock.monotonic())
         if known is not None:
             verdict = self._decide(candidate, known, may_clamp=False)
@@ -116,7 +145,9 @@ class Reservations:
             elif learnt.refusal and learnt.refusal.is_recalling and now < began + RECALL_WAIT_S:
                 known = learnt.known
                 await asyncio.sleep(RECALL_PAUSE_S)
-            elif learnt.refusal is not None and (refused := self._refused(learnt.known, learnt.refusal, question)):
+            elif learnt.refusal is not None and (
+                refused := self._refused(candidate, learnt.known, learnt.refusal, question, short)
+            ):
                 metrics.BUDGET_REFUSALS.labels("recalled" if learnt.refusal.is_recalling else "none").inc()
                 return refused
             else:
@@ -135,35 +166,81 @@ class Reservations:
         """
         if self._link.is_fenced:
             raise Fenced("a newer process has claimed this gateway's name")
-        call, upstream, admitted, limits = candidate
-        terms = known.terms
         at = self._clock.now()
         if barred := self._barred(candidate, known, at):
             return barred
-        rates = self._prices.rates(upstream.provider, call.model, at, known.who.org)
-        worst = estimate(rates, terms.fx_rate, limits) if rates is not None else None
-        if rates is None or worst is None or isinstance(worst, Unpriced):
-            return Refused(Reason.MODEL_NOT_PRICED, known, detail=worst.detail if isinstance(worst, Unpriced) else "")
-        free = Reservation(call, upstream, admitted, known, rates, worst, None, at)
-        path = known.path(admitted)
-        return self._held(free, path, may_clamp=may_clamp) if path else free
+        path = known.path(candidate.admitted)
+        priced = self._priced(candidate, known, at, is_held=_holds_output(path))
+        if isinstance(priced, Refused):
+            return priced
+        free = self._free(candidate, known, priced, at)
+        return self._held(free, candidate, priced, path, may_clamp=may_clamp) if path else free
 
-    def _held(self, free: Reservation, path: Path, *, may_clamp: bool) -> Reservation | Refused | Short:
+    def _priced(self, candidate: Candidate, known: Known, at: datetime, *, is_held: bool) -> Priced | Refused:
+        """The worst case over the models that may answer. Refused where one has no price, or no bound where it is held.
+
+        What has to hold nothing is estimated as its text, where the whole has no price.
+        """
+        found: list[Priced] = []
+        terms = known.terms
+        for option in candidate.options:
+            limits = option.limits
+            if is_held and limits.unbounded:
+                return Refused(Reason.MODEL_NOT_BOUNDED, known, detail=limits.unbounded)
+            if is_held:
+                limits = option.limited(candidate.call, terms.default_output_tokens, clamps=terms.clamp)
+            rates = self._prices.rates(candidate.upstream.provider, option.model, at, known.who.org)
+            worst = estimate(rates, terms.fx_rate, limits) if rates is not None else None
+            if rates is not None and isinstance(worst, Unpriced) and not is_held:
+                worst = estimate(rates, terms.fx_rate, unexposed(limits))
+            if rates is None or worst is None or isinstance(worst, Unpriced):
+                detail = worst.detail if isinstance(worst, Unpriced) else ""
+                return Refused(Reason.MODEL_NOT_PRICED, known, detail=detail)
+            found.append(Priced(rates, worst))
+        return max(found, key=_cost)
+
+    def _free(self, candidate: Candidate, known: Known, priced: Priced, at: datetime) -> Reservation:
+        """The right to send a call that holds nothing. Its words stand, unless its dialect demands a limit."""
+        call, upstream, admitted, _ = candidate
+        own = self._prices.rates(upstream.provider, call.model, at, known.who.org) if call.candidates else priced.rates
+        limit = None
+        if call.dialect == "anthropic" and call.output_limit is None:
+            limit = min(priced.worst.bounds.output, known.terms.default_output_tokens)
+        return Reservation(call, upstream, admitted, known, own or priced.rates, priced.worst, None, at, limit)
+
+    def _held(
+        self, free: Reservation, candidate: Candidate, priced: Priced, path: Path, *, may_clamp: bool
+    ) -> Reservation | Refused | Short:
         """The same with its worst case held on the path, or as much of it as there is room for."""
-        worst, terms, now = free.estimate, free.known.terms, self._clock.monotonic()
+        rates, worst = priced
+        terms, now = free.known.terms, self._clock.monotonic()
+        fewest = terms.min_output_tokens
         if self._link.is_silent(now):
             why = "the budget service has been silent for too long"
             return Refused(Reason.BUDGET_UNAVAILABLE, free.known, detail=why)
+        is_held = _holds_output(path)
+        if is_held and candidate.may_cut:
+            worst = affordable(rates, terms.fx_rate, worst, self._part_of_left(free.known, candidate.admitted), fewest)
         if hold := self._shares.reserve(path, worst.amount, now):
-            return free._replace(hold=hold)
-        if not terms.clamp:
+            return _limited(free, worst, hold) if is_held else free._replace(hold=hold)
+        if not is_held or not (terms.clamp or candidate.may_cut):
             return Short(path, worst, worst)
         if may_clamp:
-            room, fewest = self._shares.room(path), terms.min_output_tokens
-            smaller = clamped(free.rates, terms.fx_rate, worst.bounds, room, fewest)
+            smaller = clamped(rates, terms.fx_rate, worst.bounds, self._shares.room(path), fewest)
             if smaller and (hold := self._shares.reserve(path, smaller.amount, now)):
-                return free._replace(estimate=smaller, hold=hold)
-        return Short(path, worst, _least(free.rates, terms.fx_rate, worst.bounds, terms.min_output_tokens) or worst)
+                return _limited(free, smaller, hold)
+        return Short(path, worst, _least(rates, terms.fx_rate, worst.bounds, fewest) or worst)
+
+    def _part_of_left(self, known: Known, admitted: Admitted) -> Amount:
+        """What of the hard budgets' remainders one answer may take that nobody limited."""
+        left = [1 << 62] * len(MEASURES)
+        for budget in known.budgets:
+            if budget.is_hard and budget.applies(admitted):
+                measure = budget.window.measure
+                rest = max(0, budget.left) + self._shares.room((budget.window,))[measure]
+                left[measure] = min(left[measure], rest // PART_OF_LEFT)
+        money, _, tokens = left
+        return Amount(money, 1 << 62, tokens)
 
     def _question(self, key_hash: str, candidate: Candidate, short: Short | None) -> Question:
         """What to ask. Without a policy the bill's currency is unknown, and so is whether the call may be cut."""
@@ -180,29 +257,54 @@ class Reservations:
 
     def _barred(self, candidate: Candidate, known: Known, at: datetime) -> Refused | None:
         """Why no amount of money would let the call pass."""
-        call, upstream, admitted, _ = candidate
-        if not is_allowed(upstream.provider, call.model, known.terms.allowed_models, known.terms.blocked_models):
-            return Refused(Reason.MODEL_NOT_ALLOWED, known)
+        upstream, admitted, terms = candidate.upstream, candidate.admitted, known.terms
+        for model, _, _ in candidate.options:
+            if not is_allowed(upstream.provider, model, terms.allowed_models, terms.blocked_models):
+                return Refused(Reason.MODEL_NOT_ALLOWED, known, detail=model)
+        if (unknown := candidate.call.unbounded) and _holds_output(known.path(admitted)):
+            return Refused(Reason.FIELD_NOT_BOUNDED, known, detail=", ".join(unknown))
         if (fault := self._prices.fault(at)) and known.holds_money(admitted):
             return Refused(Reason.PRICES_OUTDATED, known, detail=fault)
         return None
 
-    def _refused(self, known: Known, refusal: Refusal, question: Question) -> Refused | None:
-        """None if it is worth asking for less, now that it is known that the account allows that."""
-        if question.opening is not None and known.terms.clamp:
+    def _refused(
+        self, candidate: Candidate, known: Known, refusal: Refusal, question: Question, short: Short | None
+    ) -> Refused | None:
+        """None if it is worth asking for less, now that it is known that the call may be cut."""
+        if question.opening is not None and (known.terms.clamp or candidate.may_cut):
             return None
         budget = next((each for each in known.budgets if each.id == refusal.budget_id), None)
-        in_hand = self._shares.room((budget.window,))[budget.window.measure] if budget else 0
-        return Refused(Reason(refusal.code), known, budget, in_hand=in_hand)
+        if budget is None:
+            return Refused(Reason(refusal.code), known)
+        measure = budget.window.measure
+        least = short.least if short is not None else self._worst(candidate, known)
+        return Refused(
+            Reason(refusal.code),
+            known,
+            budget,
+            in_hand=self._shares.room((budget.window,))[measure],
+            required=least.amount[measure] if least is not None else None,
+        )
+
+    def _worst(self, candidate: Candidate, known: Known) -> Estimate | None:
+        priced = self._priced(candidate, known, self._clock.now(), is_held=True)
+        return None if isinstance(priced, Refused) else priced.worst
 
     def _opening(self, candidate: Candidate) -> Opening | None:
-        call, upstream, admitted, limits = candidate
-        rates = self._prices.rates(upstream.provider, call.model, self._clock.now(), None)
-        worst = estimate(rates, _DOLLAR, limits) if rates is not None else None
-        if worst is None or isinstance(worst, Unpriced):
-            return None
-        need = worst.amount.need(worst.cost_nano_usd)
-        return Opening(attributes=CallAttributes(**admitted._asdict()), least=need, need=need)
+        """What to hold for a key whose policy is not known yet. Least is what the call can do with in any account."""
+        call, upstream, admitted, options = candidate
+        at = self._clock.now()
+        found: list[Priced] = []
+        for option in options:
+            rates = self._prices.rates(upstream.provider, option.model, at, None)
+            limits = option.limited(call, DEFAULT_OUTPUT_TOKENS, clamps=False)
+            worst = estimate(rates, _DOLLAR, limits) if rates is not None else None
+            if rates is None or worst is None or isinstance(worst, Unpriced):
+                return None
+            found.append(Priced(rates, worst))
+        rates, worst = max(found, key=_cost)
+        least = _least(rates, _DOLLAR, worst.bounds, LEAST_OUTPUT_TOKENS) if candidate.may_cut else None
+        return Opening(attributes=CallAttributes(**admitted._asdict()), least=_need(least or worst), need=_need(worst))
 
     def _look_ahead(self, key_hash: str, known: Known, verdict: Reservation | Refused) -> None:
         """Ask for a fresh policy before it is stale, and for more of a window before its share is empty."""
@@ -221,6 +323,42 @@ def _least(rates: Rates, fx_rate: Decimal, limits: Bounds, min_output_tokens: in
     """The least that a call can do with: its input, and a few tokens of output."""
     found = estimate(rates, fx_rate, limits._replace(output=min(min_output_tokens, limits.output)))
     return None if isinstance(found, Unpriced) else found
+
+
+def _options(call: Call, upstream: Upstream) -> tuple[Option, ...]:
+    return tuple(_option(call, upstream, model) for model in (call.model, *call.candidates))
+
+
+def _option(call: Call, upstream: Upstream, model: str) -> Option:
+    capacity = upstream.capacity(model)
+    limits = bounds(call, model, traits_of(upstream.provider, model), capacity)
+    return Option(model, limits, capacity.output or capacity.context)
+
+
+def _holds_output(path: Path) -> bool:
+    """Whether something on the path counts what an answer is made of: money or tokens."""
+    return any(MEASURES[window.measure] != "requests" for window in path)
+
+
+def _need(worst: Estimate) -> Need:
+    return worst.amount.need(worst.cost_nano_usd)
+
+
+def _cost(priced: Priced) -> int:
+    return priced.worst.cost_nano_usd
+
+
+def _limited(free: Reservation, worst: Estimate, hold: Hold) -> Reservation:
+    """Held for its worst case, and sent in a way that the provider cannot bill more: within the limit, and at the
+    standard tier."""
+    call, output = free.call, worst.bounds.output
+    standard = traits_of(free.upstream.provider, call.model).vendor.standard_tier
+    return free._replace(
+        estimate=worst,
+        hold=hold,
+        output_limit=None if output == call.output_limit else output,
+        service_tier=standard if call.service_tier is None else None,
+    )
 
 
 def _admitted(call: Call, upstream: Upstream) -> Admitted:

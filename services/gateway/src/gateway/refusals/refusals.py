@@ -14,7 +14,7 @@ from gateway.admission.estimate import Reason
 from gateway.admission.verdict import Refused
 from gateway.errors import BadCall, Fenced, JournalFull, Stage
 from gateway.policy.policies import Budget, Known
-from gateway.refusals.texts import RAISE, REFUSALS, WAIT
+from gateway.refusals.texts import NEEDS, RAISE, REFUSALS, WAIT
 from gateway.upstreams.directory import Dialect
 
 _TYPES: Final[Mapping[int, str]] = {
@@ -91,10 +91,10 @@ def upstream_failed(stage: Stage) -> Refusal:
 def refused(why: Refused, model: str, now: datetime) -> Refusal:
     """A decision of admission as an answer."""
     match why.reason:
-        case Reason.MODEL_NOT_ALLOWED:
-            return _not_this_model(why, f"The model `{model}` is not allowed for this key.")
-        case Reason.MODEL_NOT_PRICED:
-            return _not_this_model(why, f"The model `{model}` has no price, so that it cannot be used. {why.detail}")
+        case Reason.MODEL_NOT_ALLOWED | Reason.MODEL_NOT_PRICED:
+            return _not_this_model(why, model)
+        case Reason.FIELD_NOT_BOUNDED | Reason.MODEL_NOT_BOUNDED:
+            return _not_bounded(why)
         case Reason.PRICES_OUTDATED:
             message = f"{why.detail} Calls under a hard budget wait until that is mended."
             return Refusal(503, why.reason, message, headers={"retry-after": "5"})
@@ -103,18 +103,30 @@ def refused(why: Refused, model: str, now: datetime) -> Refusal:
         case Reason.BUDGET_EXCEEDED | Reason.INSUFFICIENT_BALANCE | Reason.QUOTA_EXCEEDED:
             if why.known is None or why.budget is None:
                 return BUDGET_AWAY
-            return _short(why.reason, why.known, why.budget, why.in_hand, now)
+            return _short(why, why.known, why.budget, now)
         case unknown:
             assert_never(unknown)
 
 
-def _not_this_model(why: Refused, message: str) -> Refusal:
+def _not_this_model(why: Refused, model: str) -> Refusal:
+    if why.reason is Reason.MODEL_NOT_ALLOWED:
+        message = f"The model `{why.detail or model}` is not allowed for this key."
+    else:
+        message = f"The model `{model}` has no price, so that it cannot be used. {why.detail}"
     return Refusal(403, why.reason, message.rstrip(), "model", headers=_NO_RETRY)
 
 
-def _short(reason: Reason, known: Known, budget: Budget, in_hand: int, now: datetime) -> Refusal:
-    """402 for money, 429 for quotas; PROFILES.md lists the fields."""
-    terms = known.terms
+def _not_bounded(why: Refused) -> Refusal:
+    if why.reason is Reason.FIELD_NOT_BOUNDED:
+        message = f"Nothing bounds what `{why.detail}` may cost, and a hard budget applies."
+    else:
+        message = f"The cost of this call has no bound, and a hard budget applies. {why.detail}"
+    return Refusal(400, why.reason, message, headers=_NO_RETRY)
+
+
+def _short(why: Refused, known: Known, budget: Budget, now: datetime) -> Refusal:
+    """402 for money, 429 for quotas; PROFILES.md lists the fields, and `required` says what the call needs at least."""
+    terms, reason, in_hand = known.terms, why.reason, why.in_hand
     is_money = budget.measure == "money"
     remaining = max(0, budget.left + in_hand)
 
@@ -133,6 +145,8 @@ def _short(reason: Reason, known: Known, budget: Budget, in_hand: int, now: date
         limit=shown(budget.limit),
         advice=advice,
     )
+    if why.required is not None:
+        message += NEEDS[terms.language].format(required=shown(why.required))
     figure = decimal_text if is_money else str
     details = {
         "budget_exceeded": True,
@@ -145,6 +159,7 @@ def _short(reason: Reason, known: Known, budget: Budget, in_hand: int, now: date
         "spent": figure(budget.spent),
         "held": figure(max(0, budget.held - in_hand)),
         "remaining": figure(remaining),
+        "required": None if why.required is None else figure(why.required),
         "resets_at": resets_at.isoformat() if resets_at else None,
         "currency": budget.currency,
     }

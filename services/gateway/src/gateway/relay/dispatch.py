@@ -82,8 +82,11 @@ class Dispatch:
     async def _sent(self, attempt: Attempt, headers: Headers, receive: Receive, send: Send) -> None:
         reservation = attempt.reservation
         call, upstream = reservation.call, reservation.upstream
-        output_limit, field = reservation.estimate.bounds.output, upstream.config.output_limit_field
-        body = call.sent(output_limit=output_limit, limit_field=field)
+        body = call.sent(
+            output_limit=reservation.output_limit,
+            limit_field=upstream.limit_field(call.model),
+            service_tier=reservation.service_tier,
+        )
         try:
             answer = await self._transport.send(
                 upstream, _PATHS[call.dialect], body, _forwarded(upstream, headers, attempt)
@@ -198,6 +201,8 @@ class Dispatch:
             headers.append((b"cache-control", b"no-cache"))
         else:
             headers.append((b"content-length", b"%d" % length))
+        if attempt.reservation.output_limit is not None:
+            headers.append((b"x-farebox-max-tokens", b"%d" % attempt.reservation.output_limit))
         known = attempt.reservation.known
         if settled is not None and settled.billed_nano is not None:
             headers.append((b"x-farebox-cost", decimal_text(settled.billed_nano).encode()))
@@ -301,9 +306,8 @@ def _unreported(attempt: Attempt, partial: Usage | None, output_tokens: int) -> 
     reservation = attempt.reservation
     worst = reservation.estimate.usage
     if partial is None:
-        return estimated(
-            input_tokens=tokens_of(len(reservation.call.written)), output_tokens=output_tokens, worst=worst
-        )
+        guess = reservation.estimate.guess.usage
+        return estimated(input_tokens=guess.input_total, output_tokens=output_tokens, worst=worst)
     output = min(max(partial.output, output_tokens), worst.output_total)
     return partial.model_copy(update={"output": output, "source": UsageSource.ESTIMATED})
 
