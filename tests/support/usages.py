@@ -19,6 +19,7 @@ SEED_TOOLS: Mapping[str, str] = {
     "code_execution": "code_executions",
 }
 SERVICE_TIERS = (None, "default", "batch", "flex", "priority", "fast", "no-such-tier")
+SPEEDS = (None, "standard", "fast", "no-such-speed")
 
 _EDGES = (100_000, 128_000, 200_000, 272_000)
 counts = st.one_of(
@@ -36,9 +37,9 @@ text_usages = st.builds(
     cache_write_1h=counts,
     output=counts,
     reasoning=counts,
-    service_tier=st.sampled_from(SERVICE_TIERS),
+    service_tier=st.sampled_from((None, "default")),
 )
-"""What a call about text can use."""
+"""What a call about text can use, served as any model may be."""
 
 usages = st.builds(
     Usage,
@@ -52,20 +53,29 @@ usages = st.builds(
     reasoning=counts,
     audio_out=counts,
     image_out=counts,
-    service_tier=st.sampled_from(SERVICE_TIERS),
+    service_tier=st.sampled_from((None, "default")),
 )
 """Any mix of buckets; one request, because genai-prices knows no other number."""
+
+served_somehow = st.builds(
+    lambda usage, stated: usage.model_copy(update=stated),
+    usages,
+    st.fixed_dictionaries({"service_tier": st.sampled_from(SERVICE_TIERS)})
+    | st.fixed_dictionaries({"speed": st.sampled_from(SPEEDS)}),
+)
+"""The same at any service tier or speed, also such as no model has."""
 
 
 def genai_cost_nano_usd(provider: Provider, model: ModelInfo, usage: Usage, at: datetime) -> int:
     """What genai-prices charges for the usage, rounded half-even to a nano-USD."""
-    tier = usage.service_tier
+    tier, speed = usage.service_tier, usage.speed
+    stated = {"service_tier": tier, "processing": tier, "speed": speed}
     with localcontext(prec=60):
         calculated = model.calc_price(
             _as_genai(usage),
             provider,
             genai_request_timestamp=at,
-            price_context=None if tier is None else {"service_tier": tier, "processing": tier, "speed": tier},
+            price_context={key: value for key, value in stated.items() if value is not None} or None,
         )
         return round_half_even(calculated.total_price * Decimal(NANO))
 

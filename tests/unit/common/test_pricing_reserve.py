@@ -29,7 +29,7 @@ from support.usages import counts, text_usages, usages
 AT = datetime(2026, 11, 20, 12, tzinfo=UTC)
 MODELS = [(provider, model) for provider in providers for model in provider.models]
 TIERED = [(provider, model) for provider, model in MODELS if len(SeedModel(provider, model).rates_at(AT).standard) > 1]
-VARIED = [(provider, model) for provider, model in MODELS if SeedModel(provider, model).rates_at(AT).variants]
+VARIED = [(provider, model) for provider, model in MODELS if len(SeedModel(provider, model).rates_at(AT).modes) > 1]
 
 seed_rates = st.one_of(*map(st.sampled_from, (MODELS, TIERED, VARIED))).map(
     lambda listed: SeedModel(*listed).rates_at(AT)

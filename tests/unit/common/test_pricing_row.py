@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from farebox.pricing import Charge, PriceRow, Usage, price
+from farebox.pricing import Charge, PriceRow, Unpriced, Usage, price
 
 GOOD: dict[str, Any] = {
     "id": "row-1",
@@ -80,3 +80,35 @@ def test_a_service_tier_prices_the_units_it_names_and_no_others() -> None:
     costs = [cost(row, Usage(input=count, output=1, service_tier="flex")) for count in (10, 11, 21)]
     assert costs == [10 * 3_000 + 7_000, 11 * 3_000 + 9_000, 21 * 4_000 + 9_000]
     assert cost(row, Usage(input=21, output=1, service_tier="default")) == 21 * 4_000 + 20_000
+
+
+FAST = {**GOOD, "speeds": {"fast": "6"}, "geographies": {"us": "1.1"}}
+
+
+@pytest.mark.parametrize(
+    ("stated", "times"),
+    [({}, 10), ({"speed": "fast"}, 60), ({"geography": "us"}, 11), ({"speed": "fast", "geography": "us"}, 66)],
+)
+def test_speed_and_geography_multiply_the_token_rates_and_each_other(stated: dict[str, str], times: int) -> None:
+    usage = Usage.model_validate({"input": 1_000, "output": 1_000, **stated})
+    assert cost(PriceRow.model_validate(FAST), usage) == times * 1_800_000
+
+
+def test_they_multiply_the_rates_of_caches_and_long_contexts_too_and_not_those_of_calls() -> None:
+    rates = {"input": "3", "cache_read": "0.3", "output": "15", "request": "1000", "tool:web_search": "10000"}
+    long = [{"above": 10, "rates": {"input": "6", "cache_read": "0.6"}}]
+    row = PriceRow.model_validate({**FAST, "rates": rates, "context_tiers": long})
+    usage = Usage(input=10, cache_read=10, tool_calls={"web_search": 1}, speed="fast")
+    assert cost(row, usage) == 6 * (10 * 6_000 + 10 * 600) + 1_000_000 + 10_000_000
+
+
+def test_a_geography_multiplies_service_tiers_too_and_a_speed_has_none() -> None:
+    row = PriceRow.model_validate({**FAST, "service_tiers": {"batch": {"rates": {"input": "1.5"}}}})
+    assert cost(row, Usage(input=1_000, service_tier="batch", geography="us")) == 1_650_000
+    assert isinstance(price(row.compiled(), Usage(input=1, service_tier="batch", speed="fast")), Unpriced)
+
+
+@pytest.mark.parametrize("by", ["0", "-1", "101", "1.0000001", 1.1])
+def test_a_multiplier_that_makes_no_sense_is_refused(by: Any) -> None:
+    with pytest.raises(ValidationError):
+        PriceRow.model_validate({**GOOD, "speeds": {"fast": by}})

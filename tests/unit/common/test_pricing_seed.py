@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from farebox.pricing import SEED_VERSION, Catalogue, Charge, Unpriced, UnpricedReason, Usage, price
 from farebox.pricing.seed import SeedModel
-from support.usages import SEED_TOOLS, SERVICE_TIERS, genai_cost_nano_usd, usages
+from support.usages import SEED_TOOLS, SERVICE_TIERS, genai_cost_nano_usd, served_somehow, usages
 
 CATALOGUE = Catalogue()
 MODELS = [(provider, model) for provider in providers for model in provider.models]
@@ -42,18 +42,30 @@ def assert_as_genai_prices(provider: Provider, model: ModelInfo, usage: Usage, a
         case Charge():
             assert charge == Charge(expected, SEED_VERSION)
         case Unpriced(reason=UnpricedReason.NO_RATE_FOR_UNIT):
-            assert_lacks_a_rate(model, usage, at)
+            assert is_not_sold(model, usage, at) or lacks_a_rate(provider, model, usage, at)
         case Unpriced():
             pytest.fail(f"{provider.id}/{model.id}: {charge}")
 
 
-def assert_lacks_a_rate(model: ModelInfo, usage: Usage, at: datetime) -> None:
-    """Where genai-prices lists nothing for a side of the call, or for tokens at all, it charges 0; we refuse."""
+def is_not_sold(model: ModelInfo, usage: Usage, at: datetime) -> bool:
+    """Where genai-prices lists nothing for a tier or speed, it charges the standard price; we refuse."""
+    variants = [v for v in model.price_variants or () if v.constraint is None or v.constraint.active(at)]
+    when = [item for variant in variants if vars(variant.prices) for item in variant.when.items()]
+    tiers = {name for key, name in when if key in ("service_tier", "processing")}
+    speeds = {name for key, name in when if key == "speed"}
+    return usage.service_tier not in tiers | {None, "default"} or usage.speed not in speeds | {None, "standard"}
+
+
+def lacks_a_rate(provider: Provider, model: ModelInfo, usage: Usage, at: datetime) -> bool:
+    """Where genai-prices lists nothing for a side of the call, for sound, or for tokens at all, it charges 0 or as for
+    text; we refuse."""
     listed = vars(model.get_prices(at))
     tools_without = [tool for tool in usage.tool_calls if f"{SEED_TOOLS[tool]}_kcount" not in listed]
-    assert (
+    return bool(
         (usage.input_total and "input_mtok" not in listed)
         or (usage.output_total and "output_mtok" not in listed)
+        or (usage.audio_in and "input_audio_mtok" not in listed and provider.id != "google")
+        or (usage.audio_out and "output_audio_mtok" not in listed and provider.id != "google")
         or tools_without
         or {"input_mtok", "output_mtok"}.isdisjoint(listed)
     )
@@ -69,7 +81,7 @@ def test_every_service_tier_prices_as_genai_prices_does_whenever_a_price_begins(
     for provider, model in VARIED:
         for at in edges(model):
             for tier in SERVICE_TIERS:
-                usage = Usage(input=300_001, cache_read=2, output=7, audio_in=3, image_in=4, service_tier=tier)
+                usage = Usage(input=300_001, cache_read=2, output=7, image_in=4, service_tier=tier)
                 assert_as_genai_prices(provider, model, usage, at)
 
 
@@ -94,7 +106,7 @@ def test_any_usage_of_any_model_at_any_time_prices_as_genai_prices_does(
     assert_as_genai_prices(*listed, usage, at)
 
 
-@given(st.sampled_from(VARIED), usages, instants)
+@given(st.sampled_from(VARIED), served_somehow, instants)
 def test_variants_price_as_genai_prices_does(listed: tuple[Provider, ModelInfo], usage: Usage, at: datetime) -> None:
     assert_as_genai_prices(*listed, usage, at)
 
@@ -138,9 +150,47 @@ def test_every_id_that_is_listed_can_be_priced_by_it() -> None:
 
 def test_a_variant_does_not_follow_a_model_to_a_provider_that_borrows_it() -> None:
     flex = Usage(input=1_000, output=1_000, service_tier="flex")
-    standard = Usage(input=1_000, output=1_000)
-    assert CATALOGUE.price("azure", "gpt-5", flex, AT) == CATALOGUE.price("azure", "gpt-5", standard, AT)
-    assert CATALOGUE.price("openai", "gpt-5", flex, AT) != CATALOGUE.price("openai", "gpt-5", standard, AT)
+    assert isinstance(CATALOGUE.price("azure", "gpt-5", flex, AT), Unpriced)
+    assert CATALOGUE.price("openai", "gpt-5", flex, AT) == Charge(5_625_000, SEED_VERSION)
+
+
+@pytest.mark.parametrize(
+    "stated",
+    [
+        {"service_tier": "scale"},
+        {"speed": "fast"},
+        {"geography": "eu"},
+        {"service_tier": "flex", "speed": "fast"},
+    ],
+)
+def test_what_is_stated_and_has_no_price_is_never_charged_as_the_standard(stated: dict[str, str]) -> None:
+    usage = Usage(input=1_000, output=1_000, **stated)  # type: ignore[arg-type] # only names
+    charge = CATALOGUE.price("openai", "gpt-5", usage, AT)
+    assert isinstance(charge, Unpriced)
+    assert all(f"{name.replace('_', ' ')} {value}" in charge.detail for name, value in stated.items())
+
+
+@pytest.mark.parametrize(
+    "stated",
+    [
+        {"service_tier": "default"},
+        {"service_tier": "standard"},
+        {"service_tier": "on_demand"},
+        {"service_tier": "AUTO"},
+        {"speed": "standard", "service_tier": "standard"},
+        {"geography": "global"},
+        {"geography": "not_available"},
+    ],
+)
+def test_every_name_of_the_standard_is_the_standard(stated: dict[str, str]) -> None:
+    usage = Usage(input=1_000, output=1_000, **stated)  # type: ignore[arg-type] # only names
+    assert CATALOGUE.price("openai", "gpt-5", usage, AT) == Charge(11_250_000, SEED_VERSION)
+
+
+def test_sound_without_a_rate_of_its_own_is_not_charged_as_text() -> None:
+    heard = Usage(input=10, audio_in=1_000, output=10)
+    assert isinstance(CATALOGUE.price("openai", "gpt-4o", heard, AT), Unpriced)
+    assert isinstance(CATALOGUE.price("google", "gemini-2.5-pro", heard, AT), Charge)
 
 
 def test_a_model_listed_without_prices_is_unpriced_and_not_free() -> None:

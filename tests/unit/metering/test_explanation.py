@@ -111,3 +111,10 @@ def test_what_an_attempt_held_and_what_of_it_is_uncertain_is_told_in_the_bills_c
 def test_what_an_attempt_of_the_version_before_held_is_told_as_its_lease() -> None:
     [one] = explained(charge_row(held=None, lease=LEASED))["attempts"]
     assert (one["lease"]["reserve"], one["held"]) == ("0.01", None)
+
+
+def test_a_charge_from_before_tiers_without_a_price_were_unpriced_is_explained_at_the_standard_rates() -> None:
+    row = charge_row()
+    stated = attempt(usage=Usage(input=500, output=500, service_tier="no-such-tier"))
+    [one] = explained({**row, "attempt": value_of(stated).decode()})["attempts"]
+    assert [line["rate_usd"] for line in one["charge"]["lines"]] == ["2.5", "10"]

@@ -43,7 +43,7 @@ def test_one_unit_that_costs_more_is_a_raise(unit: str) -> None:
 
 
 def test_a_bucket_left_out_costs_what_its_parent_costs() -> None:
-    assert raised(row("new", rates={"input": "2", "output": "8"}, context_tiers=[], service_tiers={})) == NOW
+    assert raised(row("new", rates={"input": "2", "output": "8"}, context_tiers=[])) == NOW
 
 
 def test_a_long_context_that_costs_more_is_a_raise() -> None:
@@ -52,8 +52,20 @@ def test_a_long_context_that_costs_more_is_a_raise() -> None:
 
 
 def test_a_service_tier_that_costs_more_is_a_raise() -> None:
-    assert raised(row("new", service_tiers={})) == NOW
     assert raised(row("new", service_tiers={**FULL["service_tiers"], "priority": {"rates": {"output": "16"}}})) == NOW
+
+
+def test_a_service_tier_that_is_no_longer_listed_has_no_price_and_so_is_no_raise() -> None:
+    assert raised(row("new", service_tiers={})) is None
+
+
+@pytest.mark.parametrize("field", ["speeds", "geographies"])
+def test_a_speed_or_geography_that_costs_more_is_a_raise(field: str) -> None:
+    usual = row("usual", NOW - timedelta(days=9), **{field: {"x": "1.1"}})
+    assert raised(row("new", **{field: {"x": "1.1"}}), usual) is None
+    assert raised(row("new", **{field: {"x": "1.2"}}), usual) == NOW
+    assert raised(row("new", **{field: {"x": "1.1", "y": "1.05"}}), usual) == NOW, "dearer than the standard one"
+    assert raised(row("new", **{field: {"x": "1.1", "y": "0.9"}}), usual) is None
 
 
 def test_what_costs_less_is_none() -> None:

@@ -1,5 +1,6 @@
 """Rates are kept as they were."""
 
+import json
 from datetime import UTC, datetime
 from typing import Any
 
@@ -34,9 +35,8 @@ def plain(ladder: tuple[RateTable, ...]) -> list[tuple[object, ...]]:
 def test_a_tariff_gives_back_the_rates_it_was_made_of(provider: str, model: str) -> None:
     before = rates(provider, model)
     after = rates_of(tariff_of(before).json)
-    assert plain(after.standard) == plain(before.standard)
-    assert {name: plain(ladder) for name, ladder in after.variants.items()} == {
-        name: plain(ladder) for name, ladder in before.variants.items()
+    assert {mode: plain(ladder) for mode, ladder in after.modes.items()} == {
+        mode: plain(ladder) for mode, ladder in before.modes.items()
     }
     assert (after.version, after.effective_from, after.unmetered) == (
         before.version,
@@ -60,3 +60,20 @@ def test_rates_are_shown_in_dollars_a_million_tokens() -> None:
     table: Any = shown(rates("openai", "gpt-4o"))["standard"]
     assert str(table[0]["per_million_tokens"]["input"]) == "2.5"
     assert str(table[0]["per_million_tokens"]["output"]) == "10"
+
+
+OLDER = {
+    "provider": "acme",
+    "model": "one",
+    "version": "row-1",
+    "effective_from": None,
+    "effective_to": None,
+    "standard": [{"above": -1, "upto": None, "tokens": ["5"] * 10, "request": "0", "tools": {}}],
+    "variants": {"flex": [{"above": -1, "upto": None, "tokens": ["3"] * 10, "request": "0", "tools": {}}]},
+    "unmetered": [],
+}
+
+
+def test_a_tariff_from_before_there_were_speeds_is_still_read() -> None:
+    after = rates_of(json.dumps(OLDER))
+    assert {mode.service_tier: ladder[0].tokens[0] for mode, ladder in after.modes.items()} == {None: 5, "flex": 3}

@@ -8,7 +8,7 @@ from uuid import UUID
 
 from farebox.events import Held, Measured, RequestCompleted
 from farebox.money import decimal_text
-from farebox.pricing import BUCKETS, Line, explain
+from farebox.pricing import BUCKETS, STANDARD, Line, Rates, Usage, explain
 from metering.tariff import rates_of
 
 Row: TypeAlias = Mapping[str, Any]
@@ -42,7 +42,7 @@ def _charged(entries: Sequence[Row]) -> dict[str, Any]:
         **_told(event),
         "state": "priced",
         "charge": {
-            "lines": [_line(line) for line in explain(rates, event.usage)],
+            "lines": [_line(line) for line in explain(rates, _as_charged(rates, event.usage))],
             "cost_usd": decimal_text(charge["cost_nano_usd"]),
             "price": {
                 "version": charge["price_version"],
@@ -59,6 +59,11 @@ def _charged(entries: Sequence[Row]) -> dict[str, Any]:
         "entries": [_entry(row) for row in entries],
         "suspense": None,
     }
+
+
+def _as_charged(rates: Rates, usage: Usage) -> Usage:
+    """A charge whose tariff does not list how the call was served was made at the standard rates, as older ones were."""
+    return usage if rates.table(usage) else usage.model_copy(update=STANDARD._asdict())
 
 
 def _suspended(row: Row) -> dict[str, Any]:
@@ -81,6 +86,8 @@ def _told(event: RequestCompleted) -> dict[str, Any]:
         "requests": event.usage.requests,
         "tool_calls": event.usage.tool_calls,
         "service_tier": event.usage.service_tier,
+        "speed": event.usage.speed,
+        "geography": event.usage.geography,
         "usage_source": event.usage.source.value,
         "lease": lease and {"lease_id": lease.lease_id, "reserve": decimal_text(lease.reserve_nano)},
         "held": event.held and _held(event.held),

@@ -4,10 +4,11 @@ A gateway holds the worst case of a call at the prices it knows. So a raise that
 it is billed above what was held; a price that is nowhere dearer is not, whenever it takes effect.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from datetime import datetime
 
 from farebox.pricing import Catalogue, PriceRow, Rates, RateTable
+from farebox.pricing.rates import table_of
 
 
 def raised_at(before: Catalogue, row: PriceRow, until: datetime) -> datetime | None:
@@ -28,15 +29,16 @@ def raised_at(before: Catalogue, row: PriceRow, until: datetime) -> datetime | N
 
 
 def is_dearer(new: Rates, old: Rates) -> bool:
-    """Whether any unit costs more at any service tier, in a context of any length."""
-    tiers = {None, *old.variants, *new.variants}
-    lengths = {table.above + 1 for rates in (old, new) for tables in _ladders(rates) for table in tables}
-    return any(_costs_more(new.table(tier, length), old.table(tier, length)) for tier in tiers for length in lengths)
+    """Whether any unit costs more at any service tier, speed or geography, in a context of any length.
 
-
-def _ladders(rates: Rates) -> Iterator[tuple[RateTable, ...]]:
-    yield rates.standard
-    yield from rates.variants.values()
+    A mode that had no price is compared with the standard one: that is the least that was held for such a call.
+    """
+    lengths = {table.above + 1 for rates in (old, new) for tables in rates.modes.values() for table in tables}
+    return any(
+        _costs_more(table_of(tables, length), table_of(old.ladder(mode) or old.standard, length))
+        for mode, tables in new.modes.items()
+        for length in lengths
+    )
 
 
 def _costs_more(new: RateTable, old: RateTable) -> bool:

@@ -9,8 +9,11 @@ from uuid import UUID
 import orjson
 
 from farebox.pricing import BUCKETS, Rates, RateTable
-from farebox.pricing.rates import REQUEST, TOOL, unscaled
+from farebox.pricing.rates import REQUEST, STANDARD, TOOL, Ladder, Mode, unscaled
 from metering.interned import id_of
+
+_SHOWN: Final = {"service_tiers": "service_tier", "speeds": "speed", "geographies": "geography"}
+"""Each alone: a tier or speed at a geography costs so many times as much as the geography says."""
 
 MILLION: Final = 1_000_000
 THOUSAND: Final = 1_000
@@ -33,8 +36,7 @@ def tariff_of(rates: Rates) -> Tariff:
         "version": rates.version,
         "effective_from": rates.effective_from,
         "effective_to": rates.effective_to,
-        "standard": _dumped(rates.standard),
-        "variants": {name: _dumped(ladder) for name, ladder in rates.variants.items()},
+        "modes": [{**mode._asdict(), "tables": _dumped(tables)} for mode, tables in rates.modes.items()],
         "unmetered": rates.unmetered,
     }
     text = orjson.dumps(fields, option=orjson.OPT_SORT_KEYS).decode()
@@ -50,8 +52,7 @@ def rates_of(json: str) -> Rates:
         version=fields["version"],
         effective_from=_instant(fields["effective_from"]),
         effective_to=_instant(fields["effective_to"]),
-        standard=_loaded(fields["standard"]),
-        variants={name: _loaded(ladder) for name, ladder in fields["variants"].items()},
+        modes=_modes(fields),
         unmetered=tuple(fields["unmetered"]),
     )
 
@@ -65,7 +66,14 @@ def shown(rates: Rates) -> dict[str, object]:
         "effective_from": rates.effective_from,
         "effective_to": rates.effective_to,
         "standard": [_table(table) for table in rates.standard],
-        "service_tiers": {name: [_table(table) for table in ladder] for name, ladder in rates.variants.items()},
+        **{
+            name: {
+                value: [_table(table) for table in tables]
+                for mode, tables in rates.modes.items()
+                if (value := mode._asdict()[field]) is not None and mode == Mode(**{field: value})
+            }
+            for name, field in _SHOWN.items()
+        },
     }
 
 
@@ -79,7 +87,7 @@ def _table(table: RateTable) -> dict[str, object]:
     return {"above": max(table.above, 0), "per_million_tokens": tokens, "per_thousand_calls": calls}
 
 
-def _dumped(ladder: tuple[RateTable, ...]) -> list[dict[str, object]]:
+def _dumped(ladder: Ladder) -> list[dict[str, object]]:
     # Integers beyond 64 bits are no JSON to orjson, and rates are 10^24 of a dollar: they are kept as text.
     return [
         {
@@ -93,7 +101,7 @@ def _dumped(ladder: tuple[RateTable, ...]) -> list[dict[str, object]]:
     ]
 
 
-def _loaded(ladder: list[Mapping[str, Any]]) -> tuple[RateTable, ...]:
+def _loaded(ladder: list[Mapping[str, Any]]) -> Ladder:
     return tuple(
         RateTable(
             above=table["above"],
@@ -104,6 +112,18 @@ def _loaded(ladder: list[Mapping[str, Any]]) -> tuple[RateTable, ...]:
         )
         for table in ladder
     )
+
+
+def _modes(fields: Mapping[str, Any]) -> Mapping[Mode, Ladder]:
+    if (
+        "modes" not in fields
+    ):  # written before there were speeds and geographies: a tier that is not listed cost the standard
+        tiers = {Mode(name): _loaded(tables) for name, tables in fields["variants"].items()}
+        return {STANDARD: _loaded(fields["standard"]), **tiers}
+    return {
+        Mode(each["service_tier"], each["speed"], each["geography"]): _loaded(each["tables"])
+        for each in fields["modes"]
+    }
 
 
 def _instant(text: str | None) -> datetime | None:

@@ -13,7 +13,7 @@ Instants are arguments: a call is priced at the instant its attempt started, in 
 
 from farebox.pricing.catalogue import Catalogue
 from farebox.pricing.price import Charge, Line, Unpriced, UnpricedReason, explain, price
-from farebox.pricing.rates import Rates, RateTable
+from farebox.pricing.rates import STANDARD, Mode, Rates, RateTable
 from farebox.pricing.reserve import ALL_BUCKETS, ANYTHING, TEXT_BUCKETS, Exposure, worst_case, worst_case_usage
 from farebox.pricing.row import ContextTier, PriceRow, ServiceTier
 from farebox.pricing.seed import SEED_VERSION
@@ -26,6 +26,7 @@ __all__ = [
     "INPUT_BUCKETS",
     "OUTPUT_BUCKETS",
     "SEED_VERSION",
+    "STANDARD",
     "TEXT_BUCKETS",
     "Bucket",
     "Catalogue",
@@ -33,6 +34,7 @@ __all__ = [
     "ContextTier",
     "Exposure",
     "Line",
+    "Mode",
     "PriceRow",
     "RateTable",
     "Rates",

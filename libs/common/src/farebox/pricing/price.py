@@ -3,14 +3,17 @@
 from dataclasses import dataclass
 from decimal import Decimal
 from enum import StrEnum
+from types import MappingProxyType
 from typing import Final
 
 from farebox.money import divide_half_even
-from farebox.pricing.rates import REQUEST, SCALE, TOOL, Rates, exact_nano, unscaled
+from farebox.pricing.rates import BASE, REQUEST, SCALE, TOOL, Mode, Rates, RateTable, exact_nano, unscaled
 from farebox.pricing.usage import BUCKETS, Usage
 
 MAX_COST_NANO_USD: Final = 10**14
 """100,000 USD: no single call costs that; converted to any currency it still fits a bigint."""
+
+_NO_TABLE: Final = RateTable(BASE, None, (None,) * len(BUCKETS), 0, MappingProxyType({}))
 
 _MILLION: Final = 1_000_000
 _THOUSAND: Final = 1_000
@@ -61,10 +64,13 @@ def price(rates: Rates, usage: Usage) -> Charge | Unpriced:
 
     A unit that was used and has no rate makes the call Unpriced, with one exception: `requests`, which few
     providers charge, cost nothing where no price is listed for them. Rates that list no metered unit at all
-    price nothing, not even an empty call.
+    price nothing, not even an empty call. A service tier, speed or geography that is stated and not listed has no
+    rate for anything.
     """
     counts = _counts(usage)
-    table = rates.table(usage.service_tier, usage.input_total)
+    table = rates.table(usage)
+    if table is None:
+        return _no_rate(rates, usage)
     amount = usage.requests * table.request
     for count, rate in zip(counts, table.tokens, strict=True):
         if count:
@@ -86,7 +92,7 @@ def price(rates: Rates, usage: Usage) -> Charge | Unpriced:
 
 def explain(rates: Rates, usage: Usage) -> tuple[Line, ...]:
     """Every unit that was used, at its rate, as `price` counted it: tokens a million, calls a thousand."""
-    table = rates.table(usage.service_tier, usage.input_total)
+    table = rates.table(usage) or _NO_TABLE
     tokens = [
         _line(bucket, count, rate, _MILLION)
         for bucket, count, rate in zip(BUCKETS, _counts(usage), table.tokens, strict=True)
@@ -126,4 +132,7 @@ def _line(unit: str, count: int, rate: int | None, per: int) -> Line:
 def _no_rate(rates: Rates, usage: Usage) -> Unpriced:
     missing = [line.unit for line in explain(rates, usage) if line.rate_usd is None]
     units = ", ".join(missing) or "any unit that is metered"
-    return Unpriced(UnpricedReason.NO_RATE_FOR_UNIT, f"{rates.provider}/{rates.model} has no rate for {units}")
+    mode = Mode(usage.service_tier, usage.speed, usage.geography)
+    stated = [f"{name.replace('_', ' ')} {value}" for name, value in mode._asdict().items() if value is not None]
+    how = f" at {', '.join(stated)}" if stated else ""
+    return Unpriced(UnpricedReason.NO_RATE_FOR_UNIT, f"{rates.provider}/{rates.model} has no rate for {units}{how}")

@@ -1,14 +1,14 @@
 """Compiled rates: what one model costs during one interval, in integers."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
 from types import MappingProxyType
-from typing import Final, TypeAlias
+from typing import Final, NamedTuple, TypeAlias
 
 from farebox.money import NANO, divide_half_even
-from farebox.pricing.usage import BUCKETS, Bucket
+from farebox.pricing.usage import BUCKETS, Bucket, Usage
 
 _DIGITS: Final = 15
 
@@ -60,13 +60,36 @@ class RateTable:
         return not self.request and not self.tools and all(rate is None for rate in self.tokens)
 
 
+Ladder: TypeAlias = tuple[RateTable, ...]
+"""Tables with ascending `above`, the first at BASE."""
+
+
+class Mode(NamedTuple):
+    """How a provider served a call, as far as its price depends on it. None is the standard."""
+
+    service_tier: str | None = None
+    speed: str | None = None
+    geography: str | None = None
+
+
+STANDARD: Final = Mode()
+
+STANDARD_TIERS: Final = frozenset({"default", "standard", "on_demand", "auto"})
+"""What providers call the standard service tier; `auto` comes from those that repeat the question."""
+
+STANDARD_SPEEDS: Final = frozenset({"standard"})
+STANDARD_GEOGRAPHIES: Final = frozenset({"global", "not_available"})
+"""Anthropic's words for a call that was served anywhere, and by a model that has no choice of place."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Rates:
     """Rates of one (provider, model) from `effective_from` until before `effective_to` (None: unbounded).
 
-    `standard` and each of `variants` (by service tier) is a ladder of tables with ascending `above`, the first of
-    which starts at BASE. The table is chosen by the call's whole input-side total and prices all of the call: the
-    "cliff" of genai-prices' TieredPrices. A service tier without a variant is priced at `standard`, as there.
+    `modes` lists every way in which the model may be served that has a price, STANDARD first, each with a ladder of
+    tables: its keys are the service tiers, speeds and geographies that a reserve has to allow for. The table is chosen
+    by the call's whole input-side total and prices all of the call: the "cliff" of genai-prices' TieredPrices. A mode
+    that is not listed has no price, and never the standard one.
 
     `version` names what priced a charge: the seed package and its version, or the id of a price row.
     `unmetered` lists the seed's prices for units that no bucket counts (hours of audio, pages, …): shown, because
@@ -78,19 +101,94 @@ class Rates:
     version: str
     effective_from: datetime | None
     effective_to: datetime | None
-    standard: tuple[RateTable, ...]
-    variants: Mapping[str, tuple[RateTable, ...]]
+    modes: Mapping[Mode, Ladder]
     unmetered: tuple[str, ...] = ()
 
-    def table(self, service_tier: str | None, input_total: int) -> RateTable:
-        """The table that prices a call."""
-        ladder = self.standard
-        if service_tier is not None:
-            ladder = self.variants.get(service_tier, ladder)
-        for table in reversed(ladder):
-            if input_total > table.above:
-                return table
-        raise ValueError(f"negative input total {input_total}")
+    @property
+    def standard(self) -> Ladder:
+        """The ladder of a call of which nothing else is stated."""
+        return self.modes[STANDARD]
+
+    def ladder(self, mode: Mode) -> Ladder | None:
+        """The tables of a mode as a provider states it; None if it has no price."""
+        found = self.modes.get(mode)
+        return self.modes.get(canonical(mode)) if found is None else found
+
+    def table(self, usage: Usage) -> RateTable | None:
+        """The table that prices a call; None if the way in which it was served has no price."""
+        mode = usage.service_tier, usage.speed, usage.geography
+        tables = self.modes.get(mode) or self.ladder(Mode(*mode))
+        return None if tables is None else table_of(tables, usage.input_total)
+
+
+def canonical(mode: Mode) -> Mode:
+    """The mode in lower case, with None for every name of a standard."""
+    return Mode(
+        _unless_in(STANDARD_TIERS, mode.service_tier),
+        _unless_in(STANDARD_SPEEDS, mode.speed),
+        _unless_in(STANDARD_GEOGRAPHIES, mode.geography),
+    )
+
+
+def _unless_in(standard: frozenset[str], stated: str | None) -> str | None:
+    name = stated.lower() if stated is not None else None
+    return None if name in standard else name
+
+
+def table_of(tables: Ladder, input_total: int) -> RateTable:
+    """The table for so many input-side tokens."""
+    for table in reversed(tables):
+        if input_total > table.above:
+            return table
+    raise ValueError(f"negative input total {input_total}")
+
+
+def modes_of(
+    standard: Ladder,
+    tiers: Mapping[str, Ladder],
+    speeds: Mapping[str, Ladder],
+    geographies: Mapping[str, Decimal],
+) -> Mapping[Mode, Ladder]:
+    """Every mode that has a price.
+
+    A speed has a price at the standard tier only: no vendor sells a fast batch. A geography multiplies the token rates
+    of every tier and speed, in a context of any length; requests and tool calls cost the same everywhere.
+    """
+    anywhere = {STANDARD: standard} | {Mode(name): tables for name, tables in tiers.items()}
+    anywhere |= {Mode(speed=name): tables for name, tables in speeds.items()}
+    local = {
+        mode._replace(geography=name): multiplied(tables, by)
+        for name, by in geographies.items()
+        for mode, tables in anywhere.items()
+    }
+    return MappingProxyType(anywhere | local)
+
+
+def multiplied(tables: Ladder, by: Decimal) -> Ladder:
+    """The same tables with every token rate, and no other, multiplied; half-even where a rate has too many digits."""
+    numerator, denominator = by.as_integer_ratio()
+    return tuple(
+        replace(
+            table,
+            tokens=tuple(
+                None if rate is None else divide_half_even(rate * numerator, denominator) for rate in table.tokens
+            ),
+        )
+        for table in tables
+    )
+
+
+def without(tables: Ladder, buckets: Collection[str]) -> Ladder:
+    """The same tables with no rate for these buckets."""
+    return tuple(
+        replace(
+            table,
+            tokens=tuple(
+                None if bucket in buckets else rate for bucket, rate in zip(BUCKETS, table.tokens, strict=True)
+            ),
+        )
+        for table in tables
+    )
 
 
 def scaled(usd: Decimal, per: int) -> int:
@@ -115,7 +213,7 @@ def _plain(value: int, digits: int) -> Decimal:
     return Decimal(f"{whole}.{rest:0{digits}}".rstrip("0").rstrip("."))
 
 
-def ladder(units: Mapping[str, Steps]) -> tuple[RateTable, ...]:
+def ladder(units: Mapping[str, Steps]) -> Ladder:
     """Tables from the steps of each unit: a token bucket, `request` or `tool:<name>`.
 
     A unit without steps of its own for a long context keeps its lower step there.

@@ -2,10 +2,11 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
+from types import MappingProxyType
 from typing import Final, NamedTuple
 
 from farebox.pricing.price import Unpriced, price
-from farebox.pricing.rates import Rates, RateTable
+from farebox.pricing.rates import BASE, STANDARD, Mode, Rates, RateTable, canonical
 from farebox.pricing.usage import BUCKETS, INPUT_BUCKETS, OUTPUT_BUCKETS, Bucket, Usage, UsageSource
 
 ALL_BUCKETS: Final[frozenset[Bucket]] = frozenset(BUCKETS)
@@ -35,6 +36,10 @@ class Exposure(NamedTuple):
 ANYTHING: Final = Exposure()
 
 
+_NOTHING: Final = RateTable(BASE, None, (None,) * len(BUCKETS), 0, MappingProxyType({}))
+"""No rate for anything."""
+
+
 class _Dearest(NamedTuple):
     """The bucket of a side with the highest rate in one table; None where the call cannot use that side."""
 
@@ -45,7 +50,7 @@ class _Dearest(NamedTuple):
 class _Peak(NamedTuple):
     """What is dearest in one table: of text, of sound, of pictures, of answers."""
 
-    service_tier: str | None
+    mode: Mode
     table: RateTable
     text: _Dearest
     audio: _Dearest
@@ -74,7 +79,7 @@ def worst_case_usage(
     Dearest over long-context tiers, service tiers, cache writes, sound and pictures, as far as `exposure` allows.
     Raises ValueError for a negative bound or one that is more than any call uses (MAX_COUNT).
     """
-    peaks = _peaks(rates, exposure.buckets, exposure.service_tiers)
+    peaks = _peaks(rates, exposure.buckets, exposure.service_tiers, exposure.speeds, exposure.geographies)
     total = input_bound + exposure.audio_in + exposure.image_in
     reachable = [peak for peak in peaks if peak.table.above < total]
     output = output_bound * n
@@ -96,7 +101,7 @@ def worst_case_usage(
         {
             **tokens,
             "tool_calls": dict(exposure.tool_calls),
-            "service_tier": peak.service_tier,
+            **peak.mode._asdict(),
             "source": UsageSource.WORST_CASE,
         }
     )
@@ -119,20 +124,31 @@ def _within(upto: int, parts: Iterable[tuple[_Dearest, int]]) -> Iterator[tuple[
 
 
 @lru_cache(maxsize=1024)
-def _peaks(rates: Rates, buckets: frozenset[Bucket], service_tiers: frozenset[str] | None) -> tuple[_Peak, ...]:
-    """One peak a table, the standard tier first: it names the usage where tiers cost the same."""
-    ladders = [(None, rates.standard)] + [
-        (name, ladder) for name, ladder in rates.variants.items() if service_tiers is None or name in service_tiers
-    ]
-    return tuple(_peak(name, table, buckets) for name, ladder in ladders for table in ladder)
+def _peaks(rates: Rates, buckets: frozenset[Bucket], *names: frozenset[str] | None) -> tuple[_Peak, ...]:
+    """One peak a table, the standard mode first: it names the usage where modes cost the same.
+
+    Where a tier, speed or geography is named that has no price, nothing has one.
+    """
+    modes = [mode for mode in rates.modes if all(map(_may_be, mode, names))]
+    found = [_peak(mode, table, buckets) for mode in modes for table in rates.modes[mode]]
+    for place, named in enumerate(names):
+        for name in named or ():
+            mode = canonical(STANDARD._replace(**{Mode._fields[place]: name}))
+            if mode not in rates.modes:
+                return (_peak(mode, _NOTHING, buckets),)
+    return tuple(found)
 
 
-def _peak(service_tier: str | None, table: RateTable, buckets: frozenset[Bucket]) -> _Peak:
+def _may_be(stated: str | None, named: frozenset[str] | None) -> bool:
+    return stated is None or named is None or stated in named
+
+
+def _peak(mode: Mode, table: RateTable, buckets: frozenset[Bucket]) -> _Peak:
     rates = dict(zip(BUCKETS, table.tokens, strict=True))
     inputs = [bucket for bucket in INPUT_BUCKETS if bucket in buckets]
     outputs = [bucket for bucket in OUTPUT_BUCKETS if bucket in buckets]
     return _Peak(
-        service_tier,
+        mode,
         table,
         text=_dearest(rates, inputs),
         audio=_dearest(rates, ["audio_in"]),

@@ -7,7 +7,7 @@ from typing import Annotated, Final, Literal, TypeAlias
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
 from farebox.decimals import AsText
-from farebox.pricing.rates import BASE, PARENT, REQUEST, TOOL, Rates, Steps, ladder, scaled
+from farebox.pricing.rates import BASE, PARENT, REQUEST, TOOL, Rates, Steps, ladder, modes_of, multiplied, scaled
 from farebox.pricing.usage import BUCKETS, MAX_COUNT
 
 MAX_USD_A_TOKEN: Final = Decimal("0.1")
@@ -22,6 +22,11 @@ Usd = Annotated[Decimal, Field(ge=0, max_digits=30, decimal_places=18), AsText(_
 Name = Annotated[str, Field(min_length=1, max_length=256)]
 UnitRates: TypeAlias = dict[str, Usd]
 """USD for `per` units, by unit: a token bucket, `request`, or `tool:<name>`."""
+
+Multiplier = Annotated[
+    Decimal, Field(gt=0, le=100, max_digits=9, decimal_places=6), AsText(r"^[0-9]{1,3}(\.[0-9]{1,6})?$")
+]
+"""How many times the standard rates."""
 
 
 class ContextTier(BaseModel):
@@ -49,6 +54,10 @@ class PriceRow(BaseModel):
     (`PARENT`), a unit without any rate makes a call unpriced. `context_tiers` and `service_tiers` replace rates of
     units that the row names; what a service tier leaves out is priced as at the standard one.
 
+    `speeds` and `geographies` multiply the token rates, those of caches and of long contexts too, and each other
+    (fast 6 × us 1.1 = 6.6); requests and tool calls keep theirs. A speed has a price at the standard service tier only,
+    a geography at all. A call served at a tier, speed or geography that the row does not name is unpriced.
+
     `org` None applies to all, an org's own row goes first. `id` becomes the charge's `price_version`. Of rows that
     overlap, the one that starts last applies, then the one with the greater id, in whatever order they arrive.
 
@@ -67,6 +76,8 @@ class PriceRow(BaseModel):
     rates: Annotated[UnitRates, Field(min_length=1)]
     context_tiers: tuple[ContextTier, ...] = ()
     service_tiers: dict[Name, ServiceTier] = Field(default_factory=dict)
+    speeds: dict[Name, Multiplier] = Field(default_factory=dict)
+    geographies: dict[Name, Multiplier] = Field(default_factory=dict)
     source: Name
 
     @field_validator("effective_to")
@@ -109,17 +120,19 @@ class PriceRow(BaseModel):
     def compiled(self) -> Rates:
         """The row as integer rates."""
         standard = _steps(self.rates, self.context_tiers, self.per)
+        tables = ladder(standard)
+        tiers = {
+            name: ladder({**standard, **_steps(tier.rates, tier.context_tiers, self.per)})
+            for name, tier in self.service_tiers.items()
+        }
+        speeds = {name: multiplied(tables, by) for name, by in self.speeds.items()}
         return Rates(
             provider=self.provider,
             model=self.model,
             version=self.id,
             effective_from=self.effective_from,
             effective_to=self.effective_to,
-            standard=ladder(standard),
-            variants={
-                name: ladder({**standard, **_steps(tier.rates, tier.context_tiers, self.per)})
-                for name, tier in self.service_tiers.items()
-            },
+            modes=modes_of(tables, tiers, speeds, self.geographies),
         )
 
 

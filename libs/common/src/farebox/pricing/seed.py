@@ -24,7 +24,7 @@ from genai_prices.types import (
     TimeOfDateConstraint,
 )
 
-from farebox.pricing.rates import BASE, Rates, RateTable, Steps, ladder, scaled
+from farebox.pricing.rates import BASE, Ladder, Rates, Steps, ladder, modes_of, scaled, without
 
 SEED_VERSION: Final = f"genai-prices/{version('genai-prices')}"
 
@@ -52,8 +52,12 @@ _PRICE_KEYS: Final[Mapping[str, tuple[str, ...]]] = {
 
 _METERED: Final = frozenset(key for keys in _PRICE_KEYS.values() for key in keys)
 _PER: Final[Mapping[str, int]] = {unit["price_key"]: unit["per"] for unit in unit_data.values()}
-_TIER_CONTEXTS: Final = ("service_tier", "processing", "speed")
+_TIER_CONTEXTS: Final = ("service_tier", "processing")
+_SPEED_CONTEXTS: Final = ("speed",)
 """Keys of PriceVariant.when that say how a call was served; other keys depend on what was asked and stay unused."""
+
+_ONE_PRICE_FOR_SOUND: Final = frozenset({"google"})
+"""Who lists no rate for sound where it costs what text costs. Elsewhere it is unknown, and up to 60 times as high."""
 
 _FREE_SUFFIX: Final = ":free"
 """Who lists a model under this name gives it away; any other model without prices is one whose price is unknown."""
@@ -103,25 +107,35 @@ class SeedModel:
             version=SEED_VERSION,
             effective_from=self._dates[dated - 1] if dated else None,
             effective_to=self._dates[dated] if dated < len(self._dates) else None,
-            standard=self._ladder(prices),
-            variants=dict(self._variants(prices, at)),
+            modes=modes_of(
+                self._ladder(prices),
+                self._variants(at, _TIER_CONTEXTS),
+                self._variants(at, _SPEED_CONTEXTS),
+                {},
+            ),
             unmetered=tuple(sorted(_own_prices(prices).keys() - _METERED)),
         )
 
-    def _variants(self, standard: ModelPrice, at: datetime) -> Iterator[tuple[str, tuple[RateTable, ...]]]:
-        variants = self._model.price_variants if self._has_variants else None
-        names = {value for variant in variants or () for key, value in variant.when.items() if key in _TIER_CONTEXTS}
-        for name in sorted(names):
-            prices = self._model.get_prices(at, dict.fromkeys(_TIER_CONTEXTS, name))
-            if prices != standard:
-                yield name, self._ladder(prices)
+    def _variants(self, at: datetime, contexts: tuple[str, ...]) -> dict[str, Ladder]:
+        """The ladders of what is listed under these contexts at an instant, by name."""
+        names = {
+            name
+            for variant in (self._model.price_variants or () if self._has_variants else ())
+            if variant.constraint is None or variant.constraint.active(at)
+            for context, name in variant.when.items()
+            if context in contexts and vars(variant.prices)
+        }
+        return {name: self._ladder(self._model.get_prices(at, dict.fromkeys(contexts, name))) for name in sorted(names)}
 
-    def _ladder(self, prices: ModelPrice) -> tuple[RateTable, ...]:
+    def _ladder(self, prices: ModelPrice) -> Ladder:
         own = _own_prices(prices)
         if not own and self.id.endswith(_FREE_SUFFIX):
             return ladder({"input": ((BASE, 0),), "output": ((BASE, 0),)})
         keys = {unit: next((key for key in candidates if key in own), None) for unit, candidates in _PRICE_KEYS.items()}
-        return ladder({unit: _steps(own[key], _PER[key]) for unit, key in keys.items() if key is not None})
+        tables = ladder({unit: _steps(own[key], _PER[key]) for unit, key in keys.items() if key is not None})
+        if self.provider in _ONE_PRICE_FOR_SOUND:
+            return tables
+        return without(tables, {"audio_in", "audio_out"} - {unit for unit, key in keys.items() if key is not None})
 
 
 _MODELS: Final[dict[tuple[str, int], SeedModel]] = {}

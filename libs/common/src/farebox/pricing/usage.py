@@ -25,6 +25,9 @@ MAX_COUNT: Final = 10**12
 Count = Annotated[int, Field(strict=True, ge=0, le=MAX_COUNT)]
 """A number of tokens or calls. Floats and bools are refused, also when they are whole."""
 
+Label = Annotated[str, Field(min_length=1, max_length=64)]
+"""A provider's word for a tool or for how it served a call."""
+
 
 class UsageSource(StrEnum):
     """Where the counts come from."""
@@ -38,7 +41,8 @@ class Usage(BaseModel):
     """Counts of one call; an explicit 0 and an absent bucket price alike, `source` says who counted.
 
     `tool_calls` counts what the provider bills apart from tokens (`web_search`, `code_execution`, …), not the
-    caller's own functions. `service_tier` is the one the *response* states (`flex`, `priority`, `batch`, …).
+    caller's own functions. `service_tier` (`flex`, `priority`, `batch`, …), `speed` (`fast`) and `geography` (`us`)
+    are what the *response* states; None where it states nothing, which prices as the standard.
 
     An unknown bucket is refused, so that usage nobody can price reaches suspense instead of vanishing.
     A pydantic model because it is a part of a public event; `bench/price.py` has it build in the time of a
@@ -58,9 +62,11 @@ class Usage(BaseModel):
     audio_out: Count = 0
     image_out: Count = 0
     requests: Count = 1
-    tool_calls: dict[Annotated[str, Field(min_length=1, max_length=64)], Count] = Field(default_factory=dict)
+    tool_calls: dict[Label, Count] = Field(default_factory=dict)
     source: UsageSource = UsageSource.REPORTED
-    service_tier: Annotated[str, Field(min_length=1, max_length=64)] | None = None
+    service_tier: Label | None = None
+    speed: Label | None = None
+    geography: Label | None = None
 
     @property
     def input_total(self) -> int:
