@@ -17,8 +17,8 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
             Patch(
                 "gateway",
                 "admission/estimate.py",
-                "input=len(call.written) + PRIMING_TOKENS + call.media * media_tokens,",
-                "input=(len(call.written) + PRIMING_TOKENS) // 3 + call.media * media_tokens,",
+                "input=len(call.written) + PRIMING_TOKENS + media * media_tokens,",
+                "input=(len(call.written) + PRIMING_TOKENS) // 3 + media * media_tokens,",
             )
         ],
         ["overspent"],

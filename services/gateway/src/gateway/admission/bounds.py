@@ -28,7 +28,9 @@ _CACHE_WRITES: Final[frozenset[Bucket]] = frozenset({"cache_write_5m", "cache_wr
 _SEEN_AND_HEARD: Final[frozenset[Bucket]] = frozenset({"audio_in", "image_in"})
 _TEXT: Final[frozenset[Bucket]] = (TEXT_BUCKETS - _CACHE_WRITES) | {"image_out"}
 """A model that answers with pictures does so unasked; of others the rate is that of text."""
+_CACHED_TEXT: Final = _TEXT | _CACHE_WRITES
 _PLAIN: Final = Exposure(_TEXT, service_tiers=_NONE, speeds=_NONE, geographies=_NONE)
+_PLAIN_CACHED: Final = _PLAIN._replace(buckets=_CACHED_TEXT)
 _FORMATS: Final = ("response_format", "output_format", "output_config")
 
 _NO_WINDOW: Final = (
@@ -171,15 +173,14 @@ def _uses(tool: ServerTool | None, stated: int | None) -> int | None:
 def _exposure(call: Call, vendor: Vendor, media: _Media, added: _Added, turns: int) -> Exposure:
     """A provider writes its cache only where asked, or between turns of its own; a tier or a speed above the standard
     one is served only where asked."""
-    buckets = _TEXT
-    if call.writes_cache or turns:
-        buckets |= _CACHE_WRITES
+    caches = call.writes_cache or turns
+    if media is _NO_MEDIA and added is _NOTHING_ADDED and not call.makes and not _states_mode(call, vendor):
+        return _PLAIN_CACHED if caches else _PLAIN
+    buckets = _CACHED_TEXT if caches else _TEXT
     if media.is_open:
         buckets |= _SEEN_AND_HEARD
     if "audio" in call.makes:
         buckets |= {"audio_out"}
-    if buckets is _TEXT and media is _NO_MEDIA and added is _NOTHING_ADDED and not _states_mode(call, vendor):
-        return _PLAIN
     return Exposure(
         buckets,
         audio_in=0 if media.is_open else media.audio,
@@ -209,8 +210,7 @@ def _geographies(call: Call, vendor: Vendor) -> frozenset[str] | None:
 
 def _predicted(call: Call) -> int:
     """Tokens of a prediction that the answer does not use are billed as output."""
-    prediction = call.body.get("prediction")
-    return len(orjson.dumps(prediction)) * call.choices if prediction else 0
+    return len(orjson.dumps(call.body.get("prediction"))) * call.choices if call.predicts else 0
 
 
 def _unbounded(call: Call, model: str, traits: Traits, capacity: Capacity, is_open: bool, turns: int) -> str:

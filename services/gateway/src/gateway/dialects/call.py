@@ -1,29 +1,36 @@
 """A model call as its caller made it, read once."""
 
+import re
 from collections.abc import Mapping
-from typing import Any, Final, NamedTuple, TypeGuard
+from typing import Any, Final, NamedTuple
 
 import orjson
 
-from gateway.dialects.content import Content, content_of
-from gateway.dialects.tools import Tools, tools_of
+from gateway.dialects.body import parsed
+from gateway.dialects.content import Content
+from gateway.dialects.findings import Findings
+from gateway.dialects.name import NAME_CHARS_MAX, is_name
+from gateway.dialects.providers import table_of
+from gateway.dialects.table import misspelt, walk
+from gateway.dialects.tools import Tools, tools
 from gateway.errors import BadCall
 from gateway.upstreams.directory import Dialect
 
 Headers = Mapping[bytes, bytes]
 
 CHOICES_MAX: Final = 128
-NAME_CHARS_MAX: Final = 256
+MESSAGES_MAX: Final = 100_000
+TOOLS_MAX: Final = 10_000
 TAGS_MAX: Final = 20
 
 _ATTRIBUTING: Final = frozenset(
     f"x-farebox-{name}".encode() for name in ("session", "feature", "endpoint", "tags", "cache-hit")
 )
-_MEDIA: Final = frozenset({"image_url", "image", "input_audio", "file", "document", "video_url"})
 _LIMIT_FIELDS: Final[Mapping[Dialect, tuple[str, ...]]] = {
     "openai": ("max_completion_tokens", "max_tokens"),
     "anthropic": ("max_tokens",),
 }
+_WORD: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
 class Attribution(NamedTuple):
@@ -45,8 +52,9 @@ class Call(NamedTuple):
     `written` is the body as it goes out: parsed, and written anew as compact JSON; never the caller's bytes.
     `output_limit` is the caller's own; None where it states none. `candidates` are further models that may answer.
     `service_tier`, `speed` and `geography` are what the caller states, None where nothing. `searches` says that the
-    provider searches the web for the answer. `makes` are the media asked for beside text: audio, image.
-    `unbounded` are the paths of fields that no table knows.
+    provider searches the web for the answer. `makes` are the media asked for beside text: audio, image. `predicts` says
+    that the body predicts the answer: what of that is not used is billed as output beyond the limit. `unbounded` are
+    fields that no table knows, by their paths, and objects of unknown kinds, as `messages[0].content[1]:input_file`.
     """
 
     dialect: Dialect
@@ -57,18 +65,18 @@ class Call(NamedTuple):
     wants_usage: bool
     choices: int
     output_limit: int | None
-    media: int
     writes_cache: bool
     service_tier: str | None
     attribution: Attribution
     content: Content
     tools: Tools
-    candidates: tuple[str, ...] = ()
-    speed: str | None = None
-    geography: str | None = None
-    searches: bool = False
-    makes: frozenset[str] = frozenset()
-    unbounded: tuple[str, ...] = ()
+    candidates: tuple[str, ...]
+    speed: str | None
+    geography: str | None
+    searches: bool
+    makes: frozenset[str]
+    predicts: bool
+    unbounded: tuple[str, ...]
 
     def sent(self, *, output_limit: int | None, limit_field: str, service_tier: str | None = None) -> bytes:
         """The body for the provider: with another limit on its output and another service tier, where they are not
@@ -93,48 +101,90 @@ class Call(NamedTuple):
         return orjson.dumps(self.body | change)
 
 
-def read(dialect: Dialect, raw: bytes, headers: Headers, *, max_tokens_limit: int) -> Call:
-    """Raises BadCall with a sentence that names the field."""
-    try:
-        body = orjson.loads(raw)
-    except orjson.JSONDecodeError:
-        raise BadCall("the body is not valid JSON") from None
-    if not isinstance(body, dict):
-        raise BadCall("the body must be a JSON object")
-    model = body.get("model")
+class Body(NamedTuple):
+    """A body that is JSON and names a model: enough to know where the call would go."""
+
+    written: bytes
+    fields: dict[str, Any]
+    model: str
+
+
+def body_of(raw: bytes) -> Body:
+    """Raises BadCall."""
+    fields, written = parsed(raw)
+    model = fields.get("model")
     if not is_name(model):
+        _refuse_misspelt(fields, "model")
         raise BadCall("`model` must be the name of a model", param="model")
-    messages = body.get("messages")
-    if not isinstance(messages, list) or not messages:
-        raise BadCall("`messages` must be a list that is not empty", param="messages")
-    written = orjson.dumps(body)
-    makes = body.get("modalities")
+    return Body(written, fields, model)
+
+
+def read(dialect: Dialect, raw: bytes, headers: Headers, *, max_tokens_limit: int, provider: str = "") -> Call:
+    """A body and its headers. Raises BadCall."""
+    return call_of(dialect, body_of(raw), headers, max_tokens_limit=max_tokens_limit, provider=provider)
+
+
+def call_of(dialect: Dialect, body: Body, headers: Headers, *, max_tokens_limit: int, provider: str) -> Call:
+    """The call, read along the tables of its dialect and of the provider. Raises BadCall with the field's name."""
+    written, fields, model = body
+    found = Findings()
+    walk(fields, table_of(dialect, provider), None, found)
+    _check_lists(fields)
     return Call(
         dialect=dialect,
         written=written,
-        body=body,
+        body=fields,
         model=model,
-        is_streamed=_flag(body, "stream"),
-        wants_usage=_wants_usage(body),
-        choices=_choices(body) if dialect == "openai" else 1,
-        output_limit=_output_limit(dialect, body, max_tokens_limit),
-        media=_media(messages),
-        writes_cache=b'"cache_control"' in written,
-        service_tier=_service_tier(body),
+        is_streamed=_flag(fields, "stream"),
+        wants_usage=_wants_usage(fields),
+        choices=_choices(fields) if dialect == "openai" else 1,
+        output_limit=_output_limit(dialect, fields, max_tokens_limit),
+        writes_cache=_writes_cache(dialect, body),
+        service_tier=_word(fields, "service_tier"),
         attribution=NO_ATTRIBUTION if _ATTRIBUTING.isdisjoint(headers) else attribution(headers),
-        content=content_of(body, written),
-        tools=tools_of(body),
-        candidates=tuple(name for name in body.get("models") or () if is_name(name)),
-        speed=body.get("speed"),
-        geography=body.get("inference_geo"),
-        searches="web_search_options" in body,
-        makes=frozenset(makes if isinstance(makes, list) else ()) - {"text"},
+        content=found.content(written),
+        tools=tools(found, fields),
+        candidates=tuple(found.candidates),
+        speed=_word(fields, "speed"),
+        geography=_word(fields, "inference_geo"),
+        searches=found.searches,
+        makes=frozenset(found.makes),
+        predicts=found.predicts,
+        unbounded=tuple(found.unbounded),
     )
 
 
-def is_name(value: object) -> TypeGuard[str]:
-    """Whether it can be a name in an event: printable text of at most NAME_CHARS_MAX characters."""
-    return isinstance(value, str) and 0 < len(value) <= NAME_CHARS_MAX and value.isprintable()
+def _refuse_misspelt(fields: Mapping[str, Any], meant: str) -> None:
+    for name in fields:
+        if name.casefold() == meant and name != meant:
+            raise misspelt((None, name), meant)
+
+
+def _check_lists(fields: Mapping[str, Any]) -> None:
+    messages = fields.get("messages")
+    if not isinstance(messages, list) or not messages:
+        raise BadCall("`messages` must be a list that is not empty", param="messages")
+    for index, message in enumerate(messages):
+        if not isinstance(message, dict):
+            raise BadCall(f"`messages[{index}]` must be an object", param="messages")
+    for name, most in (("messages", MESSAGES_MAX), ("tools", TOOLS_MAX), ("functions", TOOLS_MAX)):
+        value = fields.get(name)
+        if value is None:
+            continue
+        if not isinstance(value, list):
+            raise BadCall(f"`{name}` must be a list", param=name)
+        if len(value) > most:
+            raise BadCall(f"`{name}` must have at most {most} entries", param=name)
+
+
+def _writes_cache(dialect: Dialect, body: Body) -> bool:
+    """Whether the provider may write its cache for a fee: OpenAI's newer models do so unasked, Anthropic's never."""
+    if b'"cache_control"' in body.written or b'"prompt_cache_breakpoint"' in body.written:
+        return True
+    if dialect == "anthropic" or "claude" in body.model:
+        return False
+    options = body.fields.get("prompt_cache_options")
+    return not isinstance(options, dict) or options.get("mode") != "explicit"
 
 
 def _flag(body: Mapping[str, Any], name: str) -> bool:
@@ -175,23 +225,12 @@ def _output_limit(dialect: Dialect, body: Mapping[str, Any], most: int) -> int |
     return found
 
 
-def _media(messages: list[Any]) -> int:
-    """Parts that are no text: their bytes say nothing about their tokens. Refuses messages of no known shape."""
-    count = 0
-    for index, message in enumerate(messages):
-        if not isinstance(message, dict):
-            raise BadCall(f"`messages[{index}]` must be an object", param="messages")
-        content = message.get("content")
-        if type(content) is list:
-            count += sum(1 for part in content if isinstance(part, dict) and part.get("type") in _MEDIA)
-    return count
-
-
-def _service_tier(body: Mapping[str, Any]) -> str | None:
-    tier = body.get("service_tier")
-    if tier is None or isinstance(tier, str):
-        return tier
-    raise BadCall("`service_tier` must be a string", param="service_tier")
+def _word(body: Mapping[str, Any], name: str) -> str | None:
+    """A name of a tier, a speed, a region: short and plain, because it goes into events."""
+    word = body.get(name)
+    if word is None or (isinstance(word, str) and _WORD.fullmatch(word)):
+        return word
+    raise BadCall(f"`{name}` must be a word of at most 64 letters, digits, dots and dashes", param=name)
 
 
 def attribution(headers: Headers) -> Attribution:
@@ -224,9 +263,15 @@ def _tags(headers: Headers) -> tuple[tuple[str, str], ...]:
         return ()
     pairs = [pair.partition("=") for pair in _text(value, header).split(",")]
     tags = tuple((name.strip(), text.strip()) for name, _, text in pairs)
-    if len(tags) > TAGS_MAX or not all(name and len(name) <= 64 and len(text) <= NAME_CHARS_MAX for name, text in tags):
-        raise BadCall(f"{header.decode()} must be at most {TAGS_MAX} pairs `name=value`", param=header.decode())
+    if len(tags) > TAGS_MAX or not all(len(name) <= 64 and is_name(name) and _is_tag(text) for name, text in tags):
+        raise BadCall(
+            f"{header.decode()} must be at most {TAGS_MAX} pairs `name=value` of printable text", param=header.decode()
+        )
     return tags
+
+
+def _is_tag(text: str) -> bool:
+    return not text or is_name(text)
 
 
 def _text(value: bytes, header: bytes) -> str:

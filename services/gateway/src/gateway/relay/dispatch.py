@@ -15,7 +15,8 @@ from farebox.pricing import Usage, UsageSource
 from gateway.admission.verdict import Reservation
 from gateway.attempts.attempts import Attempt, Attempts, Settled
 from gateway.attempts.event import Outcome, OutcomeName
-from gateway.dialects.call import Call, Headers, is_name
+from gateway.dialects.call import Call, Headers
+from gateway.dialects.name import is_name
 from gateway.dialects.streams import Relay
 from gateway.dialects.usage import NOTHING, estimated, from_anthropic, from_openai, tokens_of
 from gateway.errors import Stage, UpstreamFailed
