@@ -48,8 +48,9 @@ def capacity_of(provider: str, model: str) -> Capacity:
     """
     if len(model) > _MAX_NAME:
         return UNKNOWN
-    listed = [*_listed(provider.lower(), model.lower())]
-    seeded = find_model(provider.lower(), model.lower())
+    provider, model = provider.lower(), _base(model.lower())
+    listed = [*_listed(provider, model)]
+    seeded = find_model(provider, model)
     window = seeded.context_window if seeded is not None else None
     contexts = [each.context for each in (*listed, Capacity(window, None)) if each.context is not None]
     return Capacity(
@@ -67,6 +68,11 @@ def _listed(provider: str, model: str) -> Iterator[Capacity]:
     maker, _, name = model.partition("/")
     if maker in _RESOLD and provider != _RESOLD[maker]:
         yield from _listed(_RESOLD[maker], name.partition(":")[0])
+
+
+def _base(model: str) -> str:
+    """A fine-tuned model's (`ft:gpt-4o-mini:acme::x`) is what it was made from."""
+    return model.split(":")[1] if model.startswith("ft:") else model
 
 
 def plain(name: str) -> str:

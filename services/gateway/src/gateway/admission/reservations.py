@@ -20,7 +20,7 @@ from gateway.errors import BudgetAway, Fenced
 from gateway.policy.policies import Known, Policies
 from gateway.policy.prices import Prices
 from gateway.shares.amount import Amount
-from gateway.shares.shares import MEASURES, Hold, Path, Shares
+from gateway.shares.shares import MEASURES, Path, Shares
 from gateway.upstreams.directory import Upstream
 from gateway.vendors.directory import traits_of
 
@@ -170,11 +170,18 @@ class Reservations:
         if barred := self._barred(candidate, known, at):
             return barred
         path = known.path(candidate.admitted)
-        priced = self._priced(candidate, known, at, is_held=_holds_output(path))
+        is_held = _holds_output(path)
+        priced = self._priced(candidate, known, at, is_held=is_held)
         if isinstance(priced, Refused):
             return priced
         free = self._free(candidate, known, priced, at)
-        return self._held(free, candidate, priced, path, may_clamp=may_clamp) if path else free
+        if not path:
+            return free
+        if is_held and candidate.may_cut:
+            free = free._replace(estimate=self._affordable(candidate, known, priced))
+        may_cut = is_held and (known.terms.clamp or candidate.may_cut)
+        verdict = self._held(free, priced.rates, path, may_cut=may_cut, may_clamp=may_clamp)
+        return _limited(verdict) if is_held and isinstance(verdict, Reservation) else verdict
 
     def _priced(self, candidate: Candidate, known: Known, at: datetime, *, is_held: bool) -> Priced | Refused:
         """The worst case over the models that may answer. Refused where one has no price, or no bound where it is held.
@@ -209,27 +216,30 @@ class Reservations:
         return Reservation(call, upstream, admitted, known, own or priced.rates, priced.worst, None, at, limit)
 
     def _held(
-        self, free: Reservation, candidate: Candidate, priced: Priced, path: Path, *, may_clamp: bool
+        self, free: Reservation, rates: Rates, path: Path, *, may_cut: bool, may_clamp: bool
     ) -> Reservation | Refused | Short:
         """The same with its worst case held on the path, or as much of it as there is room for."""
-        rates, worst = priced
-        terms, now = free.known.terms, self._clock.monotonic()
-        fewest = terms.min_output_tokens
+        worst, terms, now = free.estimate, free.known.terms, self._clock.monotonic()
         if self._link.is_silent(now):
             why = "the budget service has been silent for too long"
             return Refused(Reason.BUDGET_UNAVAILABLE, free.known, detail=why)
-        is_held = _holds_output(path)
-        if is_held and candidate.may_cut:
-            worst = affordable(rates, terms.fx_rate, worst, self._part_of_left(free.known, candidate.admitted), fewest)
         if hold := self._shares.reserve(path, worst.amount, now):
-            return _limited(free, worst, hold) if is_held else free._replace(hold=hold)
-        if not is_held or not (terms.clamp or candidate.may_cut):
+            return free._replace(hold=hold)
+        if not may_cut:
             return Short(path, worst, worst)
+        fewest = terms.min_output_tokens
         if may_clamp:
             smaller = clamped(rates, terms.fx_rate, worst.bounds, self._shares.room(path), fewest)
             if smaller and (hold := self._shares.reserve(path, smaller.amount, now)):
-                return _limited(free, smaller, hold)
+                return free._replace(estimate=smaller, hold=hold)
         return Short(path, worst, _least(rates, terms.fx_rate, worst.bounds, fewest) or worst)
+
+    def _affordable(self, candidate: Candidate, known: Known, priced: Priced) -> Estimate:
+        """The worst case of a call that states no limit, in view of what is left."""
+        rates, worst = priced
+        terms = known.terms
+        part = self._part_of_left(known, candidate.admitted)
+        return affordable(rates, terms.fx_rate, worst, part, terms.min_output_tokens)
 
     def _part_of_left(self, known: Known, admitted: Admitted) -> Amount:
         """What of the hard budgets' remainders one answer may take that nobody limited."""
@@ -348,14 +358,11 @@ def _cost(priced: Priced) -> int:
     return priced.worst.cost_nano_usd
 
 
-def _limited(free: Reservation, worst: Estimate, hold: Hold) -> Reservation:
-    """Held for its worst case, and sent in a way that the provider cannot bill more: within the limit, and at the
-    standard tier."""
-    call, output = free.call, worst.bounds.output
-    standard = traits_of(free.upstream.provider, call.model).vendor.standard_tier
-    return free._replace(
-        estimate=worst,
-        hold=hold,
+def _limited(held: Reservation) -> Reservation:
+    """Sent in a way that the provider cannot bill more than is held: within the limit, and at the standard tier."""
+    call, output = held.call, held.estimate.bounds.output
+    standard = traits_of(held.upstream.provider, call.model).vendor.standard_tier
+    return held._replace(
         output_limit=None if output == call.output_limit else output,
         service_tier=standard if call.service_tier is None else None,
     )

@@ -145,7 +145,7 @@ def _short(why: Refused, known: Known, budget: Budget, now: datetime) -> Refusal
         limit=shown(budget.limit),
         advice=advice,
     )
-    if why.required is not None:
+    if why.required is not None and budget.measure != "requests":
         message += NEEDS[terms.language].format(required=shown(why.required))
     figure = decimal_text if is_money else str
     details = {

@@ -56,7 +56,7 @@ RAISE: Final[dict[Language, str]] = {
 }
 
 NEEDS: Final[dict[Language, str]] = {
-    "en": " It may cost {required}: a lower `max_tokens` or a shorter message needs less.",
-    "vi": " Yêu cầu này có thể tốn {required}: giảm `max_tokens` hoặc rút ngắn nội dung sẽ cần ít hơn.",
-    "ko": " 이 요청에는 {required}이(가) 필요할 수 있습니다. `max_tokens`를 낮추거나 내용을 줄이면 더 적게 듭니다.",
+    "en": " It needs {required}; with a lower `max_tokens` or less to read it needs less.",
+    "vi": " Yêu cầu này cần {required}; giảm `max_tokens` hoặc rút ngắn nội dung thì cần ít hơn.",
+    "ko": " 이 요청에는 {required}이(가) 필요합니다. `max_tokens`를 낮추거나 내용을 줄이면 더 적게 필요합니다.",
 }

@@ -11,5 +11,5 @@ GOOGLE: Final = Vendor(
 )
 """Sources: "Understand and count tokens" and "Media resolution" of the Gemini API (258 a tile; at the highest
 resolution a tile for the whole and up to about 2,048 for its parts; from Gemini 3 on at most 2,240 an image; 32 a
-second of sound, which is at least 31 bytes of an MP3 each, and half of that is held for). A film, whose length its bytes
-do not tell, and a PDF, whose pages they do not, may take what is left of the window."""
+second of sound, which is at least 31 bytes of an MP3 each, and half of that is held for). A film, whose length its
+bytes do not tell, and a PDF, whose pages they do not, may take what is left of the window."""
