@@ -163,7 +163,7 @@ def test_a_model_nobody_knows_is_bounded_where_the_call_itself_is(fields: dict[s
     assert bool(said) == bool(found.unbounded)
 
 
-@pytest.mark.parametrize("model", ["o4-mini-deep-research", "openai/gpt-5:online"])
+@pytest.mark.parametrize("model", ["o4-mini-deep-research", "openai/o3-deep-research"])
 def test_a_model_that_works_on_by_itself_has_no_bound(model: str) -> None:
     assert "by itself" in bounded(call(model=model, max_tokens=9), provider="openrouter").unbounded
 

@@ -43,8 +43,8 @@ class Vendor(NamedTuple):
     server_tools: Mapping[str, ServerTool] = MappingProxyType({})
     searching: ByModel[bool] = ()
     """Models that search the web for every answer, and whether what they find counts as input."""
-    unbounded: ByModel[bool] = (("*deep-research*", True), ("*:online", True))
-    """Models that do by themselves what nothing in a call bounds: research, a reseller's search."""
+    unbounded: ByModel[bool] = (("*deep-research*", True),)
+    """Models that do by themselves what nothing in a call bounds."""
     limit_field: ByModel[str] = (("*", "max_tokens"),)
     """The field in which a limit on the output is sent."""
     standard_tier: str | None = None
