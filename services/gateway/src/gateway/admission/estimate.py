@@ -20,8 +20,8 @@ class Reason(StrEnum):
     """Why a call is refused, in the order in which reasons are looked for."""
 
     MODEL_NOT_ALLOWED = "model_not_allowed"
-    PRICES_OUTDATED = "prices_outdated"
     FIELD_NOT_BOUNDED = "field_not_bounded"
+    PRICES_OUTDATED = "prices_outdated"
     MODEL_NOT_BOUNDED = "model_not_bounded"
     MODEL_NOT_PRICED = "model_not_priced"
     BUDGET_EXCEEDED = "budget_exceeded"

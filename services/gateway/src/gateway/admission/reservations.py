@@ -16,6 +16,7 @@ from gateway.admission.estimate import Estimate, Reason, affordable, clamped, es
 from gateway.admission.verdict import Refused, Reservation, Short
 from gateway.budget_link.client import BudgetLink, Question, Raise
 from gateway.dialects.call import Call
+from gateway.dialects.path import setting
 from gateway.errors import BudgetAway, Fenced
 from gateway.policy.policies import Known, Policies
 from gateway.policy.prices import Prices
@@ -170,7 +171,7 @@ class Reservations:
         if barred := self._barred(candidate, known, at):
             return barred
         path = known.path(candidate.admitted)
-        is_held = _holds_output(path)
+        is_held = known.holds_cost(candidate.admitted)
         priced = self._priced(candidate, known, at, is_held=is_held)
         if isinstance(priced, Refused):
             return priced
@@ -202,7 +203,7 @@ class Reservations:
                 worst = estimate(rates, terms.fx_rate, unexposed(limits))
             if rates is None or worst is None or isinstance(worst, Unpriced):
                 detail = worst.detail if isinstance(worst, Unpriced) else ""
-                return Refused(Reason.MODEL_NOT_PRICED, known, detail=detail)
+                return Refused(Reason.MODEL_NOT_PRICED, known, detail=detail, model=option.model)
             found.append(Priced(rates, worst))
         return max(found, key=_cost)
 
@@ -267,12 +268,13 @@ class Reservations:
 
     def _barred(self, candidate: Candidate, known: Known, at: datetime) -> Refused | None:
         """Why no amount of money would let the call pass."""
-        upstream, admitted, terms = candidate.upstream, candidate.admitted, known.terms
-        for model, _, _ in candidate.options:
-            if not is_allowed(upstream.provider, model, terms.allowed_models, terms.blocked_models):
-                return Refused(Reason.MODEL_NOT_ALLOWED, known, detail=model)
-        if (unknown := candidate.call.unbounded) and _holds_output(known.path(admitted)):
-            return Refused(Reason.FIELD_NOT_BOUNDED, known, detail=", ".join(unknown))
+        call, upstream, admitted, _ = candidate
+        if barred := _barred_model(candidate, known):
+            return barred
+        if call.unbounded and known.holds_cost(admitted):
+            field = next((each for each in call.unbounded if not upstream.lets_through(setting(each))), None)
+            if field is not None:
+                return Refused(Reason.FIELD_NOT_BOUNDED, known, detail=field)
         if (fault := self._prices.fault(at)) and known.holds_money(admitted):
             return Refused(Reason.PRICES_OUTDATED, known, detail=fault)
         return None
@@ -329,6 +331,24 @@ class Reservations:
             self._link.renew(Question(key_hash))
 
 
+def _barred_model(candidate: Candidate, known: Known) -> Refused | None:
+    """The first model that may not answer, of all that the call names.
+
+    Where hard budgets apply to a further one and not to the one asked for, nothing would be held in them.
+    """
+    call, upstream, admitted, _ = candidate
+    allowed, blocked = known.terms.allowed_models, known.terms.blocked_models
+    for model in (call.model, *call.candidates):
+        if not is_allowed(upstream.provider, model, allowed, blocked):
+            return Refused(Reason.MODEL_NOT_ALLOWED, known, model=model)
+    path = known.path(admitted) if call.candidates else ()
+    for model in call.candidates:
+        if not all(window in path for window in known.path(admitted._replace(model=model))):
+            why = f"It has hard budgets of its own, in which a call of `{call.model}` holds nothing."
+            return Refused(Reason.MODEL_NOT_ALLOWED, known, detail=why, model=model)
+    return None
+
+
 def _least(rates: Rates, fx_rate: Decimal, limits: Bounds, min_output_tokens: int) -> Estimate | None:
     """The least that a call can do with: its input, and a few tokens of output."""
     found = estimate(rates, fx_rate, limits._replace(output=min(min_output_tokens, limits.output)))
@@ -343,11 +363,6 @@ def _option(call: Call, upstream: Upstream, model: str) -> Option:
     capacity = upstream.capacity(model)
     limits = bounds(call, model, traits_of(upstream.provider, model), capacity)
     return Option(model, limits, capacity.output or capacity.context)
-
-
-def _holds_output(path: Path) -> bool:
-    """Whether something on the path counts what an answer is made of: money or tokens."""
-    return any(MEASURES[window.measure] != "requests" for window in path)
 
 
 def _need(worst: Estimate) -> Need:

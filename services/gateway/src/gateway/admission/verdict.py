@@ -38,6 +38,7 @@ class Refused:
 
     `in_hand` is what this gateway has of that budget and no call holds: too little for the call, but not gone.
     `required` is the least that the call can do with, in the budget's measure.
+    `model` is the one that is refused, where the call names several.
     """
 
     reason: Reason
@@ -46,6 +47,7 @@ class Refused:
     detail: str = ""
     in_hand: int = 0
     required: int | None = None
+    model: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

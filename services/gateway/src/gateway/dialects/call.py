@@ -150,7 +150,7 @@ def call_of(dialect: Dialect, body: Body, headers: Headers, *, max_tokens_limit:
         searches=found.searches,
         makes=frozenset(found.makes),
         predicts=found.predicts,
-        unbounded=tuple(found.unbounded),
+        unbounded=tuple(found.unbounded.values()),
     )
 
 
@@ -164,22 +164,26 @@ def _check_lists(fields: Mapping[str, Any]) -> None:
     messages = fields.get("messages")
     if not isinstance(messages, list) or not messages:
         raise BadCall("`messages` must be a list that is not empty", param="messages")
+    _check_length("messages", messages, MESSAGES_MAX)
     for index, message in enumerate(messages):
-        if not isinstance(message, dict):
+        if type(message) is not dict:
             raise BadCall(f"`messages[{index}]` must be an object", param="messages")
-    for name, most in (("messages", MESSAGES_MAX), ("tools", TOOLS_MAX), ("functions", TOOLS_MAX)):
-        value = fields.get(name)
-        if value is None:
-            continue
-        if not isinstance(value, list):
-            raise BadCall(f"`{name}` must be a list", param=name)
-        if len(value) > most:
-            raise BadCall(f"`{name}` must have at most {most} entries", param=name)
+    for name in ("tools", "functions"):
+        if (value := fields.get(name)) is not None:
+            _check_length(name, value, TOOLS_MAX)
+
+
+def _check_length(name: str, value: Any, most: int) -> None:
+    if not isinstance(value, list):
+        raise BadCall(f"`{name}` must be a list", param=name)
+    if len(value) > most:
+        raise BadCall(f"`{name}` must have at most {most} entries", param=name)
 
 
 def _writes_cache(dialect: Dialect, body: Body) -> bool:
     """Whether the provider may write its cache for a fee: OpenAI's newer models do so unasked, Anthropic's never."""
-    if b'"cache_control"' in body.written or b'"prompt_cache_breakpoint"' in body.written:
+    written = body.written
+    if b"cache_" in written and (b'"cache_control"' in written or b'"prompt_cache_breakpoint"' in written):
         return True
     if dialect == "anthropic" or "claude" in body.model:
         return False

@@ -3,37 +3,32 @@
 from typing import Final
 
 from gateway.dialects.content import Audio, Content, Document, Image, Video
-from gateway.dialects.path import Path, render
+from gateway.dialects.path import STEP_CHARS_MAX, Path, render, setting
+from gateway.errors import BadCall
 
-UNBOUNDED_MAX: Final = 8
-"""So many fields without a bound are named; one is enough to refuse a call."""
+UNBOUNDED_MAX: Final = 64
+"""No call has more kinds of fields that no table knows, unless it is made to be tiresome."""
 
 
 class Findings:
     """Filled by the readers that a dialect's table names."""
 
     __slots__ = (
-        "audio",
         "base64_chars",
         "candidates",
-        "documents",
         "fetch_tokens",
         "functions",
-        "images",
         "makes",
+        "media",
         "predicts",
         "references",
         "searches",
         "server_tools",
         "unbounded",
-        "videos",
     )
 
     def __init__(self) -> None:
-        self.images: list[Image] = []
-        self.documents: list[Document] = []
-        self.audio: list[Audio] = []
-        self.videos: list[Video] = []
+        self.media: list[Image | Document | Audio | Video] = []
         self.references = 0
         self.base64_chars = 0
         self.functions = 0
@@ -43,21 +38,25 @@ class Findings:
         self.searches = False
         self.predicts = False
         self.makes: set[str] = set()
-        self.unbounded: list[str] = []
+        self.unbounded: dict[str, str] = {}
 
     def is_unbounded(self, path: Path, kind: object = None) -> None:
-        """Note a field, or an object of a kind, that no table knows a bound for."""
-        if len(self.unbounded) < UNBOUNDED_MAX:
-            named = render(path) if kind is None else f"{render(path)}:{str(kind)[:64]}"
-            self.unbounded.append(named)
+        """Note a field, or an object of a kind, that no table knows a bound for: the first of each setting."""
+        named = render(path) if kind is None else f"{render(path)}:{str(kind)[:STEP_CHARS_MAX]}"
+        self.unbounded.setdefault(setting(named), named)
+        if len(self.unbounded) > UNBOUNDED_MAX:
+            raise BadCall(f"`{named}` is one of too many fields that are not known", param=named)
 
     def content(self, written: bytes) -> Content:
         """All there is to read in a body that is sent so."""
+        text_bytes = len(written) - self.base64_chars
+        if not self.media:
+            return Content(text_bytes, references=self.references)
         return Content(
-            text_bytes=len(written) - self.base64_chars,
-            images=tuple(self.images),
-            documents=tuple(self.documents),
-            audio=tuple(self.audio),
-            videos=tuple(self.videos),
+            text_bytes,
+            images=tuple(each for each in self.media if isinstance(each, Image)),
+            documents=tuple(each for each in self.media if isinstance(each, Document)),
+            audio=tuple(each for each in self.media if isinstance(each, Audio)),
+            videos=tuple(each for each in self.media if isinstance(each, Video)),
             references=self.references,
         )

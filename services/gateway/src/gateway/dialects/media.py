@@ -16,20 +16,20 @@ def picture_url(value: Any, _path: Path, found: Findings) -> None:
     if chars and not media_type.startswith("image/"):
         _inline(media_type, chars, found)
         return
-    found.images.append(Image(_length(chars) if chars else None, detail if isinstance(detail, str) else None))
+    found.media.append(Image(_length(chars) if chars else None, detail if isinstance(detail, str) else None))
     found.base64_chars += chars
 
 
 def picture_data(value: Any, _path: Path, found: Findings) -> None:
     """A `source` of Anthropic's with the picture in it."""
     chars = _chars(value)
-    found.images.append(Image(_length(chars)))
+    found.media.append(Image(_length(chars)))
     found.base64_chars += chars
 
 
 def picture_elsewhere(_value: Any, _path: Path, found: Findings) -> None:
     """A `source` of Anthropic's that names a picture by URL or id."""
-    found.images.append(Image(None))
+    found.media.append(Image(None))
 
 
 def document_data(value: Any, _path: Path, found: Findings) -> None:
@@ -39,7 +39,7 @@ def document_data(value: Any, _path: Path, found: Findings) -> None:
 
 def document_elsewhere(_value: Any, _path: Path, found: Findings) -> None:
     """A document that is named by URL or id."""
-    found.documents.append(Document(None))
+    found.media.append(Document(None))
     found.references += 1
 
 
@@ -59,20 +59,20 @@ def sound(value: Any, path: Path, found: Findings) -> None:
     if not isinstance(data, str):
         earlier_sound(value, path, found)
         return
-    found.audio.append(Audio(_length(len(data)), named if isinstance(named, str) else None))
+    found.media.append(Audio(_length(len(data)), named if isinstance(named, str) else None))
     found.base64_chars += len(data)
 
 
 def earlier_sound(_value: Any, _path: Path, found: Findings) -> None:
     """`audio` of an assistant's message: the id of what the model said before."""
-    found.audio.append(Audio(None))
+    found.media.append(Audio(None))
     found.references += 1
 
 
 def film(value: Any, _path: Path, found: Findings) -> None:
     """`video_url`, an object or a text."""
     _, chars = _data_url(value.get("url") if isinstance(value, dict) else value)
-    found.videos.append(Video(_length(chars) if chars else None))
+    found.media.append(Video(_length(chars) if chars else None))
     found.base64_chars += chars
     found.references += not chars
 
@@ -89,13 +89,13 @@ def _inline(media_type: str, chars: int, found: Findings) -> None:
     length = _length(chars)
     found.base64_chars += chars
     if media_type.startswith("image/"):
-        found.images.append(Image(length))
+        found.media.append(Image(length))
     elif media_type.startswith("audio/"):
-        found.audio.append(Audio(length, media_type.removeprefix("audio/")))
+        found.media.append(Audio(length, media_type.removeprefix("audio/")))
     elif media_type.startswith("video/"):
-        found.videos.append(Video(length))
+        found.media.append(Video(length))
     else:
-        found.documents.append(Document(length, media_type))
+        found.media.append(Document(length, media_type))
         found.references += media_type != _PDF  # it may unpack to any length
 
 

@@ -11,6 +11,7 @@ from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
 from gateway.dialects import anthropic, openai
+from gateway.dialects.content import Image
 from gateway.dialects.findings import Findings
 from gateway.dialects.media import document_elsewhere, picture_url, reference
 from gateway.dialects.models import candidates
@@ -57,9 +58,9 @@ def _route(value: Any, path: Path, found: Findings) -> None:
 
 def _picture_or_file(value: Any, path: Path, found: Findings) -> None:
     """Behind a URL Gemini takes any medium."""
-    before = sum(image.inline_bytes is None for image in found.images)
+    before = len(found.media)
     picture_url(value, path, found)
-    found.references += sum(image.inline_bytes is None for image in found.images) - before
+    found.references += sum(isinstance(each, Image) and each.inline_bytes is None for each in found.media[before:])
 
 
 _THINKING: Final = shape(harmless=plain("thinking user_id request_id"))

@@ -34,16 +34,19 @@ Reader: TypeAlias = Callable[[Any, Path, Findings], None]
 """Takes a field's value, never null, and notes what it says. Raises BadCall where it makes no sense."""
 
 
-@dataclass(frozen=True, slots=True)
 class Shape:
     """An object, or a list of such: what each of its fields means, and how its value is walked in turn.
 
     `reads` is given the value itself, also where it is a text in the place of the object.
     """
 
-    meanings: Mapping[str, Meaning]
-    below: tuple[tuple[str, "Inner"], ...] = ()
-    reads: Reader | None = None
+    __slots__ = ("below", "meanings", "names", "reads")
+
+    def __init__(self, meanings: Mapping[str, Meaning], below: Mapping[str, "Inner"], reads: Reader | None) -> None:
+        self.meanings = meanings
+        self.names = frozenset(meanings)
+        self.below = tuple((name, inner, _reads_text(inner)) for name, inner in below.items())
+        self.reads = reads
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,50 +81,55 @@ def shape(
     groups = zip(Meaning, (harmless, bounded, priced, answering), strict=True)
     columns = [(name, meaning, inner) for meaning, fields in groups for name, inner in fields.items()]
     meanings = {name: meaning for name, meaning, _ in columns}
-    return Shape(meanings, tuple((name, inner) for name, _, inner in columns if inner is not None), reads)
+    return Shape(meanings, {name: inner for name, _, inner in columns if inner is not None}, reads)
 
 
 def joined(one: Shape, more: Shape) -> Shape:
     """One with further fields; where both have a field, the latter counts."""
-    below = dict(one.below) | dict(more.below)
-    return Shape({**one.meanings, **more.meanings}, tuple(below.items()), more.reads or one.reads)
+    below = {name: inner for name, inner, _ in (*one.below, *more.below)}
+    return Shape({**one.meanings, **more.meanings}, below, more.reads or one.reads)
 
 
 def walk(value: Any, inner: Inner, path: Path, found: Findings) -> None:
     """Reads a value along its table. Raises BadCall."""
-    if isinstance(value, list) and not callable(inner):
-        for index, each in enumerate(value):
-            walk(each, inner, (path, index), found)
-    elif isinstance(inner, Shape):
-        if isinstance(value, dict):
-            _object(value, inner, path, found)
-        elif inner.reads is not None:
-            inner.reads(value, path, found)
-    elif isinstance(inner, Kinds):
-        if isinstance(value, dict):
-            _kind(value, inner, path, found)
-    else:
+    if not isinstance(inner, (Shape, Kinds)):
         inner(value, path, found)
+    elif isinstance(value, list):
+        for index, each in enumerate(value):
+            if isinstance(inner, Shape) and type(each) is dict:
+                _object(each, inner, (path, index), found)
+            else:
+                walk(each, inner, (path, index), found)
+    elif isinstance(value, dict):
+        known = inner if isinstance(inner, Shape) else _kind(value, inner, path, found)
+        if known is not None:
+            _object(value, known, path, found)
+    elif isinstance(inner, Shape) and inner.reads is not None:
+        inner.reads(value, path, found)
 
 
-def _kind(value: dict[str, Any], kinds: Kinds, path: Path, found: Findings) -> None:
+def _reads_text(inner: Inner) -> bool:
+    """Whether there is something to read in a text, too."""
+    return not isinstance(inner, Kinds) and (not isinstance(inner, Shape) or inner.reads is not None)
+
+
+def _kind(value: dict[str, Any], kinds: Kinds, path: Path, found: Findings) -> Shape | None:
     kind = value.get(kinds.by)
     known = kinds.of.get(kind) if kind is None or isinstance(kind, str) else None
-    if known is not None:
-        _object(value, known, path, found)
-        return
-    for name in value:
-        if name.casefold() == kinds.by and name != kinds.by:
-            raise misspelt((path, name), kinds.by)
-    found.is_unbounded(path, kind)
+    if known is None:
+        for name in value:
+            if name.casefold() == kinds.by and name != kinds.by:
+                raise misspelt((path, name), kinds.by)
+        found.is_unbounded(path, kind)
+    return known
 
 
 def _object(value: dict[str, Any], known: Shape, path: Path, found: Findings) -> None:
-    if not value.keys() <= known.meanings.keys():
+    if not known.names.issuperset(value):
         _strays(value, known, path, found)
-    for name, inner in known.below:
+    for name, inner, reads_text in known.below:
         below = value.get(name)
-        if below is not None:
+        if below is not None and (reads_text or type(below) is not str):
             walk(below, inner, (path, name), found)
     if known.reads is not None:
         known.reads(value, path, found)

@@ -11,13 +11,13 @@ from farebox.errors import FareboxError
 from gateway import metrics
 from gateway.admission.reservations import Reservations
 from gateway.admission.verdict import Refused
-from gateway.dialects.call import Call, Headers, read
+from gateway.dialects.call import Call, Headers, body_of, call_of
 from gateway.errors import BadCall, ModelNotFound, NoKey, UnknownKey
 from gateway.policy.policies import Policies
 from gateway.refusals import refusals
 from gateway.refusals.refusals import Refusal
 from gateway.relay.dispatch import Dispatch, answer_refusal
-from gateway.upstreams.directory import Dialect, Directory
+from gateway.upstreams.directory import Dialect, Directory, Upstream
 
 log = structlog.get_logger()
 
@@ -78,10 +78,7 @@ class Door:
         """A refusal to answer with, or None when the caller has its answer."""
         hashed = self._hashed(headers)
         try:
-            call = await self._read(headers, receive)
-            upstream = self._directory.find(self._dialect, call.model)
-            if upstream is None:
-                raise ModelNotFound(call.model)
+            call, upstream = await self._read(headers, receive)
         except BadCall:
             await self._reservations.known(hashed)  # authenticate first: unknown keys get no validation details
             raise
@@ -100,12 +97,21 @@ class Door:
             raise UnknownKey("the API key is not valid")
         return hashed
 
-    async def _read(self, headers: Headers, receive: Receive) -> Call:
+    async def _read(self, headers: Headers, receive: Receive) -> tuple[Call, Upstream]:
+        """The call, and where it would go; what its fields mean depends on that."""
         content_type = headers.get(b"content-type", b"").lower()
         if not content_type.startswith(_JSON):
             raise BadCall("send the body as application/json", status=415, code="unsupported_media_type")
-        raw = await self._body(headers, receive)
-        return read(self._dialect, raw, headers, max_tokens_limit=self._max_tokens_limit)
+        body = body_of(await self._body(headers, receive))
+        upstream = self._directory.find(self._dialect, body.model)
+        if upstream is None:
+            raise ModelNotFound(body.model)
+        limit, provider = self._max_tokens_limit, upstream.provider
+        call = call_of(self._dialect, body, headers, max_tokens_limit=limit, provider=provider)
+        for model in call.candidates:
+            if not upstream.serves(model):
+                raise ModelNotFound(model)
+        return call, upstream
 
     async def _body(self, headers: Headers, receive: Receive) -> bytes:
         limit = self._body_limit_bytes

@@ -130,6 +130,10 @@ class Known:
         """Whether a hard budget in money applies to a call: then what is held for it must be no less than its bill."""
         return any(b.is_hard and b.measure == "money" and b.applies(call) for b in self.budgets)
 
+    def holds_cost(self, call: Admitted) -> bool:
+        """Whether a hard budget in money or tokens applies to a call: then what it can use must have a bound."""
+        return any(b.is_hard and b.measure != "requests" and b.applies(call) for b in self.budgets)
+
     def settle(self, money: int) -> None:
         """Count a call in the budgets that need no share, until their next figures come."""
         for budget in self.budgets:

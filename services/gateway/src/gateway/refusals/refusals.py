@@ -12,6 +12,7 @@ from farebox.errors import FareboxError, Transient
 from farebox.money import decimal_text, format_amount
 from gateway.admission.estimate import Reason
 from gateway.admission.verdict import Refused
+from gateway.dialects.path import setting
 from gateway.errors import BadCall, Fenced, JournalFull, Stage
 from gateway.policy.policies import Budget, Known
 from gateway.refusals.texts import NEEDS, RAISE, REFUSALS, WAIT
@@ -110,18 +111,22 @@ def refused(why: Refused, model: str, now: datetime) -> Refusal:
 
 def _not_this_model(why: Refused, model: str) -> Refusal:
     if why.reason is Reason.MODEL_NOT_ALLOWED:
-        message = f"The model `{why.detail or model}` is not allowed for this key."
+        message = f"The model `{why.model or model}` is not allowed for this key. {why.detail}"
     else:
-        message = f"The model `{model}` has no price, so that it cannot be used. {why.detail}"
+        message = f"The model `{why.model or model}` has no price, so that it cannot be used. {why.detail}"
     return Refusal(403, why.reason, message.rstrip(), "model", headers=_NO_RETRY)
 
 
 def _not_bounded(why: Refused) -> Refusal:
-    if why.reason is Reason.FIELD_NOT_BOUNDED:
-        message = f"Nothing bounds what `{why.detail}` may cost, and a hard budget applies."
-    else:
-        message = f"The cost of this call has no bound, and a hard budget applies. {why.detail}"
-    return Refusal(400, why.reason, message, headers=_NO_RETRY)
+    if why.reason is Reason.MODEL_NOT_BOUNDED:
+        message = f"The cost of this call has no bound, so that it cannot be made under a hard budget. {why.detail}"
+        return Refusal(400, why.reason, message, "model", headers=_NO_RETRY)
+    message = (
+        f"What `{why.detail}` adds to the cost of this call cannot be known before it is sent, so that it cannot be "
+        f"made under a hard budget. Leave it out, or have the operator list `{setting(why.detail)}` in `allow_fields` "
+        "of the upstream."
+    )
+    return Refusal(400, why.reason, message, why.detail, headers=_NO_RETRY)
 
 
 def _short(why: Refused, known: Known, budget: Budget, now: datetime) -> Refusal:

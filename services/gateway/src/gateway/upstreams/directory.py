@@ -52,6 +52,10 @@ class UpstreamConfig(BaseModel):
         default=None, description="How a chat call without a limit of its own is given one, if not as the vendor wants."
     )
     capacities: tuple[ModelCapacity, ...] = Field(default=(), description="The first that fits a model counts.")
+    allow_fields: tuple[Name, ...] = Field(
+        default=(),
+        description="Fields without a known bound that pass under hard budgets all the same, as a refusal names them.",
+    )
     send_attempt_id: bool = Field(default=False, description="Send `x-farebox-attempt`.")
 
     @model_validator(mode="after")
@@ -97,6 +101,10 @@ class Upstream:
     def serves(self, model: str) -> bool:
         """Whether a name or pattern of its list fits."""
         return any(fnmatchcase(model, pattern) for pattern in self.config.models)
+
+    def lets_through(self, field: str) -> bool:
+        """Whether the operator answers for a field that no table knows."""
+        return any(fnmatchcase(field, pattern) for pattern in self.config.allow_fields)
 
 
 class Directory:
