@@ -114,6 +114,7 @@ def test_a_quota_of_requests_says_nothing_of_how_much_a_call_needs() -> None:
     ("reason", "detail"),
     [
         (Reason.FIELD_NOT_BOUNDED, "plugins"),
+        (Reason.FIELD_NOT_BOUNDED, "tools:web_search"),
         (Reason.MODEL_NOT_BOUNDED, "name its `context_window` under `capacities` in the routes file"),
     ],
 )

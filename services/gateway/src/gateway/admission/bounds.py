@@ -14,7 +14,7 @@ from farebox.pricing.capacity import Capacity
 from gateway.dialects.call import Call
 from gateway.dialects.content import Content
 from gateway.dialects.usage import tokens_of
-from gateway.vendors.vendor import ServerTool, Traits, Vendor
+from gateway.vendors.vendor import Traits, Vendor
 
 DEFAULT_OUTPUT_TOKENS: Final = 16_384
 """The output limit of a call that states none, until its account's own setting is known."""
@@ -41,8 +41,6 @@ _NO_LONGEST: Final = (
     "How long an answer of `{model}` can be is not known: state `max_tokens`, or name its `max_output_tokens` under "
     "`capacities` in the routes file of the gateway."
 )
-_NO_USES: Final = "Nothing bounds how often `{tool}` runs: state its `max_uses`."
-_NO_TABLE: Final = "What `{tool}` may cost is not known here."
 _NO_END: Final = "`{model}` does by itself what no field of a call bounds."
 
 
@@ -50,8 +48,8 @@ class Bounds(NamedTuple):
     """The most a call can use: tokens of text in, tokens out for each choice, and what it is exposed to beside.
 
     `beside` are tokens billed as output that a limit on it does not bound. `likely` is a guess of the tokens in.
-    `unbounded` says, in a sentence, what of the call nothing bounds: such a call passes only where no hard budget has
-    to hold.
+    `unbounded` says, in a sentence, why nothing bounds the call, `open_tool` which of its tools nothing bounds, as
+    `tools:web_search`: such a call passes only where no hard budget has to hold.
     """
 
     input: int
@@ -62,6 +60,7 @@ class Bounds(NamedTuple):
     beside: int = 0
     likely: int = 0
     unbounded: str = ""
+    open_tool: str = ""
 
     @property
     def tokens(self) -> int:
@@ -84,7 +83,7 @@ class _Added(NamedTuple):
     tokens: int = 0
     turns: int = 0
     fees: tuple[tuple[str, int], ...] = ()
-    unbounded: str = ""
+    open_tool: str = ""
 
 
 _NOTHING_ADDED: Final = _Added()
@@ -106,7 +105,8 @@ def bounds(call: Call, model: str, traits: Traits, capacity: Capacity) -> Bounds
         searches=searches,
         beside=_predicted(call),
         likely=tokens_of(shown) + media.images + media.audio,
-        unbounded=added.unbounded or _unbounded(call, model, traits, capacity, media.is_open, turns),
+        unbounded=_unbounded(call, model, traits, capacity, media.is_open, turns),
+        open_tool=added.open_tool,
     )
     window = capacity.context
     if window is None or not (media.is_open or turns):
@@ -150,24 +150,20 @@ def _added(call: Call, vendor: Vendor) -> _Added:
     tokens += vendor.tool_prompt + vendor.each_tool * (tools.functions + len(tools.server))
     turns = 0
     fees: list[tuple[str, int]] = []
-    unbounded = ""
+    open_tool = ""
     for name, stated in tools.server.items():
         if name in vendor.client_tools:
             tokens += vendor.client_tools[name]
             continue
         known = vendor.server_tools.get(name)
-        uses = _uses(known, stated)
+        uses = None if known is None else stated or known.uses
         if known is None or uses is None:
-            unbounded = (_NO_TABLE if known is None else _NO_USES).format(tool=name)
+            open_tool = f"tools:{name}"
             continue
         turns += uses
         if known.fee is not None:
             fees.append((known.fee, uses))
-    return _Added(tokens, turns, tuple(fees), unbounded)
-
-
-def _uses(tool: ServerTool | None, stated: int | None) -> int | None:
-    return None if tool is None else tool.uses if stated is None else stated
+    return _Added(tokens, turns, tuple(fees), open_tool)
 
 
 def _exposure(call: Call, vendor: Vendor, media: _Media, added: _Added, turns: int) -> Exposure:

@@ -193,8 +193,8 @@ class Reservations:
         terms = known.terms
         for option in candidate.options:
             limits = option.limits
-            if is_held and limits.unbounded:
-                return Refused(Reason.MODEL_NOT_BOUNDED, known, detail=limits.unbounded)
+            if is_held and (open_ := _open(option, candidate.upstream, known)):
+                return open_
             if is_held:
                 limits = option.limited(candidate.call, terms.default_output_tokens, clamps=terms.clamp)
             rates = self._prices.rates(candidate.upstream.provider, option.model, at, known.who.org)
@@ -346,6 +346,16 @@ def _barred_model(candidate: Candidate, known: Known) -> Refused | None:
         if not all(window in path for window in known.path(admitted._replace(model=model))):
             why = f"It has hard budgets of its own, in which a call of `{call.model}` holds nothing."
             return Refused(Reason.MODEL_NOT_ALLOWED, known, detail=why, model=model)
+    return None
+
+
+def _open(option: Option, upstream: Upstream, known: Known) -> Refused | None:
+    """What of the call has no bound, so that no reserve would be the most it can cost."""
+    limits = option.limits
+    if limits.open_tool and not upstream.lets_through(limits.open_tool):
+        return Refused(Reason.FIELD_NOT_BOUNDED, known, detail=limits.open_tool)
+    if limits.unbounded:
+        return Refused(Reason.MODEL_NOT_BOUNDED, known, detail=limits.unbounded, model=option.model)
     return None
 
 
