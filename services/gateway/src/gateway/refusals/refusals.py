@@ -124,8 +124,8 @@ def _not_bounded(why: Refused) -> Refusal:
     takes = "state its `max_uses` if it takes one, " if why.detail.startswith("tools:") else ""
     message = (
         f"What `{why.detail}` adds to the cost of this call cannot be known before it is sent, so that it cannot be "
-        f"made under a hard budget. Leave it out, {takes}or have the operator list `{setting(why.detail)}` in `allow_fields` "
-        "of the upstream."
+        f"made under a hard budget. Leave it out, {takes}or have the operator list `{setting(why.detail)}` in "
+        "`allow_fields` of the upstream."
     )
     return Refusal(400, why.reason, message, why.detail, headers=_NO_RETRY)
 
