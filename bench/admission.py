@@ -38,6 +38,13 @@ ROUNDS, RUNS = 5_000, 7
 BODY: Final = orjson.dumps(
     {"model": "gpt-4o", "max_tokens": 50, "messages": [{"role": "user", "content": "How many people live in Hanoi?"}]}
 )
+CHAT: Final = orjson.dumps(
+    {
+        "model": "gpt-4o",
+        "messages": [{"role": "user", "content": "How many people live in Hanoi? " * 20}] * 50,
+        "tools": [{"type": "function", "function": {"name": "look_up", "parameters": {"type": "object"}}}] * 30,
+    }
+)
 USAGE: Final[Mapping[str, int]] = {"prompt_tokens": 20, "completion_tokens": 30, "total_tokens": 50}
 
 
@@ -88,6 +95,7 @@ def main() -> None:
 
         rows = {
             "read: parse the body, check its fields": lambda: read("openai", BODY, {}, max_tokens_limit=10_000),
+            "read: the same of 50 messages and 30 tools": lambda: read("openai", CHAT, {}, max_tokens_limit=10_000),
             "bounds: what it can use at most": lambda: bounds(
                 call, call.model, traits_of("openai", "gpt-4o"), UPSTREAM.capacity("gpt-4o")
             ),

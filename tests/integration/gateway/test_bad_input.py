@@ -4,6 +4,7 @@ import socket
 from typing import Any
 
 import httpx
+import orjson
 import pytest
 
 from support.fake_budget import FakeAccount
@@ -46,6 +47,51 @@ async def test_a_bad_call_is_refused(
     assert "Traceback" not in answer.text
     assert provider.bill() == []
     assert account.held == 0
+
+
+def body(**fields: Any) -> dict[str, Any]:
+    return {"model": "gpt-4o", "messages": [{"role": "user", "content": "hi"}], "max_tokens": 5, **fields}
+
+
+@pytest.mark.parametrize(
+    ("raw", "code", "param"),
+    [
+        (BODY[:-1] + b', "max_tokens": 1, "max_tokens": 100000}', "invalid_request", "max_tokens"),
+        (BODY[:-1] + b', "max_tokens": 1, "max\\u005ftokens": 100000}', "invalid_request", "max_tokens"),
+        (BODY[:-1] + b', "max_tokens": 1, "MAX_TOKENS": 100000}', "invalid_request", "MAX_TOKENS"),
+        (BODY[:-1] + b', "Model": "gpt-4.5"}', "invalid_request", "Model"),
+        (BODY[:-1] + b', "N": 100}', "invalid_request", "N"),
+        (BODY[:-1] + b', "seed": 123456789012345678901234}', "invalid_request", "seed"),
+        (BODY[:-1] + b', "temperature": 1e400}', "invalid_request", "temperature"),
+        (BODY[:-1] + b', "user": "\\ud83d"}', "invalid_request", "user"),
+        (BODY[:-1] + b', "service_tier": "flex\\u0000"}', "invalid_request", "service_tier"),
+        (orjson.dumps(body(models=["gpt-4.5"])), "field_not_bounded", "models"),
+        (orjson.dumps(body(plugins=[{"id": "web"}])), "field_not_bounded", "plugins"),
+        (
+            orjson.dumps(
+                body(messages=[{"role": "user", "content": [{"type": "input_file", "file_url": "http://x"}]}])
+            ),
+            "field_not_bounded",
+            "messages[0].content[0]:input_file",
+        ),
+        (orjson.dumps(body(tools=[{"type": "web_search"}])), "field_not_bounded", "tools[0]:web_search"),
+    ],
+)
+async def test_what_could_cost_more_than_is_held_is_refused_with_its_field(
+    gateway: GatewayProcess,
+    api_key: str,
+    account: FakeAccount,
+    provider: DemoProvider,
+    raw: bytes,
+    code: str,
+    param: str,
+) -> None:
+    async with gateway.client(api_key) as client:
+        answer = await client.post("/v1/chat/completions", content=raw, headers=JSON)
+    error = answer.json()["error"]
+    assert (answer.status_code, error["code"], error["param"]) == (400, code, param)
+    assert answer.headers["x-should-retry"] == "false"
+    assert provider.bill() == []
 
 
 @pytest.mark.parametrize("shown", [{}, {"authorization": "Bearer"}, {"authorization": "Basic abc"}])

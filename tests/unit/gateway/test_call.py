@@ -60,9 +60,11 @@ def test_figures_out_of_range_are_refused(fields: dict[str, Any]) -> None:
         call(**fields)
 
 
-def test_a_call_with_a_limit_goes_out_byte_for_byte() -> None:
-    made = call(max_tokens=9)
-    assert made.sent(output_limit=9, limit_field="max_tokens") == made.written
+def test_a_call_goes_out_written_anew_and_never_as_its_callers_bytes() -> None:
+    raw = b' {"model": "m", "messages": [{"role": "user", "content": "ch\\u00e0o"}], "max\\u005ftokens" : 9} '
+    made = read("openai", raw, {}, max_tokens_limit=1000)
+    sent = '{"model":"m","messages":[{"role":"user","content":"chào"}],"max_tokens":9}'.encode()
+    assert made.sent(output_limit=9, limit_field="max_tokens") == sent
 
 
 def test_a_call_without_a_limit_gets_one_and_keeps_the_rest_as_it_was() -> None:
@@ -102,7 +104,14 @@ def test_attribution_comes_from_headers() -> None:
     assert made.attribution.cache_hit
 
 
-@pytest.mark.parametrize("value", [b"\xff", b"x" * 300])
+@pytest.mark.parametrize("value", [b"\xff", b"x" * 300, b"a\x00b", "a\u2028b".encode()])
 def test_attribution_that_no_event_could_carry_is_refused(value: bytes) -> None:
+    for headers in ({b"x-farebox-session": value}, {b"x-farebox-tags": b"name=" + value}):
+        with pytest.raises(BadCall):
+            call(headers=headers)
+
+
+@pytest.mark.parametrize("model", ["m\x00", "m\n", "m" * 257, ""])
+def test_a_model_that_no_event_could_carry_is_refused(model: str) -> None:
     with pytest.raises(BadCall):
-        call(headers={b"x-farebox-session": value})
+        call(model=model)

@@ -60,18 +60,18 @@ def shapes(record: Any, inner: Inner, path: str) -> Iterator[tuple[Shape | None,
 def unknown(annotation: Any, inner: Inner, path: str, seen: set[Any]) -> Iterator[str]:
     """Everything that an SDK's type has and the table has not."""
     for record in records(annotation):
-        for known, here in shapes(record, inner, path):
-            if known is None:
+        for table, here in shapes(record, inner, path):
+            if table is None:
                 yield here
-            elif (record, id(known)) not in seen:
-                seen.add((record, id(known)))
-                yield from unknown_fields(record, known, here, seen)
+            elif (record, id(table)) not in seen:
+                seen.add((record, id(table)))
+                yield from unknown_fields(record, table, here, seen)
 
 
-def unknown_fields(record: Any, known: Shape, path: str, seen: set[Any]) -> Iterator[str]:
+def unknown_fields(record: Any, table: Shape, path: str, seen: set[Any]) -> Iterator[str]:
     hints = fields_of(record)
-    yield from (f"{path}.{name}".removeprefix(".") for name in hints if name not in known.names)
-    for name, inner, _ in known.below:
+    yield from (f"{path}.{name}".removeprefix(".") for name in hints if name not in table.names)
+    for name, inner, _ in table.below:
         if name in hints:
             yield from unknown(hints[name], inner, f"{path}.{name}".removeprefix("."), seen)
 

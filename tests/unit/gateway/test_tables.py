@@ -8,6 +8,8 @@ import pytest
 
 from gateway.dialects.call import Call, read
 from gateway.dialects.content import Audio, Document, Image, Video
+from gateway.dialects.providers import table_of
+from gateway.dialects.table import Meaning
 from gateway.errors import BadCall
 
 PICTURE = "data:image/png;base64," + base64.b64encode(bytes(300)).decode()
@@ -24,6 +26,17 @@ def refusal(dialect: Any = "openai", **fields: Any) -> BadCall:
     with pytest.raises(BadCall) as refused:
         call(dialect, **fields)
     return refused.value
+
+
+READ_BY_NAME = {"n", "max_tokens", "max_completion_tokens", "service_tier", "speed", "inference_geo", "cache_control"}
+
+
+@pytest.mark.parametrize("provider", ["", "google", "groq", "mistral", "openrouter", "perplexity", "x-ai"])
+@pytest.mark.parametrize("dialect", ["openai", "anthropic"])
+def test_what_is_not_harmless_is_read(dialect: Any, provider: str) -> None:
+    table = table_of(dialect, provider)
+    felt = {name for name, meaning in table.meanings.items() if meaning is not Meaning.HARMLESS}
+    assert felt - {name for name, *_ in table.below} <= READ_BY_NAME
 
 
 @pytest.mark.parametrize("name", ["MAX_TOKENS", "Max_Tokens", "Model", "N", "Messages", "to\u212aens", "mes\u017fages"])

@@ -7,16 +7,16 @@ from typing import Final, NamedTuple
 
 from farebox.clock import Clock
 from farebox.events import CallAttributes
-from farebox.matching import Admitted, is_allowed
+from farebox.matching import Admitted
 from farebox.pricing import Rates, Unpriced
 from farebox.shares import Need, Opening, Refusal
 from gateway import metrics
 from gateway.admission.bounds import DEFAULT_OUTPUT_TOKENS, Bounds, bounds, limited
 from gateway.admission.estimate import Estimate, Reason, affordable, clamped, estimate, unexposed
+from gateway.admission.permission import barred, unbounded
 from gateway.admission.verdict import Refused, Reservation, Short
 from gateway.budget_link.client import BudgetLink, Question, Raise
 from gateway.dialects.call import Call
-from gateway.dialects.path import setting
 from gateway.errors import BudgetAway, Fenced
 from gateway.policy.policies import Known, Policies
 from gateway.policy.prices import Prices
@@ -168,8 +168,8 @@ class Reservations:
         if self._link.is_fenced:
             raise Fenced("a newer process has claimed this gateway's name")
         at = self._clock.now()
-        if barred := self._barred(candidate, known, at):
-            return barred
+        if refused := self._barred(candidate, known, at):
+            return refused
         path = known.path(candidate.admitted)
         is_held = known.holds_cost(candidate.admitted)
         priced = self._priced(candidate, known, at, is_held=is_held)
@@ -193,9 +193,9 @@ class Reservations:
         terms = known.terms
         for option in candidate.options:
             limits = option.limits
-            if is_held and (open_ := _open(option, candidate.upstream, known)):
-                return open_
             if is_held:
+                if refused := unbounded(limits, option.model, candidate.upstream, known):
+                    return refused
                 limits = option.limited(candidate.call, terms.default_output_tokens, clamps=terms.clamp)
             rates = self._prices.rates(candidate.upstream.provider, option.model, at, known.who.org)
             worst = estimate(rates, terms.fx_rate, limits) if rates is not None else None
@@ -269,12 +269,8 @@ class Reservations:
     def _barred(self, candidate: Candidate, known: Known, at: datetime) -> Refused | None:
         """Why no amount of money would let the call pass."""
         call, upstream, admitted, _ = candidate
-        if barred := _barred_model(candidate, known):
-            return barred
-        if call.unbounded and known.holds_cost(admitted):
-            field = next((each for each in call.unbounded if not upstream.lets_through(setting(each))), None)
-            if field is not None:
-                return Refused(Reason.FIELD_NOT_BOUNDED, known, detail=field)
+        if refused := barred(call, upstream, admitted, known):
+            return refused
         if (fault := self._prices.fault(at)) and known.holds_money(admitted):
             return Refused(Reason.PRICES_OUTDATED, known, detail=fault)
         return None
@@ -329,34 +325,6 @@ class Reservations:
         if now >= known.refresh_at:
             known.refresh_at = now + 1.0
             self._link.renew(Question(key_hash))
-
-
-def _barred_model(candidate: Candidate, known: Known) -> Refused | None:
-    """The first model that may not answer, of all that the call names.
-
-    Where hard budgets apply to a further one and not to the one asked for, nothing would be held in them.
-    """
-    call, upstream, admitted, _ = candidate
-    allowed, blocked = known.terms.allowed_models, known.terms.blocked_models
-    for model in (call.model, *call.candidates):
-        if not is_allowed(upstream.provider, model, allowed, blocked):
-            return Refused(Reason.MODEL_NOT_ALLOWED, known, model=model)
-    path = known.path(admitted) if call.candidates else ()
-    for model in call.candidates:
-        if not all(window in path for window in known.path(admitted._replace(model=model))):
-            why = f"It has hard budgets of its own, in which a call of `{call.model}` holds nothing."
-            return Refused(Reason.MODEL_NOT_ALLOWED, known, detail=why, model=model)
-    return None
-
-
-def _open(option: Option, upstream: Upstream, known: Known) -> Refused | None:
-    """What of the call has no bound, so that no reserve would be the most it can cost."""
-    limits = option.limits
-    if limits.open_tool and not upstream.lets_through(limits.open_tool):
-        return Refused(Reason.FIELD_NOT_BOUNDED, known, detail=limits.open_tool)
-    if limits.unbounded:
-        return Refused(Reason.MODEL_NOT_BOUNDED, known, detail=limits.unbounded, model=option.model)
-    return None
 
 
 def _least(rates: Rates, fx_rate: Decimal, limits: Bounds, min_output_tokens: int) -> Estimate | None:

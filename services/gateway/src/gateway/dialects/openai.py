@@ -118,10 +118,10 @@ BODY: Final = shape(
 def table(body: Shape, message: Shape, parts: Mapping[str | None, Shape], tools: Mapping[str | None, Shape]) -> Shape:
     """The whole table, with what a provider's layer adds."""
     content = Kinds({**PARTS, **parts})
-    known = shape(
+    whole = shape(
         bounded={
             "messages": joined(joined(MESSAGE, message), shape(bounded={"content": content, "images": content})),
             "tools": Kinds({**TOOLS, **tools}),
         }
     )
-    return joined(joined(BODY, body), known)
+    return joined(joined(BODY, body), whole)

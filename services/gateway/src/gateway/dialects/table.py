@@ -78,8 +78,13 @@ def shape(
     reads: Reader | None = None,
 ) -> Shape:
     """A table of fields, by meaning."""
-    groups = zip(Meaning, (harmless, bounded, priced, answering), strict=True)
-    columns = [(name, meaning, inner) for meaning, fields in groups for name, inner in fields.items()]
+    groups = {
+        Meaning.HARMLESS: harmless,
+        Meaning.BOUNDED: bounded,
+        Meaning.PRICED: priced,
+        Meaning.ANSWERING: answering,
+    }
+    columns = [(name, meaning, inner) for meaning, fields in groups.items() for name, inner in fields.items()]
     meanings = {name: meaning for name, meaning, _ in columns}
     return Shape(meanings, {name: inner for name, _, inner in columns if inner is not None}, reads)
 
@@ -101,9 +106,9 @@ def walk(value: Any, inner: Inner, path: Path, found: Findings) -> None:
             else:
                 walk(each, inner, (path, index), found)
     elif isinstance(value, dict):
-        known = inner if isinstance(inner, Shape) else _kind(value, inner, path, found)
-        if known is not None:
-            _object(value, known, path, found)
+        table = inner if isinstance(inner, Shape) else _kind(value, inner, path, found)
+        if table is not None:
+            _object(value, table, path, found)
     elif isinstance(inner, Shape) and inner.reads is not None:
         inner.reads(value, path, found)
 
@@ -115,31 +120,31 @@ def _reads_text(inner: Inner) -> bool:
 
 def _kind(value: dict[str, Any], kinds: Kinds, path: Path, found: Findings) -> Shape | None:
     kind = value.get(kinds.by)
-    known = kinds.of.get(kind) if kind is None or isinstance(kind, str) else None
-    if known is None:
+    table = kinds.of.get(kind) if kind is None or isinstance(kind, str) else None
+    if table is None:
         for name in value:
             if name.casefold() == kinds.by and name != kinds.by:
                 raise misspelt((path, name), kinds.by)
         found.is_unbounded(path, kind)
-    return known
+    return table
 
 
-def _object(value: dict[str, Any], known: Shape, path: Path, found: Findings) -> None:
-    if not known.names.issuperset(value):
-        _strays(value, known, path, found)
-    for name, inner, reads_text in known.below:
+def _object(value: dict[str, Any], table: Shape, path: Path, found: Findings) -> None:
+    if not table.names.issuperset(value):
+        _strays(value, table, path, found)
+    for name, inner, reads_text in table.below:
         below = value.get(name)
         if below is not None and (reads_text or type(below) is not str):
             walk(below, inner, (path, name), found)
-    if known.reads is not None:
-        known.reads(value, path, found)
+    if table.reads is not None:
+        table.reads(value, path, found)
 
 
-def _strays(value: dict[str, Any], known: Shape, path: Path, found: Findings) -> None:
+def _strays(value: dict[str, Any], table: Shape, path: Path, found: Findings) -> None:
     for name in value:
-        if name in known.meanings:
+        if name in table.meanings:
             continue
-        if (meant := name.casefold()) in known.meanings:
+        if (meant := name.casefold()) in table.meanings:
             raise misspelt((path, name), meant)
         found.is_unbounded((path, name))
 
