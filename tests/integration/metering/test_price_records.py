@@ -153,3 +153,76 @@ async def test_a_raise_waits_until_the_last_promise_ends_also_when_the_clock_goe
         assert await desk.prices.promise(), "the clock is behind what was told"
         raised = await add(api, DEARER)
     assert datetime.fromisoformat(raised["effective_from"]) == ahead
+
+
+async def end(api: httpx.AsyncClient, row: dict[str, Any], **when: str) -> httpx.Response:
+    return await api.post(f"/api/prices/{row['id']}/end", json=when)
+
+
+async def test_a_price_that_is_ended_holds_no_more_at_any_gateway(books: Books) -> None:
+    async with books.replica() as replica:
+        async with books.api(replica) as api:
+            row = await add(api, PRICE)
+            answer = await end(api, row)
+        assert answer.status_code == 200, answer.text
+        listing, ending = await listed(books, 2)
+    assert (revision(listing) or 0) < (revision(ending) or 0)
+    prices = GatewayPrices(Catalogue())
+    await prices.learn([ending, listing])
+    assert prices.rates("openai", "gpt-99", datetime.now(UTC), None) is None
+
+
+async def test_what_is_left_when_a_price_ends_is_what_was_there_before_it(desk: Desk) -> None:
+    async with desk.api() as api:
+        before = await add(api, PRICE)
+        dear = {**DEARER, "effective_from": (datetime.now(UTC) + 2 * LEAD).isoformat()}
+        await end(api, await add(api, dear))
+    shown = (await desk.get("/api/prices", provider="openai", model="gpt-99")).json()
+    assert shown["in_force"]["version"] == before["id"]
+    assert [row["ended_at"] is None for row in shown["items"]] == [True, False]
+
+
+async def test_an_end_that_makes_calls_dearer_waits_for_the_lead_time(desk: Desk) -> None:
+    async with desk.api() as api:
+        cheap = await add(api, {**PRICE, "model": "gpt-4o", "rates": {"input": "1", "output": "1"}})
+        soon = (datetime.now(UTC) + LEAD / 2).isoformat()
+        refused = await end(api, cheap, effective_to=soon)
+        asked_at = datetime.now(UTC)
+        answer = await end(api, cheap)
+    assert refused.status_code == 422
+    assert "this is a raise" in refused.text
+    assert asked_at + LEAD <= datetime.fromisoformat(answer.json()["effective_to"]) <= datetime.now(UTC) + LEAD
+
+
+async def test_an_end_that_makes_no_sense_is_refused_by_name(desk: Desk) -> None:
+    async with desk.api() as api:
+        row = await add(api, PRICE)
+        past = await end(api, row, effective_to="2026-01-01T00:00:00Z")
+        await end(api, row)
+        again = await end(api, row)
+        unknown = await end(api, {"id": "nobody"})
+    assert [(each.status_code, part in each.text) for each, part in ((past, "is in the past"), (again, "already"))] == [
+        (422, True),
+        (422, True),
+    ]
+    assert unknown.status_code == 404
+
+
+async def test_a_pattern_prices_what_it_covers_at_metering_and_gateways(books: Books) -> None:
+    async with books.replica() as replica:
+        async with books.api(replica) as api:
+            row = await add(api, {**PRICE, "model": "my-ft-*"})
+        [record] = [record for record in await eventually(lambda: prices_on(books)) if record.key == b"openai/my-ft-*"]
+        known = (await replica.prices.book()).catalogue.rates_for("openai", "my-ft-7", datetime.now(UTC))
+    prices = GatewayPrices(Catalogue())
+    await prices.learn([record])
+    found = prices.rates("openai", "my-ft-7", datetime.now(UTC), None)
+    assert known is not None
+    assert found is not None
+    assert known.version == found.version == row["id"]
+
+
+async def prices_on(books: Books) -> list[Record]:
+    found = [record for record in await books.on(books.names.prices) if record.key != b"as-of"]
+    assert found
+    return found

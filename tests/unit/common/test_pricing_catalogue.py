@@ -2,12 +2,14 @@
 
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from fnmatch import fnmatchcase
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from farebox.pricing import SEED_VERSION, Catalogue, PriceRow, Unpriced, UnpricedReason, Usage
+from farebox.pricing.names import covers, is_pattern, meeting
 
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
 DAY = timedelta(days=1)
@@ -136,3 +138,70 @@ def test_a_list_of_models_holds_no_other_orgs_own() -> None:
 def test_a_price_needs_an_instant_with_a_zone() -> None:
     with pytest.raises(ValueError, match="time zone"):
         Catalogue().rates_for("openai", "gpt-4o", datetime(2026, 1, 1))  # noqa: DTZ001 - the rule under test
+
+
+def test_a_row_for_a_name_goes_before_a_pattern_and_a_longer_pattern_before_a_shorter_one() -> None:
+    listed = [row("star", model="my-*"), row("ft", model="my-ft-*"), row("exact", model="my-ft-a", days=(-3, None))]
+    catalogue = Catalogue(listed)
+    assert [version(catalogue, name) for name in ("my-ft-a", "MY-FT-b", "my-c", "your-c")] == [
+        "exact",
+        "ft",
+        "star",
+        None,
+    ]
+
+
+def test_a_longer_pattern_for_all_goes_before_an_orgs_own_shorter_one() -> None:
+    catalogue = Catalogue([row("own", model="my-*", org="acme"), row("all", model="my-ft-*")])
+    assert version(catalogue, "my-ft-a", org="acme") == "all"
+    assert version(catalogue, "my-b", org="acme") == "own"
+
+
+def test_of_rows_of_one_pattern_an_orgs_own_goes_first() -> None:
+    catalogue = Catalogue([row("own", model="my-*", org="acme"), row("all", model="my-*")])
+    assert [version(catalogue, "my-b", org=org) for org in ("acme", None)] == ["own", "all"]
+
+
+def test_a_pattern_goes_before_the_seed() -> None:
+    assert version(Catalogue([row("ours", model="gpt-4*")]), "gpt-4o-2024-08-06") == "ours"
+
+
+@pytest.mark.parametrize("name", ["gpt-99-2026-10-01", "gpt-99-20261001", "gpt-99-latest", "gpt-99@20261001"])
+def test_a_dated_name_finds_the_row_of_its_model(name: str) -> None:
+    assert version(Catalogue([row("a", model="gpt-99")]), name) == "a"
+    assert version(Catalogue([row("a", model="gpt-99"), row("b", model=name)]), name) == "b"
+
+
+def test_four_digits_are_a_generation_and_no_date() -> None:
+    assert version(Catalogue([row("a", model="large")]), "large-2512") is None
+
+
+@pytest.mark.parametrize("name", ["ft:gpt-5:acme::x1", "gpt-5.ft-x1", "gpt-5:ft-x1", "ft:gpt-99"])
+def test_a_fine_tuned_model_never_costs_what_its_base_does(name: str) -> None:
+    assert version(Catalogue(), name) is None
+    assert version(Catalogue([row("base", model="gpt-5")]), name) is None
+    assert version(Catalogue([row("own", model=name)]), name) == "own"
+
+
+def test_patterns_are_no_models_to_list() -> None:
+    assert "my-*" not in Catalogue([row("a", model="my-*")]).models("openai")
+
+
+shell = st.lists(st.sampled_from(["a", "b", "*"]), min_size=1, max_size=5).map("".join)
+patterns = shell.filter(is_pattern)
+plain_names = st.text("ab", max_size=6)
+
+
+@given(shell, plain_names)
+def test_a_pattern_covers_what_the_shell_says(pattern: str, name: str) -> None:
+    assert covers(pattern, name) == fnmatchcase(name, pattern)
+
+
+@given(patterns, patterns, plain_names)
+def test_patterns_meet_in_a_name_that_both_cover_and_only_where_there_is_one(one: str, other: str, name: str) -> None:
+    found = meeting(one, other)
+    if found is None:
+        assert not (covers(one, name) and covers(other, name))
+    else:
+        assert covers(one, found)
+        assert covers(other, found)

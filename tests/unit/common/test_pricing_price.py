@@ -65,16 +65,17 @@ def test_a_charge_names_the_rates_that_priced_it() -> None:
     [
         (Usage(cache_read=100), 300_000),
         (Usage(cache_write_1h=100), 300_000),
-        (Usage(audio_in=100), 300_000),
+        (Usage(image_in=100), 300_000),
         (Usage(reasoning=100), 1_500_000),
-        (Usage(image_out=100), 1_500_000),
     ],
 )
 def test_a_bucket_without_a_rate_of_its_own_is_priced_as_its_side(used: Usage, expected: int) -> None:
     assert cost(price(rates(input="3", output="15"), used)) == expected
 
 
-@pytest.mark.parametrize("used", [Usage(output=1), Usage(input=5, reasoning=1), Usage(tool_calls={"web_search": 1})])
+@pytest.mark.parametrize(
+    "used", [Usage(output=1), Usage(input=5, reasoning=1), Usage(audio_in=1), Usage(tool_calls={"web_search": 1})]
+)
 def test_a_used_unit_without_a_rate_makes_the_call_unpriced(used: Usage) -> None:
     charge = price(rates(input="0.02"), used)
     assert isinstance(charge, Unpriced)

@@ -1,6 +1,7 @@
 """The compiled seed prices as genai-prices does: its own calc_price is the oracle."""
 
 from datetime import UTC, datetime, time, timedelta
+from decimal import Decimal
 
 import pytest
 from genai_prices.data import providers
@@ -8,7 +9,9 @@ from genai_prices.types import ModelInfo, ModelPrice, Provider, StartDateConstra
 from hypothesis import given
 from hypothesis import strategies as st
 
+from farebox.money import NANO
 from farebox.pricing import SEED_VERSION, Catalogue, Charge, Unpriced, UnpricedReason, Usage, price
+from farebox.pricing.overlay import meanings
 from farebox.pricing.seed import SeedModel
 from support.usages import SEED_TOOLS, SERVICE_TIERS, genai_cost_nano_usd, served_somehow, usages
 
@@ -17,6 +20,8 @@ MODELS = [(provider, model) for provider in providers for model in provider.mode
 COMPILED = {(provider.id, model.id): SeedModel(provider, model) for provider, model in MODELS}
 CHANGING = [(provider, model) for provider, model in MODELS if isinstance(model.prices, list)]
 VARIED = [(provider, model) for provider, model in MODELS if model.price_variants]
+SEARCHES = sorted(SEED_TOOLS.keys() - {"code_execution"})
+"""Tools whose prices the overlay does not add to."""
 AT = datetime(2026, 11, 20, 12, tzinfo=UTC)
 
 instants = st.datetimes(datetime(2023, 1, 1), datetime(2027, 6, 1), timezones=st.just(UTC))  # noqa: DTZ001
@@ -65,7 +70,8 @@ def lacks_a_rate(provider: Provider, model: ModelInfo, usage: Usage, at: datetim
         (usage.input_total and "input_mtok" not in listed)
         or (usage.output_total and "output_mtok" not in listed)
         or (usage.audio_in and "input_audio_mtok" not in listed and provider.id != "google")
-        or (usage.audio_out and "output_audio_mtok" not in listed and provider.id != "google")
+        or (usage.audio_out and "output_audio_mtok" not in listed)
+        or (usage.image_out and "output_image_mtok" not in listed)
         or tools_without
         or {"input_mtok", "output_mtok"}.isdisjoint(listed)
     )
@@ -111,7 +117,7 @@ def test_variants_price_as_genai_prices_does(listed: tuple[Provider, ModelInfo],
     assert_as_genai_prices(*listed, usage, at)
 
 
-@given(st.sampled_from(MODELS), st.dictionaries(st.sampled_from(sorted(SEED_TOOLS)), st.integers(1, 9)))
+@given(st.sampled_from(MODELS), st.dictionaries(st.sampled_from(SEARCHES), st.integers(1, 9)))
 def test_tool_calls_price_as_genai_prices_does(listed: tuple[Provider, ModelInfo], calls: dict[str, int]) -> None:
     assert_as_genai_prices(*listed, Usage(input=10, output=10, tool_calls=calls), AT)
 
@@ -145,7 +151,7 @@ def test_every_id_that_is_listed_can_be_priced_by_it() -> None:
         for model in CATALOGUE.models(provider.id):
             rates = CATALOGUE.rates_for(provider.id, model, AT)
             assert rates is not None
-            assert rates.model == model
+            assert rates.model == meanings().get((provider.id, model), model)
 
 
 def test_a_variant_does_not_follow_a_model_to_a_provider_that_borrows_it() -> None:
@@ -164,7 +170,7 @@ def test_a_variant_does_not_follow_a_model_to_a_provider_that_borrows_it() -> No
     ],
 )
 def test_what_is_stated_and_has_no_price_is_never_charged_as_the_standard(stated: dict[str, str]) -> None:
-    usage = Usage(input=1_000, output=1_000, **stated)  # type: ignore[arg-type] # only names
+    usage = Usage.model_validate({"input": 1_000, "output": 1_000, **stated})
     charge = CATALOGUE.price("openai", "gpt-5", usage, AT)
     assert isinstance(charge, Unpriced)
     assert all(f"{name.replace('_', ' ')} {value}" in charge.detail for name, value in stated.items())
@@ -183,7 +189,7 @@ def test_what_is_stated_and_has_no_price_is_never_charged_as_the_standard(stated
     ],
 )
 def test_every_name_of_the_standard_is_the_standard(stated: dict[str, str]) -> None:
-    usage = Usage(input=1_000, output=1_000, **stated)  # type: ignore[arg-type] # only names
+    usage = Usage.model_validate({"input": 1_000, "output": 1_000, **stated})
     assert CATALOGUE.price("openai", "gpt-5", usage, AT) == Charge(11_250_000, SEED_VERSION)
 
 
@@ -201,9 +207,9 @@ def test_a_model_listed_without_prices_is_unpriced_and_not_free() -> None:
 
 
 def test_prices_for_units_that_no_bucket_counts_are_shown() -> None:
-    rates = CATALOGUE.rates_for("perplexity", "sonar-deep-research", AT)
+    rates = CATALOGUE.rates_for("google", "gemini-3.1-flash-live-preview", AT)
     assert rates is not None
-    assert rates.unmetered == ("output_citation_mtok",)
+    assert rates.unmetered == ("input_video_mtok",)
 
 
 def test_a_model_billed_by_the_hour_prices_nothing_not_even_an_empty_call() -> None:
@@ -213,3 +219,56 @@ def test_a_model_billed_by_the_hour_prices_nothing_not_even_an_empty_call() -> N
 
 def test_compiled_rates_are_kept_and_shared_by_every_reference() -> None:
     assert CATALOGUE.rates_for("openai", "gpt-4o", AT) is CATALOGUE.rates_for("openai", "gpt-4o-2024-08-06", AT)
+
+
+@pytest.mark.parametrize(
+    ("usage", "nano"),
+    [
+        (Usage(input=1_000, cache_read=1_000, output=1_000), 30_500_000),
+        (Usage(input=1_000, cache_read=1_000, output=1_000, geography="us"), 33_550_000),
+        (Usage(input=1_000, cache_read=1_000, output=1_000, speed="fast"), 183_000_000),
+        (Usage(input=1_000, cache_read=1_000, output=1_000, speed="fast", geography="us"), 201_300_000),
+        (Usage(tool_calls={"web_search": 3, "web_fetch": 9}, speed="fast", geography="us"), 30_000_000),
+        (Usage(tool_calls={"code_execution": 12}), 50_000_000),
+    ],
+)
+def test_fast_mode_and_geography_of_opus_cost_what_anthropic_says(usage: Usage, nano: int) -> None:
+    charge = CATALOGUE.price("anthropic", "claude-opus-4-6", usage, AT)
+    assert isinstance(charge, Charge)
+    assert charge.cost_nano_usd == nano
+
+
+@pytest.mark.parametrize(
+    ("provider", "model", "tools", "nano"),
+    [
+        ("perplexity", "sonar", {}, 5_000_000),
+        ("perplexity", "sonar", {"search_context_low": 1}, 5_000_000),
+        ("perplexity", "sonar-pro", {"search_context_medium": 1}, 10_000_000),
+        ("perplexity", "sonar-reasoning-pro", {"search_context_high": 1, "search_queries": 3}, 14_000_000),
+        ("perplexity", "sonar-deep-research", {"search_queries": 2, "citation_tokens": 500}, 11_000_000),
+        ("openai", "gpt-4o-search-preview-2025-03-11", {}, 25_000_000),
+        ("openai", "gpt-5-search-api", {"web_search": 1}, 10_000_000),
+    ],
+)
+def test_models_that_search_charge_their_fee_for_each_call(
+    provider: str, model: str, tools: dict[str, int], nano: int
+) -> None:
+    charge = CATALOGUE.price(provider, model, Usage(tool_calls=tools), AT)
+    assert isinstance(charge, Charge)
+    assert charge.cost_nano_usd == nano
+
+
+@pytest.mark.parametrize(
+    ("reference", "input_rate"),
+    [
+        ("ft:gpt-4.1-2025-04-14:acme::a1", 3),
+        ("ft:gpt-4.1-mini-2025-04-14:acme:x:a1", Decimal("0.8")),
+        ("ft:gpt-4o-mini-2024-07-18:acme::a1", Decimal("0.3")),
+        ("ft:gpt-4o-2024-08-06:acme::a1", Decimal("3.75")),
+        ("ft:gpt-3.5-turbo-0125:acme::a1", 3),
+    ],
+)
+def test_a_fine_tuned_model_has_rates_of_its_own(reference: str, input_rate: Decimal) -> None:
+    charge = CATALOGUE.price("openai", reference, Usage(input=1_000_000), AT)
+    assert isinstance(charge, Charge)
+    assert charge.cost_nano_usd == input_rate * NANO

@@ -61,11 +61,14 @@ def test_a_service_tier_that_is_no_longer_listed_has_no_price_and_so_is_no_raise
 
 @pytest.mark.parametrize("field", ["speeds", "geographies"])
 def test_a_speed_or_geography_that_costs_more_is_a_raise(field: str) -> None:
-    usual = row("usual", NOW - timedelta(days=9), **{field: {"x": "1.1"}})
-    assert raised(row("new", **{field: {"x": "1.1"}}), usual) is None
-    assert raised(row("new", **{field: {"x": "1.2"}}), usual) == NOW
-    assert raised(row("new", **{field: {"x": "1.1", "y": "1.05"}}), usual) == NOW, "dearer than the standard one"
-    assert raised(row("new", **{field: {"x": "1.1", "y": "0.9"}}), usual) is None
+    def times(id_: str, at: datetime = NOW, **names: str) -> PriceRow:
+        return row(id_, at, **{field: names})
+
+    usual = times("usual", NOW - timedelta(days=9), x="1.1")
+    assert raised(times("new", x="1.1"), usual) is None
+    assert raised(times("new", x="1.2"), usual) == NOW
+    assert raised(times("new", x="1.1", y="1.05"), usual) == NOW, "dearer than the standard one"
+    assert raised(times("new", x="1.1", y="0.9"), usual) is None
 
 
 def test_what_costs_less_is_none() -> None:
@@ -108,3 +111,29 @@ def test_an_orgs_own_price_is_compared_with_what_that_org_pays() -> None:
     own = row("own", NOW - timedelta(days=1), org="acme", **with_rate("input", "9"))
     assert raised(row("new", org="acme", **with_rate("input", "8")), OLD, own) is None
     assert raised(row("new", org="other", **with_rate("input", "8")), OLD, own) == NOW
+
+
+SEEDED: dict[str, Any] = {"provider": "openai", "context_tiers": [], "service_tiers": {}}
+
+
+def test_a_pattern_is_compared_with_every_listed_model_that_it_covers() -> None:
+    assert raised(row("new", model="gpt-4*", rates={"input": "3", "output": "3"}, **SEEDED)) == NOW
+    assert raised(row("new", model="gpt-4*", rates={"input": "0", "output": "0"}, **SEEDED)) is None
+
+
+def test_a_pattern_is_compared_with_patterns_that_it_meets() -> None:
+    wide = row("wide", NOW - timedelta(days=1), model="my-*")
+    assert raised(row("new", model="*-ft", **with_rate("input", "9")), wide) == NOW
+    assert raised(row("new", model="your-*", **with_rate("input", "9")), wide) is None
+
+
+def test_a_row_for_a_name_is_compared_with_the_pattern_that_priced_its_dated_names() -> None:
+    dated = row("dated", NOW - timedelta(days=1), model="m-2*")
+    assert raised(row("new", **with_rate("input", "9")), dated) == NOW
+
+
+def test_the_end_of_a_row_is_a_raise_where_what_follows_is_dearer() -> None:
+    cheap = row("cheap", NOW - timedelta(days=1), rates={**FULL["rates"], "input": "1"})
+    ending = cheap.model_copy(update={"effective_to": NOW})
+    assert raised(ending, OLD, cheap) == NOW
+    assert raised(ending, cheap) is None, "nothing follows"

@@ -62,7 +62,7 @@ def test_rates_are_shown_in_dollars_a_million_tokens() -> None:
     assert str(table[0]["per_million_tokens"]["output"]) == "10"
 
 
-OLDER = {
+OLDER: dict[str, Any] = {
     "provider": "acme",
     "model": "one",
     "version": "row-1",

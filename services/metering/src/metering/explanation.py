@@ -62,7 +62,7 @@ def _charged(entries: Sequence[Row]) -> dict[str, Any]:
 
 
 def _as_charged(rates: Rates, usage: Usage) -> Usage:
-    """A charge whose tariff does not list how the call was served was made at the standard rates, as older ones were."""
+    """A charge whose tariff does not list how the call was served was made at the standard rates, as once all were."""
     return usage if rates.table(usage) else usage.model_copy(update=STANDARD._asdict())
 
 

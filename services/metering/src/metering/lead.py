@@ -6,26 +6,51 @@ it is billed above what was held; a price that is nowhere dearer is not, wheneve
 
 from collections.abc import Mapping
 from datetime import datetime
+from typing import Final
 
 from farebox.pricing import Catalogue, PriceRow, Rates, RateTable
+from farebox.pricing.names import covers, is_pattern, meeting
 from farebox.pricing.rates import table_of
+
+_DATES: Final = ("-latest", "-2026-01-01", "-20260101")
+"""By what a name may be longer than the row's that it finds."""
 
 
 def raised_at(before: Catalogue, row: PriceRow, until: datetime) -> datetime | None:
     """The first instant before `until` at which the row makes a call dearer for anybody; None if there is none.
 
-    Where nothing had a price, no call could be made, so that a first price is no raise.
+    A row whose id is known takes the place of that one. Where nothing had a price, no call could be made, so that a
+    first price is no raise.
     """
-    rows = before.rows_for(row.provider, row.model)
+    rows = before.rows(row.provider)
     after = Catalogue([*rows, row])
     orgs = {row.org} if row.org is not None else {None, *(other.org for other in rows)}
-    for at in after.turns(row.provider, row.model, row.effective_from, until):
-        for org in orgs:
-            old = before.rates_for(row.provider, row.model, at, org)
-            new = after.rates_for(row.provider, row.model, at, org)
-            if old is not None and new is not None and is_dearer(new, old):
-                return at
-    return None
+    raises = (
+        at
+        for model in references(before, row)
+        for at in after.turns(row.provider, model, row.effective_from, until)
+        for org in orgs
+        if _is_raise(after.rates_for(row.provider, model, at, org), before.rates_for(row.provider, model, at, org))
+    )
+    return min(raises, default=None)
+
+
+def references(before: Catalogue, row: PriceRow) -> set[str]:
+    """Names that a row may apply to, one for each way in which others may have applied to them.
+
+    Of a pattern every model that is listed, and a name where it meets each other pattern.
+    """
+    model = row.model.lower()
+    if not is_pattern(model):
+        return {model, *(f"{model}{suffix}" for suffix in _DATES)}
+    others = {other.model.lower() for other in before.rows(row.provider)}
+    listed = {name for name in {*before.models(row.provider), *others} if not is_pattern(name) and covers(model, name)}
+    met = {meeting(model, other) for other in others | {model} if is_pattern(other)}
+    return listed | {name for name in met if name is not None}
+
+
+def _is_raise(new: Rates | None, old: Rates | None) -> bool:
+    return new is not None and old is not None and is_dearer(new, old)
 
 
 def is_dearer(new: Rates, old: Rates) -> bool:

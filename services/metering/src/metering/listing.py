@@ -47,6 +47,11 @@ class Listing:
         await self._connection.execute(_SQL["price_add"], row.id, provider, model, row.model_dump_json())
         await self.announce(provider, model, now)
 
+    async def change(self, row: PriceRow, now: datetime) -> None:
+        """Put a row in the place of the one with its id, and announce all of its model's."""
+        await self._connection.execute(_SQL["price_change"], row.id, row.model_dump_json(), now)
+        await self.announce(row.provider.lower(), row.model.lower(), now)
+
     async def announce(self, provider: str, model: str, now: datetime) -> None:
         """Put a model's rows and their revision into the outbox; nothing for what is no model with rows."""
         found = await self._connection.fetch(_SQL["prices_of_model"], provider, model)

@@ -11,19 +11,20 @@ from pydantic import JsonValue
 
 from farebox.clock import Clock
 from farebox.compacted import Order
-from farebox.errors import Invalid
+from farebox.errors import Invalid, NotFound
 from farebox.http import parsed
 from farebox.ids import new_id
 from farebox.pricing import Catalogue, PriceRow, Rates
 from metering import metrics
 from metering.charge import PriceBook
-from metering.lead import raised_at
+from metering.lead import raised_at, references
 from metering.listing import Moment
 from metering.store import Store
 from metering.tariff import shown
 
 log = structlog.get_logger()
 
+_TICK: Final = timedelta(microseconds=1)
 BEGINNING: Final = datetime(1970, 1, 1, tzinfo=UTC)
 """Of time, as far as prices are concerned."""
 
@@ -82,6 +83,23 @@ class Prices:
         await self.refresh()
         return row
 
+    async def end(self, id_: str, at: datetime | None) -> PriceRow:
+        """End an override; from then on another row applies, or the seed, or nothing.
+
+        Raises NotFound, or Invalid for an instant that makes no sense, or before the lead time of a raise is over.
+        """
+        async with self._store.changing_prices(self._topic) as listing:
+            moment = await listing.moment(self._lead)
+            rows = await listing.rows()
+            row = next((each for each in rows if each.id == id_), None)
+            if row is None:
+                raise NotFound(f"no price has the id {id_}")
+            row = ended(row, at, Catalogue(rows), moment)
+            await listing.change(row, moment.now)
+        log.info("price_ended", id=row.id, provider=row.provider, model=row.model, org=row.org)
+        await self.refresh()
+        return row
+
     async def promise(self) -> bool:
         """Tell gateways how old what they know of prices may be, unless another replica has just told them."""
         async with self._store.telling_prices(self._topic) as listing:
@@ -118,20 +136,43 @@ def timed(wanted: Mapping[str, JsonValue], before: Catalogue, moment: Moment) ->
     fields = {"source": "api", **wanted, "id": str(new_id())}
     is_dated = wanted.get("effective_from") is not None
     if not is_dated:
-        names = [wanted.get(name) for name in ("provider", "model", "org")]
-        provider, model, org = (None if name is None else str(name) for name in names)
-        known = before.rates_for(provider or "", model or "", moment.now, org)
-        fields["effective_from"] = (BEGINNING if known is None else moment.now).isoformat()
+        row = parsed(PriceRow, orjson.dumps(fields | {"effective_from": BEGINNING.isoformat()}))
+        known = any(before.rates_for(row.provider, name, moment.now, row.org) for name in references(before, row))
+        fields["effective_from"] = (moment.now if known else BEGINNING).isoformat()
     row = parsed(PriceRow, orjson.dumps(fields))
     at = raised_at(before, row, moment.earliest)
     if at is None:
         return row
     if is_dated:
-        raise Invalid(
-            f"effective_from: this is a raise as of {at.isoformat()}, and a raise made now can take effect from "
-            f"{moment.earliest.isoformat()} on; leave effective_from out to have it take effect as soon as it can"
-        )
+        raise Invalid(f"effective_from: {_too_soon(at, moment)}")
     return parsed(PriceRow, orjson.dumps(fields | {"effective_from": moment.earliest.isoformat()}))
+
+
+def ended(row: PriceRow, at: datetime | None, before: Catalogue, moment: Moment) -> PriceRow:
+    """The row with its end. Without an instant it ends now, or a lead time from now where what follows is dearer.
+
+    One that has not begun is called off: it ends a microsecond after its start, because no row is ever taken away.
+    Raises Invalid.
+    """
+    end = max(moment.now, row.effective_from + _TICK) if at is None else at
+    if end < moment.now:
+        raise Invalid(f"effective_to: is in the past; it is {moment.now.isoformat()}")
+    if row.effective_to is not None and row.effective_to <= end:
+        raise Invalid(f"effective_to: it ends at {row.effective_to.isoformat()} already")
+    found = parsed(PriceRow, orjson.dumps(row.model_dump(mode="json") | {"effective_to": end.isoformat()}))
+    raised = raised_at(before, found, moment.earliest)
+    if raised is None:
+        return found
+    if at is not None:
+        raise Invalid(f"effective_to: {_too_soon(raised, moment)}")
+    return found.model_copy(update={"effective_to": moment.earliest})
+
+
+def _too_soon(raised: datetime, moment: Moment) -> str:
+    return (
+        f"this is a raise as of {raised.isoformat()}, and a raise made now can take effect from "
+        f"{moment.earliest.isoformat()} on; leave it out to have it take effect as soon as it can"
+    )
 
 
 def promise_every(lead: timedelta) -> timedelta:

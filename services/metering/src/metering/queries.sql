@@ -22,7 +22,7 @@ SELECT price FROM price_override WHERE provider = $1 AND model = $2 ORDER BY seq
 
 -- name: prices_list
 -- Either filter may be null.
-SELECT seq, price, created_at
+SELECT seq, price, created_at, ended_at
 FROM price_override
 WHERE ($1::text IS NULL OR provider = lower($1)) AND ($2::text IS NULL OR model = lower($2)) AND seq > $3
 ORDER BY seq
@@ -31,8 +31,12 @@ LIMIT $4;
 -- name: price_add
 INSERT INTO price_override (id, provider, model, price) VALUES ($1, $2, $3, $4::text::json);
 
+-- name: price_change
+-- The row takes the newest place in the list, by which replicas and gateways see that prices have changed.
+UPDATE price_override SET seq = DEFAULT, price = $2::text::json, ended_at = $3 WHERE id = $1;
+
 -- name: price_revision
--- Of one model: the place of its newest row. Rows are added under an exclusive lock, so it grows with every change.
+-- Of one model: the place of its newest row. Rows are added and changed under an exclusive lock, so it grows every time.
 SELECT max(seq) FROM price_override WHERE provider = $1 AND model = $2;
 
 -- name: price_revisions

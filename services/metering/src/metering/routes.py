@@ -80,6 +80,14 @@ class SuspenseQuery(Query):
     limit: PageSize = PAGE_DEFAULT
 
 
+class PriceEnd(BaseModel):
+    """Body of POST /api/prices/{id}/end: from when on the price does not hold; left out, from as soon as can be."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    effective_to: Instant | None = None
+
+
 class NewPrice(RootModel[dict[str, JsonValue]]):
     """Body of POST /api/prices: a PriceRow without id; `effective_from` and `source` may be left out."""
 
@@ -134,6 +142,11 @@ class Api:
         wanted = (await body(request, NewPrice)).root
         return JSON(await self._prices.add(wanted), status_code=201)
 
+    async def end_price(self, request: Request) -> Response:
+        caller(request).require(Role.PLATFORM_ADMIN)
+        asked = await body(request, PriceEnd)
+        return JSON(await self._prices.end(request.path_params["id"], asked.effective_to))
+
     async def suspense(self, request: Request) -> Response:
         caller(request).require(Role.PLATFORM_ADMIN)
         asked = query(request, SuspenseQuery)
@@ -150,6 +163,7 @@ def routes(store: Store, prices: Prices, clock: Clock) -> list[BaseRoute]:
         Route("/api/charges/{request_id}", api.charge, methods=["GET"]),
         Route("/api/prices", api.list_prices, methods=["GET"]),
         Route("/api/prices", api.add_price, methods=["POST"]),
+        Route("/api/prices/{id}/end", api.end_price, methods=["POST"]),
         Route("/api/suspense", api.suspense, methods=["GET"]),
     ]
 

@@ -173,7 +173,10 @@ class Store:
         """Overrides in the order in which they were added, and the cursor of the next page."""
         async with session(self._pool) as connection:
             found = await connection.fetch(_SQL["prices_list"], provider, model, after, limit + 1)
-        shown = [{**orjson.loads(row["price"]), "created_at": row["created_at"]} for row in found[:limit]]
+        shown = [
+            {**orjson.loads(row["price"]), "created_at": row["created_at"], "ended_at": row["ended_at"]}
+            for row in found[:limit]
+        ]
         return shown, str(found[limit - 1]["seq"]) if len(found) > limit else None
 
     async def list_suspense(

@@ -1,6 +1,6 @@
 """Compiled rates: what one model costs during one interval, in integers."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
@@ -30,14 +30,12 @@ PARENT: Final[Mapping[Bucket, Bucket]] = MappingProxyType(
         "cache_read": "input",
         "cache_write_5m": "input",
         "cache_write_1h": "input",
-        "audio_in": "input",
         "image_in": "input",
         "reasoning": "output",
-        "audio_out": "output",
-        "image_out": "output",
     }
 )
-"""The bucket whose rate stands in where a bucket has none of its own; genai-prices' unit hierarchy."""
+"""The bucket whose rate stands in where a bucket has none of its own. Sound and drawn pictures cost many times what
+text costs, so nothing stands in for theirs."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -116,8 +114,7 @@ class Rates:
 
     def table(self, usage: Usage) -> RateTable | None:
         """The table that prices a call; None if the way in which it was served has no price."""
-        mode = usage.service_tier, usage.speed, usage.geography
-        tables = self.modes.get(mode) or self.ladder(Mode(*mode))
+        tables = self.ladder(Mode(usage.service_tier, usage.speed, usage.geography))
         return None if tables is None else table_of(tables, usage.input_total)
 
 
@@ -172,19 +169,6 @@ def multiplied(tables: Ladder, by: Decimal) -> Ladder:
             table,
             tokens=tuple(
                 None if rate is None else divide_half_even(rate * numerator, denominator) for rate in table.tokens
-            ),
-        )
-        for table in tables
-    )
-
-
-def without(tables: Ladder, buckets: Collection[str]) -> Ladder:
-    """The same tables with no rate for these buckets."""
-    return tuple(
-        replace(
-            table,
-            tokens=tuple(
-                None if bucket in buckets else rate for bucket, rate in zip(BUCKETS, table.tokens, strict=True)
             ),
         )
         for table in tables

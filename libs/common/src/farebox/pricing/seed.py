@@ -24,7 +24,9 @@ from genai_prices.types import (
     TimeOfDateConstraint,
 )
 
-from farebox.pricing.rates import BASE, Ladder, Rates, Steps, ladder, modes_of, scaled, without
+from farebox.pricing.names import is_fine_tuned, undated
+from farebox.pricing.overlay import meanings, overlay
+from farebox.pricing.rates import BASE, TOOL, Ladder, Mode, Rates, Steps, ladder, modes_of, multiplied, scaled
 
 SEED_VERSION: Final = f"genai-prices/{version('genai-prices')}"
 
@@ -62,6 +64,7 @@ _ONE_PRICE_FOR_SOUND: Final = frozenset({"google"})
 _FREE_SUFFIX: Final = ":free"
 """Who lists a model under this name gives it away; any other model without prices is one whose price is unknown."""
 
+_THOUSAND: Final = 1_000
 _ANY_DAY: Final = date(2000, 1, 1)
 
 
@@ -77,6 +80,7 @@ class SeedModel:
         self._has_variants = any(model is own for own in provider.models)
         self._dates = tuple(sorted(set(_dates(model))))
         self._hours = tuple(sorted(set(_hours(model))))
+        self._supplements = [each for each in overlay().supplements if each.applies_to(provider.id, model.id)]
         self._compiled: dict[tuple[int, int], Rates] = {}
 
     def rates_at(self, at: datetime) -> Rates:
@@ -107,13 +111,18 @@ class SeedModel:
             version=SEED_VERSION,
             effective_from=self._dates[dated - 1] if dated else None,
             effective_to=self._dates[dated] if dated < len(self._dates) else None,
-            modes=modes_of(
-                self._ladder(prices),
-                self._variants(at, _TIER_CONTEXTS),
-                self._variants(at, _SPEED_CONTEXTS),
-                {},
-            ),
+            modes=self._modes(prices, at),
             unmetered=tuple(sorted(_own_prices(prices).keys() - _METERED)),
+        )
+
+    def _modes(self, prices: ModelPrice, at: datetime) -> Mapping[Mode, Ladder]:
+        standard = self._ladder(prices)
+        speeds = {name: multiplied(standard, by) for each in self._supplements for name, by in each.speeds.items()}
+        return modes_of(
+            standard,
+            self._variants(at, _TIER_CONTEXTS),
+            self._variants(at, _SPEED_CONTEXTS) | speeds,
+            {name: by for each in self._supplements for name, by in each.geographies.items()},
         )
 
     def _variants(self, at: datetime, contexts: tuple[str, ...]) -> dict[str, Ladder]:
@@ -132,10 +141,14 @@ class SeedModel:
         if not own and self.id.endswith(_FREE_SUFFIX):
             return ladder({"input": ((BASE, 0),), "output": ((BASE, 0),)})
         keys = {unit: next((key for key in candidates if key in own), None) for unit, candidates in _PRICE_KEYS.items()}
-        tables = ladder({unit: _steps(own[key], _PER[key]) for unit, key in keys.items() if key is not None})
         if self.provider in _ONE_PRICE_FOR_SOUND:
-            return tables
-        return without(tables, {"audio_in", "audio_out"} - {unit for unit, key in keys.items() if key is not None})
+            keys["audio_in"] = keys["audio_in"] or keys["input"]
+        added = {
+            f"{TOOL}{tool}": ((BASE, scaled(usd, _THOUSAND)),)
+            for each in self._supplements
+            for tool, usd in each.tools.items()
+        }
+        return ladder(added | {unit: _steps(own[key], _PER[key]) for unit, key in keys.items() if key is not None})
 
 
 _MODELS: Final[dict[tuple[str, int], SeedModel]] = {}
@@ -153,11 +166,17 @@ def model_ids(provider: str) -> tuple[str, ...]:
 
 @lru_cache(maxsize=_RESOLVED_REFERENCES)
 def find_model(provider: str, model: str) -> SeedModel | None:
-    """The model that a reference means at a provider, as genai-prices matches both; None if it knows either not."""
+    """The model that a reference means at a provider, as genai-prices matches both, if need be without its date.
+
+    None if it knows either not, or only the base of one that is fine-tuned.
+    """
     providers = load()
     found = find_provider_by_id(providers, provider)
-    info = found.find_model(model, all_providers=providers) if found is not None else None
-    if found is None or info is None:
+    if found is None:
+        return None
+    model = meanings().get((found.id, model), model)
+    info = found.find_model(model, all_providers=providers) or found.find_model(undated(model), all_providers=providers)
+    if info is None or (is_fine_tuned(model) and not is_fine_tuned(info.id)):
         return None
     return _MODELS.setdefault((found.id, id(info)), SeedModel(found, info))
 
