@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
 
+from chaos.admin import AdminClient
 from chaos.budgets import PAUSED, Budget, Target
-from chaos.office import Office
 from chaos.schedule import Fault
 from chaos.tariff import Rate, Tariff
 from chaos.tenants import Key, Tenant, new_key
@@ -22,8 +22,8 @@ KEYS_MADE_MAX = 20
 class Market:
     """`models` are those with a price of ours; callers ask for them before they have one."""
 
-    def __init__(self, office: Office, tenants: Sequence[Tenant], tariff: Tariff) -> None:
-        self._office = office
+    def __init__(self, admin: AdminClient, tenants: Sequence[Tenant], tariff: Tariff) -> None:
+        self._office = admin
         self._tenants = tenants
         self._tariff = tariff
         self.models: list[str] = []

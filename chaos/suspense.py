@@ -13,8 +13,8 @@ from typing import Any, Final
 
 import asyncpg
 
+from chaos.admin import NANO, AdminClient
 from chaos.meter import Meter
-from chaos.office import NANO, Office
 from farebox_local.stack import Stack
 
 LOOK_EVERY_S: Final = 0.5
@@ -55,8 +55,8 @@ async def follow(stack: Stack, meter: Meter) -> None:
 class Operator:
     """Releases what is in suspense, whether it is wise or not. `unheard` are gateways that live all the same."""
 
-    def __init__(self, office: Office) -> None:
-        self._office = office
+    def __init__(self, admin: AdminClient) -> None:
+        self._office = admin
         self.unheard: set[str] = set()
         self.releases: list[Release] = []
 

@@ -12,7 +12,7 @@ from gateway.admission.verdict import Refused
 from gateway.dialects.call import Call, read
 from gateway.refusals.refusals import Refusal, refused
 from gateway.upstreams.directory import Upstream
-from support.reservations import NOW, UPSTREAM, known, path_budget
+from support.reservations import NOW, UPSTREAM, key_policy, path_budget
 
 ROUTER = replace(UPSTREAM, config=UPSTREAM.config.model_copy(update={"provider": "openrouter"}))
 ADMITTED = Admitted("demo", "openrouter", "openai/gpt-4o")
@@ -24,7 +24,7 @@ def call(**fields: Any) -> Call:
 
 
 def verdict(made: Call, upstream: Upstream = ROUTER, **policy: Any) -> Refused | None:
-    return barred(made, upstream, ADMITTED, known(**policy))
+    return barred(made, upstream, ADMITTED, key_policy(**policy))
 
 
 def answer(made: Call, **policy: Any) -> Refusal:

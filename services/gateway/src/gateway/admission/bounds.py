@@ -155,14 +155,14 @@ def _added(call: Call, vendor: Vendor) -> _Added:
         if name in vendor.client_tools:
             tokens += vendor.client_tools[name]
             continue
-        known = vendor.server_tools.get(name)
-        uses = None if known is None else stated or known.uses
-        if known is None or uses is None:
+        key_policy = vendor.server_tools.get(name)
+        uses = None if key_policy is None else stated or key_policy.uses
+        if key_policy is None or uses is None:
             open_tool = f"tools:{name}"
             continue
         turns += uses
-        if known.fee is not None:
-            fees.append((known.fee, uses))
+        if key_policy.fee is not None:
+            fees.append((key_policy.fee, uses))
     return _Added(tokens, turns, tuple(fees), open_tool)
 
 

@@ -6,38 +6,38 @@ from gateway.admission.estimate import Reason
 from gateway.admission.verdict import Refused
 from gateway.dialects.call import Call
 from gateway.dialects.path import setting
-from gateway.policy.policies import Known
+from gateway.policy.policies import KeyPolicy
 from gateway.upstreams.directory import Upstream
 
 
-def barred(call: Call, upstream: Upstream, admitted: Admitted, known: Known) -> Refused | None:
+def barred(call: Call, upstream: Upstream, admitted: Admitted, key_policy: KeyPolicy) -> Refused | None:
     """Why no amount of money would let it pass."""
-    allowed, blocked = known.terms.allowed_models, known.terms.blocked_models
+    allowed, blocked = key_policy.settings.allowed_models, key_policy.settings.blocked_models
     for model in (call.model, *call.candidates):
         if not is_allowed(upstream.provider, model, allowed, blocked):
-            return Refused(Reason.MODEL_NOT_ALLOWED, known, model=model)
-    if call.candidates and (refused := _apart(call, admitted, known)):
+            return Refused(Reason.MODEL_NOT_ALLOWED, key_policy, model=model)
+    if call.candidates and (refused := _apart(call, admitted, key_policy)):
         return refused
-    if call.unbounded and known.holds_cost(admitted):
+    if call.unbounded and key_policy.holds_cost(admitted):
         field = next((each for each in call.unbounded if not upstream.lets_through(setting(each))), None)
-        return Refused(Reason.FIELD_NOT_BOUNDED, known, detail=field) if field is not None else None
+        return Refused(Reason.FIELD_NOT_BOUNDED, key_policy, detail=field) if field is not None else None
     return None
 
 
-def unbounded(limits: Bounds, model: str, upstream: Upstream, known: Known) -> Refused | None:
+def unbounded(limits: Bounds, model: str, upstream: Upstream, key_policy: KeyPolicy) -> Refused | None:
     """What of the call, were `model` to answer it, has no bound, so that no reserve would be the most it can cost."""
     if limits.open_tool and not upstream.lets_through(limits.open_tool):
-        return Refused(Reason.FIELD_NOT_BOUNDED, known, detail=limits.open_tool)
+        return Refused(Reason.FIELD_NOT_BOUNDED, key_policy, detail=limits.open_tool)
     if limits.unbounded:
-        return Refused(Reason.MODEL_NOT_BOUNDED, known, detail=limits.unbounded, model=model)
+        return Refused(Reason.MODEL_NOT_BOUNDED, key_policy, detail=limits.unbounded, model=model)
     return None
 
 
-def _apart(call: Call, admitted: Admitted, known: Known) -> Refused | None:
+def _apart(call: Call, admitted: Admitted, key_policy: KeyPolicy) -> Refused | None:
     """A further model with hard budgets that do not apply to the one asked for: nothing would be held in them."""
-    path = known.path(admitted)
+    path = key_policy.path(admitted)
     for model in call.candidates:
-        if not all(window in path for window in known.path(admitted._replace(model=model))):
+        if not all(window in path for window in key_policy.path(admitted._replace(model=model))):
             why = f"It has hard budgets of its own, in which a call of `{call.model}` holds nothing."
-            return Refused(Reason.MODEL_NOT_ALLOWED, known, detail=why, model=model)
+            return Refused(Reason.MODEL_NOT_ALLOWED, key_policy, detail=why, model=model)
     return None

@@ -9,7 +9,7 @@ from farebox.clock import Clock
 from farebox.events import CallAttributes
 from farebox.matching import Admitted
 from farebox.pricing import Rates, Unpriced
-from farebox.shares import Need, Opening, Refusal
+from farebox.shares import Need, Opening, RaiseRefusal
 from gateway import metrics
 from gateway.admission.bounds import DEFAULT_OUTPUT_TOKENS, Bounds, bounds, limited
 from gateway.admission.estimate import Estimate, Reason, affordable, clamped, estimate, unexposed
@@ -18,7 +18,7 @@ from gateway.admission.verdict import Refused, Reservation, Short
 from gateway.budget_link.client import BudgetLink, Question, Raise
 from gateway.dialects.call import Call
 from gateway.errors import BudgetAway, Fenced
-from gateway.policy.policies import Known, Policies
+from gateway.policy.policies import KeyPolicy, Policies
 from gateway.policy.prices import Prices
 from gateway.shares.amount import Amount
 from gateway.shares.shares import MEASURES, Path, Shares
@@ -92,75 +92,75 @@ class Reservations:
         self._prices = prices
         self._clock = clock
 
-    async def known(self, key_hash: str) -> Known:
+    async def key_policy(self, key_hash: str) -> KeyPolicy:
         """A key's policy, without a call. Raises UnknownKey, BudgetAway, Fenced."""
         until = self._clock.monotonic() + WAIT_S
         while self._clock.monotonic() < until:
-            if known := self._policies.fresh(key_hash, self._clock.monotonic()):
-                return known
+            if key_policy := self._policies.fresh(key_hash, self._clock.monotonic()):
+                return key_policy
             try:
                 learnt = await self._link.obtain(Question(key_hash))
             except BudgetAway:
-                if known := self._policies.stale(key_hash, self._clock.monotonic()):
-                    return known
+                if key_policy := self._policies.stale(key_hash, self._clock.monotonic()):
+                    return key_policy
                 raise
             if learnt is not None:
-                return learnt.known
+                return learnt.key_policy
         raise BudgetAway("the key's policy changes faster than it can be read")
 
     async def make(self, key_hash: str, call: Call, upstream: Upstream) -> Reservation | Refused:
         """Raises UnknownKey, Fenced."""
         candidate = Candidate(call, upstream, _admitted(call, upstream), _options(call, upstream))
-        known = self._policies.fresh(key_hash, self._clock.monotonic())
-        if known is not None:
-            verdict = self._decide(candidate, known, may_clamp=False)
+        key_policy = self._policies.fresh(key_hash, self._clock.monotonic())
+        if key_policy is not None:
+            verdict = self._decide(candidate, key_policy, may_clamp=False)
             if not isinstance(verdict, Short):
-                self._look_ahead(key_hash, known, verdict)
+                self._look_ahead(key_hash, key_policy, verdict)
                 return verdict
-        return await self._asked(key_hash, known, candidate)
+        return await self._asked(key_hash, key_policy, candidate)
 
-    async def _asked(self, key_hash: str, known: Known | None, candidate: Candidate) -> Reservation | Refused:
+    async def _asked(self, key_hash: str, key_policy: KeyPolicy | None, candidate: Candidate) -> Reservation | Refused:
         """Ask the budget service until the call can be decided."""
         is_away, has_asked = False, False
         began = now = self._clock.monotonic()
         while now < began + WAIT_S:
             short: Short | None = None
-            known = self._in_force(known)
-            if known is not None:
-                verdict = self._decide(candidate, known, may_clamp=has_asked or is_away)
+            key_policy = self._in_force(key_policy)
+            if key_policy is not None:
+                verdict = self._decide(candidate, key_policy, may_clamp=has_asked or is_away)
                 if not isinstance(verdict, Short):
                     return verdict
                 if is_away:
-                    return Refused(Reason.BUDGET_UNAVAILABLE, known)
+                    return Refused(Reason.BUDGET_UNAVAILABLE, key_policy)
                 short = verdict
             question = self._question(key_hash, candidate, short)
             try:
                 learnt = await self._link.obtain(question)
             except BudgetAway as error:
-                known, is_away = self._policies.stale(key_hash, self._clock.monotonic()), True
-                if known is None:
+                key_policy, is_away = self._policies.stale(key_hash, self._clock.monotonic()), True
+                if key_policy is None:
                     return Refused(Reason.BUDGET_UNAVAILABLE, detail=str(error))
                 continue  # one more look, at what is in hand
             if learnt is None:
-                known = self._policies.fresh(key_hash, self._clock.monotonic())
+                key_policy = self._policies.fresh(key_hash, self._clock.monotonic())
             elif learnt.refusal and learnt.refusal.is_recalling and now < began + RECALL_WAIT_S:
-                known = learnt.known
+                key_policy = learnt.key_policy
                 await asyncio.sleep(RECALL_PAUSE_S)
             elif learnt.refusal is not None and (
-                refused := self._refused(candidate, learnt.known, learnt.refusal, question, short)
+                refused := self._refused(candidate, learnt.key_policy, learnt.refusal, question, short)
             ):
                 metrics.BUDGET_REFUSALS.labels("recalled" if learnt.refusal.is_recalling else "none").inc()
                 return refused
             else:
-                known, has_asked = learnt.known, bool(question.raises)
+                key_policy, has_asked = learnt.key_policy, bool(question.raises)
             now = self._clock.monotonic()
-        return Refused(Reason.BUDGET_UNAVAILABLE, known, detail="too many others ask for the same budgets")
+        return Refused(Reason.BUDGET_UNAVAILABLE, key_policy, detail="too many others ask for the same budgets")
 
-    def _in_force(self, known: Known | None) -> Known | None:
+    def _in_force(self, key_policy: KeyPolicy | None) -> KeyPolicy | None:
         """None for a policy that was changed while its answer was on the way."""
-        return None if known is None or self._policies.is_superseded(known) else known
+        return None if key_policy is None or self._policies.is_superseded(key_policy) else key_policy
 
-    def _decide(self, candidate: Candidate, known: Known, *, may_clamp: bool) -> Reservation | Refused | Short:
+    def _decide(self, candidate: Candidate, key_policy: KeyPolicy, *, may_clamp: bool) -> Reservation | Refused | Short:
         """From what is known and in hand. A call is cut only once it is known that no more is to be had.
 
         Raises Fenced: from the instant that is known, nothing is admitted, under soft budgets neither.
@@ -168,84 +168,88 @@ class Reservations:
         if self._link.is_fenced:
             raise Fenced("a newer process has claimed this gateway's name")
         at = self._clock.now()
-        if refused := self._barred(candidate, known, at):
+        if refused := self._barred(candidate, key_policy, at):
             return refused
-        path = known.path(candidate.admitted)
-        is_held = known.holds_cost(candidate.admitted)
-        priced = self._priced(candidate, known, at, is_held=is_held)
+        path = key_policy.path(candidate.admitted)
+        is_held = key_policy.holds_cost(candidate.admitted)
+        priced = self._priced(candidate, key_policy, at, is_held=is_held)
         if isinstance(priced, Refused):
             return priced
-        free = self._free(candidate, known, priced, at)
+        free = self._free(candidate, key_policy, priced, at)
         if not path:
             return free
         if is_held and candidate.may_cut:
-            free = free._replace(estimate=self._affordable(candidate, known, priced))
-        may_cut = is_held and (known.terms.clamp or candidate.may_cut)
+            free = free._replace(estimate=self._affordable(candidate, key_policy, priced))
+        may_cut = is_held and (key_policy.settings.clamp or candidate.may_cut)
         verdict = self._held(free, priced.rates, path, may_cut=may_cut, may_clamp=may_clamp)
         return _limited(verdict) if is_held and isinstance(verdict, Reservation) else verdict
 
-    def _priced(self, candidate: Candidate, known: Known, at: datetime, *, is_held: bool) -> Priced | Refused:
+    def _priced(self, candidate: Candidate, key_policy: KeyPolicy, at: datetime, *, is_held: bool) -> Priced | Refused:
         """The worst case over the models that may answer. Refused where one has no price, or no bound where it is held.
 
         What has to hold nothing is estimated as its text, where the whole has no price.
         """
         found: list[Priced] = []
-        terms = known.terms
+        settings = key_policy.settings
         for option in candidate.options:
             limits = option.limits
             if is_held:
-                if refused := unbounded(limits, option.model, candidate.upstream, known):
+                if refused := unbounded(limits, option.model, candidate.upstream, key_policy):
                     return refused
-                limits = option.limited(candidate.call, terms.default_output_tokens, clamps=terms.clamp)
-            rates = self._prices.rates(candidate.upstream.provider, option.model, at, known.who.org)
-            worst = estimate(rates, terms.fx_rate, limits) if rates is not None else None
+                limits = option.limited(candidate.call, settings.default_output_tokens, clamps=settings.clamp)
+            rates = self._prices.rates(candidate.upstream.provider, option.model, at, key_policy.who.org)
+            worst = estimate(rates, settings.fx_rate, limits) if rates is not None else None
             if rates is not None and isinstance(worst, Unpriced) and not is_held:
-                worst = estimate(rates, terms.fx_rate, unexposed(limits))
+                worst = estimate(rates, settings.fx_rate, unexposed(limits))
             if rates is None or worst is None or isinstance(worst, Unpriced):
                 detail = worst.detail if isinstance(worst, Unpriced) else ""
-                return Refused(Reason.MODEL_NOT_PRICED, known, detail=detail, model=option.model)
+                return Refused(Reason.MODEL_NOT_PRICED, key_policy, detail=detail, model=option.model)
             found.append(Priced(rates, worst))
         return max(found, key=_cost)
 
-    def _free(self, candidate: Candidate, known: Known, priced: Priced, at: datetime) -> Reservation:
+    def _free(self, candidate: Candidate, key_policy: KeyPolicy, priced: Priced, at: datetime) -> Reservation:
         """The right to send a call that holds nothing. Its words stand, unless its dialect demands a limit."""
         call, upstream, admitted, _ = candidate
-        own = self._prices.rates(upstream.provider, call.model, at, known.who.org) if call.candidates else priced.rates
+        own = (
+            self._prices.rates(upstream.provider, call.model, at, key_policy.who.org)
+            if call.candidates
+            else priced.rates
+        )
         limit = None
         if call.dialect == "anthropic" and call.output_limit is None:
-            limit = min(priced.worst.bounds.output, known.terms.default_output_tokens)
-        return Reservation(call, upstream, admitted, known, own or priced.rates, priced.worst, None, at, limit)
+            limit = min(priced.worst.bounds.output, key_policy.settings.default_output_tokens)
+        return Reservation(call, upstream, admitted, key_policy, own or priced.rates, priced.worst, None, at, limit)
 
     def _held(
         self, free: Reservation, rates: Rates, path: Path, *, may_cut: bool, may_clamp: bool
     ) -> Reservation | Refused | Short:
         """The same with its worst case held on the path, or as much of it as there is room for."""
-        worst, terms, now = free.estimate, free.known.terms, self._clock.monotonic()
+        worst, settings, now = free.estimate, free.key_policy.settings, self._clock.monotonic()
         if self._link.is_silent(now):
             why = "the budget service has been silent for too long"
-            return Refused(Reason.BUDGET_UNAVAILABLE, free.known, detail=why)
+            return Refused(Reason.BUDGET_UNAVAILABLE, free.key_policy, detail=why)
         if hold := self._shares.reserve(path, worst.amount, now):
             return free._replace(hold=hold)
         if not may_cut:
             return Short(path, worst, worst)
-        fewest = terms.min_output_tokens
+        fewest = settings.min_output_tokens
         if may_clamp:
-            smaller = clamped(rates, terms.fx_rate, worst.bounds, self._shares.room(path), fewest)
+            smaller = clamped(rates, settings.fx_rate, worst.bounds, self._shares.room(path), fewest)
             if smaller and (hold := self._shares.reserve(path, smaller.amount, now)):
                 return free._replace(estimate=smaller, hold=hold)
-        return Short(path, worst, _least(rates, terms.fx_rate, worst.bounds, fewest) or worst)
+        return Short(path, worst, _least(rates, settings.fx_rate, worst.bounds, fewest) or worst)
 
-    def _affordable(self, candidate: Candidate, known: Known, priced: Priced) -> Estimate:
+    def _affordable(self, candidate: Candidate, key_policy: KeyPolicy, priced: Priced) -> Estimate:
         """The worst case of a call that states no limit, in view of what is left."""
         rates, worst = priced
-        terms = known.terms
-        part = self._part_of_left(known, candidate.admitted)
-        return affordable(rates, terms.fx_rate, worst, part, terms.min_output_tokens)
+        settings = key_policy.settings
+        part = self._part_of_left(key_policy, candidate.admitted)
+        return affordable(rates, settings.fx_rate, worst, part, settings.min_output_tokens)
 
-    def _part_of_left(self, known: Known, admitted: Admitted) -> Amount:
+    def _part_of_left(self, key_policy: KeyPolicy, admitted: Admitted) -> Amount:
         """What of the hard budgets' remainders one answer may take that nobody limited."""
         left = [1 << 62] * len(MEASURES)
-        for budget in known.budgets:
+        for budget in key_policy.budgets:
             if budget.is_hard and budget.applies(admitted):
                 measure = budget.window.measure
                 rest = max(0, budget.left) + self._shares.room((budget.window,))[measure]
@@ -266,36 +270,41 @@ class Reservations:
             key_hash, raises=tuple(Raise(each, least[each.measure], need[each.measure]) for each in windows)
         )
 
-    def _barred(self, candidate: Candidate, known: Known, at: datetime) -> Refused | None:
+    def _barred(self, candidate: Candidate, key_policy: KeyPolicy, at: datetime) -> Refused | None:
         """Why no amount of money would let the call pass."""
         call, upstream, admitted, _ = candidate
-        if refused := barred(call, upstream, admitted, known):
+        if refused := barred(call, upstream, admitted, key_policy):
             return refused
-        if (fault := self._prices.fault(at)) and known.holds_money(admitted):
-            return Refused(Reason.PRICES_OUTDATED, known, detail=fault)
+        if (fault := self._prices.fault(at)) and key_policy.holds_money(admitted):
+            return Refused(Reason.PRICES_OUTDATED, key_policy, detail=fault)
         return None
 
     def _refused(
-        self, candidate: Candidate, known: Known, refusal: Refusal, question: Question, short: Short | None
+        self,
+        candidate: Candidate,
+        key_policy: KeyPolicy,
+        refusal: RaiseRefusal,
+        question: Question,
+        short: Short | None,
     ) -> Refused | None:
         """None if it is worth asking for less, now that it is known that the call may be cut."""
-        if question.opening is not None and (known.terms.clamp or candidate.may_cut):
+        if question.opening is not None and (key_policy.settings.clamp or candidate.may_cut):
             return None
-        budget = next((each for each in known.budgets if each.id == refusal.budget_id), None)
+        budget = next((each for each in key_policy.budgets if each.id == refusal.budget_id), None)
         if budget is None:
-            return Refused(Reason(refusal.code), known)
+            return Refused(Reason(refusal.code), key_policy)
         measure = budget.window.measure
-        least = short.least if short is not None else self._worst(candidate, known)
+        least = short.least if short is not None else self._worst(candidate, key_policy)
         return Refused(
             Reason(refusal.code),
-            known,
+            key_policy,
             budget,
             in_hand=self._shares.room((budget.window,))[measure],
             required=least.amount[measure] if least is not None else None,
         )
 
-    def _worst(self, candidate: Candidate, known: Known) -> Estimate | None:
-        priced = self._priced(candidate, known, self._clock.now(), is_held=True)
+    def _worst(self, candidate: Candidate, key_policy: KeyPolicy) -> Estimate | None:
+        priced = self._priced(candidate, key_policy, self._clock.now(), is_held=True)
         return None if isinstance(priced, Refused) else priced.worst
 
     def _opening(self, candidate: Candidate) -> Opening | None:
@@ -314,7 +323,7 @@ class Reservations:
         least = _least(rates, _DOLLAR, worst.bounds, LEAST_OUTPUT_TOKENS) if candidate.may_cut else None
         return Opening(attributes=CallAttributes(**admitted._asdict()), least=_need(least or worst), need=_need(worst))
 
-    def _look_ahead(self, key_hash: str, known: Known, verdict: Reservation | Refused) -> None:
+    def _look_ahead(self, key_hash: str, key_policy: KeyPolicy, verdict: Reservation | Refused) -> None:
         """Ask for a fresh policy before it is stale, and for more of a window before its share is empty."""
         now = self._clock.monotonic()
         if isinstance(verdict, Reservation) and verdict.hold is not None:
@@ -322,8 +331,8 @@ class Reservations:
             if low:
                 need = verdict.estimate.amount
                 self._link.renew(Question(key_hash, raises=tuple(Raise(each, 0, need[each.measure]) for each in low)))
-        if now >= known.refresh_at:
-            known.refresh_at = now + 1.0
+        if now >= key_policy.refresh_at:
+            key_policy.refresh_at = now + 1.0
             self._link.renew(Question(key_hash))
 
 

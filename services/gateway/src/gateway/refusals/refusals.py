@@ -14,7 +14,7 @@ from gateway.admission.estimate import Reason
 from gateway.admission.verdict import Refused
 from gateway.dialects.path import setting
 from gateway.errors import BadCall, Fenced, JournalFull, Stage
-from gateway.policy.policies import Budget, Known
+from gateway.policy.policies import Budget, KeyPolicy
 from gateway.refusals.texts import NEEDS, RAISE, REFUSALS, WAIT
 from gateway.upstreams.directory import Dialect
 
@@ -102,9 +102,9 @@ def refused(why: Refused, model: str, now: datetime) -> Refusal:
         case Reason.BUDGET_UNAVAILABLE:
             return BUDGET_AWAY
         case Reason.BUDGET_EXCEEDED | Reason.INSUFFICIENT_BALANCE | Reason.QUOTA_EXCEEDED:
-            if why.known is None or why.budget is None:
+            if why.key_policy is None or why.budget is None:
                 return BUDGET_AWAY
-            return _short(why, why.known, why.budget, now)
+            return _short(why, why.key_policy, why.budget, now)
         case unknown:
             assert_never(unknown)
 
@@ -130,21 +130,21 @@ def _not_bounded(why: Refused) -> Refusal:
     return Refusal(400, why.reason, message, why.detail, headers=_NO_RETRY)
 
 
-def _short(why: Refused, known: Known, budget: Budget, now: datetime) -> Refusal:
+def _short(why: Refused, key_policy: KeyPolicy, budget: Budget, now: datetime) -> Refusal:
     """402 for money, 429 for quotas; PROFILES.md lists the fields, and `required` says what the call needs at least."""
-    terms, reason, in_hand = known.terms, why.reason, why.in_hand
+    settings, reason, in_hand = key_policy.settings, why.reason, why.in_hand
     is_money = budget.measure == "money"
     remaining = max(0, budget.left + in_hand)
 
     def shown(amount: int) -> str:
-        return format_amount(amount, terms.currency, terms.language) if is_money else str(amount)
+        return format_amount(amount, settings.currency, settings.language) if is_money else str(amount)
 
     resets_at = budget.resets_at
-    advice = RAISE[terms.language]
+    advice = RAISE[settings.language]
     if resets_at is not None:
-        local = resets_at.astimezone(ZoneInfo(terms.zone))
-        advice = WAIT[terms.language].format(resets_at=f"{local:%Y-%m-%d %H:%M} ({terms.zone})")
-    message = REFUSALS[terms.language][reason].format(
+        local = resets_at.astimezone(ZoneInfo(settings.zone))
+        advice = WAIT[settings.language].format(resets_at=f"{local:%Y-%m-%d %H:%M} ({settings.zone})")
+    message = REFUSALS[settings.language][reason].format(
         budget=budget.name,
         account=budget.account_name or budget.account,
         remaining=shown(remaining),
@@ -152,7 +152,7 @@ def _short(why: Refused, known: Known, budget: Budget, now: datetime) -> Refusal
         advice=advice,
     )
     if why.required is not None and budget.measure != "requests":
-        message += NEEDS[terms.language].format(required=shown(why.required))
+        message += NEEDS[settings.language].format(required=shown(why.required))
     figure = decimal_text if is_money else str
     details = {
         "budget_exceeded": True,

@@ -18,7 +18,7 @@ _ENOUGH: Final = (400, 404, 405, 409, 422)
 """Refusals that asking again does not change."""
 
 
-class Office:
+class AdminClient:
     """Insists: an answer that does not come is asked for again. `is_running` once callers call."""
 
     def __init__(self, around: Surroundings, gateways: tuple[str, ...]) -> None:
