@@ -19,17 +19,13 @@ UNSENT_S = 10.0
 
 @dataclass(frozen=True, slots=True)
 class _Entry:
-    """A ledger entry: for which accounts and what, and when its call was admitted.
-
-    It is misdated if its gateway's clock was wrong.
-    """
+    """A ledger entry: for which accounts and what, and when its call was admitted."""
 
     path: frozenset[str]
     target: Target
     since: float
     until: float
     amounts: Mapping[str, int]
-    is_misdated: bool = False
 
 
 def misposted(run: Run, evidence: Evidence, bill: Sequence[Billed]) -> Iterator[Finding]:
@@ -46,6 +42,18 @@ def misposted(run: Run, evidence: Evidence, bill: Sequence[Billed]) -> Iterator[
     for _, budget in run.budgets():
         yield from _misposted_to(run, evidence, budget, entries)
     yield from _held_in_another_window(run, evidence, by_attempt)
+    yield from _misdated(run, evidence, by_attempt)
+
+
+def _misdated(run: Run, evidence: Evidence, by_attempt: Mapping[str, Billed]) -> Iterator[Finding]:
+    """A charge is dated when its call was made, whatever the clock of its gateway's machine shows."""
+    for event in evidence.priced.values():
+        billed = by_attempt.get(str(event.attempt_id))
+        at = run.seconds(event.occurred_at)
+        if billed is not None and not billed.call.began - UNSENT_S <= at <= billed.at + UNSENT_S:
+            off_s = at - billed.call.began
+            why = f"{billed.call.id} by {billed.call.gateway} is dated {off_s:+.0f} s from when it was made"
+            yield Finding("misdated", why, call=billed.call)
 
 
 def _held_in_another_window(run: Run, evidence: Evidence, by_attempt: Mapping[str, Billed]) -> Iterator[Finding]:
@@ -71,9 +79,7 @@ def _entry(run: Run, event: UsagePriced, amount: int, billed: Billed | None) -> 
     path = frozenset(event.principal.path())
     at = run.seconds(event.occurred_at)
     if billed is not None:
-        began = billed.call.began
-        is_misdated = not began - UNSENT_S <= at <= billed.at + UNSENT_S
-        return _Entry(path, billed.call.target, began, billed.at, amounts, is_misdated)
+        return _Entry(path, billed.call.target, billed.call.began, billed.at, amounts)
     target = Target(provider_of(event.model), event.model, event.feature)
     return _Entry(path, target, at - UNSENT_S, at, amounts)
 
@@ -90,19 +96,13 @@ def _misposted_to(run: Run, evidence: Evidence, budget: Budget, entries: Sequenc
             continue
         amount = entry.amounts[budget.measure]
         number = budget.window(entry.since, entry.until)
-        if not _surely_counts(budget, entry):
+        if not budget.surely_counts(entry.since, entry.until):
             perhaps += amount
         elif number is None:
             somewhere += amount
         else:
             sure[number] += amount
     yield from _compared(budget, posted, sure, somewhere, perhaps)
-
-
-def _surely_counts(budget: Budget, entry: _Entry) -> bool:
-    """A call that no hard budget has to bear is served whatever the clock says. It is posted by that date: to another
-    window, or to none where it is from before the budget was made."""
-    return budget.surely_counts(entry.since, entry.until) and (budget.is_ever_hard or not entry.is_misdated)
 
 
 def _compared(

@@ -21,7 +21,7 @@ _BOLD: Final[tuple[tuple[str, tuple[str, ...]], ...]] = (
     ("refused with room left", ("refused with room left",)),
     ("revoked keys served", ("revoked key served",)),
     ("served by a fenced gateway", ("served by a fenced gateway",)),
-    ("posted to another window", ("posted to another window", "held in another window")),
+    ("posted to another window", ("posted to another window", "held in another window", "misdated")),
     ("alert events missed", ("missed alert event",)),
     ("alert events doubled", ("doubled alert event", "needless alert event")),
     ("mails and webhooks missed", ("missed mail", "missed webhook")),

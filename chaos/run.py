@@ -13,6 +13,7 @@ from typing import Any, Final
 from chaos.admin import AdminClient
 from chaos.budgets import Midnight
 from chaos.calls import Draw, Mix
+from chaos.crashes import crashes
 from chaos.disk import Disk
 from chaos.evidence import gathered
 from chaos.injector import Injector
@@ -169,6 +170,7 @@ async def _run(order: Order, stack: Stack, links: Links, say: Callable[[str], No
         say(f"{len(journal.calls)} calls made; waiting for quiet")
         here = [name for name in GATEWAYS if name not in record.gone]
         restless = await quiet(stack, kafka, here, say)
+    record.troubles += crashes(stack.folder / "logs")
     journal.keep(order.folder / "calls.jsonl")
     evidence = await gathered(stack, kafka)
     await admin.close()

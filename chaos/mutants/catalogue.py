@@ -265,9 +265,10 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
             ),
         ],
         ["missed alert event"],
-        [Fault(2.0, "silence", gateway, SILENT_S) for gateway in GATEWAYS[1:]],
-        calm_s=10.0,
-        per_s=4.0,  # the marks that suspense reaches are reached by spending while it lasts, or after it
+        # Nobody spends while all shares are in suspense; what they reached then is reached by spending afterwards.
+        [Fault(4.0, "pause", gateway, SILENT_S) for gateway in GATEWAYS],
+        calm_s=15.0,
+        per_s=20.0,
         mix=_PLAIN,
         orgs=["tight", "deep", "clamped", "won"],
     ),
@@ -280,9 +281,10 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
                 "policy/catalogue_age.py",
                 "if self.as_of - self.lead <= at < self.as_of + self.lead:",
                 "if self.lead:",
-            )
+            ),
+            Patch("gateway", "budget_link/books_clock.py", "if self._anchor is None:\n", "if self._clock:\n"),
         ],
-        ["lost", "charged wrong", "posted to another window", "not posted", "buried alive", "broken invariant"],
+        ["misdated"],
         [
             Fault(2.0, "skew", "gateway-2", SKEWED_S, "86400"),
             Fault(8.0, "skew", "gateway-3", SKEWED_S, "-86400"),

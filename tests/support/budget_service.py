@@ -182,7 +182,12 @@ class BudgetService:
         return await self.admin.post("/api/suspended-shares/release", json=body)
 
     def priced(
-        self, key: dict[str, Any], billed: int, held: Held | None = None, lease: LeaseUse | None = None, **fields: Any
+        self,
+        key: dict[str, Any],
+        billed: int,
+        held: Held | None = None,
+        lease: LeaseUse | None = None,
+        **fields: Any,
     ) -> UsagePriced:
         """A ledger entry of one call with this key."""
         entry_id = new_id()

@@ -154,8 +154,8 @@ class FakeBudget:
 
     def open(self, api_key: str, **settings: Any) -> FakeAccount:
         """A key whose user has a budget."""
-        key_policy = self.accounts.get(key_hash(api_key))
-        return key_policy or self.do(self._open(FakeAccount(self, api_key, **settings)))
+        account = self.accounts.get(key_hash(api_key))
+        return account or self.do(self._open(FakeAccount(self, api_key, **settings)))
 
     def epoch(self, gateway_id: str = "gateway-test") -> int:
         """The newest that a gateway claimed; 0 for one that never did."""

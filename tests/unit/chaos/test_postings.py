@@ -65,10 +65,8 @@ def test_a_call_that_held_what_was_granted_for_the_day_before_is_found(world: Wo
     assert world.found() == {"held in another window"}
 
 
-def test_what_a_wrong_clock_dates_before_a_soft_budget_was_made_may_be_left_out_of_it(world: World) -> None:
+def test_a_charge_that_is_dated_by_a_wrong_clock_is_found(world: World) -> None:
     priced = world.evidence.priced
     early = priced[attempt(2)].model_copy(update={"occurred_at": NOON - timedelta(hours=1)})
-    world.see(priced={**priced, attempt(2): early}, windows=changed_rows(world.evidence.windows, posted=0))
-    assert world.found() == {"not posted"}
-    world.budget.phases = [Phase("soft")]
-    assert world.found() == set()
+    world.see(priced={**priced, attempt(2): early})
+    assert world.found() == {"misdated"}

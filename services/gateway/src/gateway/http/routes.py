@@ -24,7 +24,7 @@ _METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE"]
 
 
 class Front:
-    """Model calls go straight to their door, by exact path; everything else is `inner`'s, a Starlette application.
+    """Model calls go straight to their endpoint, by exact path; everything else is `inner`'s, a Starlette application.
 
     Its router and the `send` of its middleware would cost each call, and each chunk of a stream, more than admission
     does (docs/decisions/0011).

@@ -274,6 +274,8 @@ class Journal:
         self._before = replay.spent  # as they are: a segment that begins meanwhile tells what was charged before it
         for place in (*replay.intents.values(), *replay.completions.values()):
             self._segments[place.segment].unfinished += 1
+        for damaged in replay.damaged:
+            self._segments[damaged].unfinished += 1  # not to be deleted: it is set aside below
         is_whole = self._is_whole(replay)
         # Kept until there is a new epoch: what this process writes before makes the story no longer, and not whole.
         last_record = replay.last_record if replay.story.last is None else replay.story.last
