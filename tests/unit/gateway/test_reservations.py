@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from prometheus_client import REGISTRY
 from pydantic import HttpUrl
 
 from farebox.auth import key_hash
@@ -109,6 +110,13 @@ async def test_a_refusal_tells_what_is_left_in_this_gateways_own_hand(gateway: A
 async def test_an_unknown_key_is_told_apart(gateway: Admitting) -> None:
     with pytest.raises(UnknownKey):
         await gateway.admit("fbx_nobody")
+
+
+async def test_a_model_without_a_price_is_refused_and_named(gateway: Admitting, budgets: FakeBudget) -> None:
+    budgets.open(KEY)
+    named = {"provider": "openai", "model": "no-such-price"}
+    assert reason(await gateway.admit(KEY, model="no-such-price")) is Reason.MODEL_NOT_PRICED
+    assert REGISTRY.get_sample_value("farebox_gateway_unpriced_models_total", named) == 1
 
 
 @pytest.mark.parametrize("blocked", ["gpt-4o", "GPT-4o", "gpt-4o-2024-08-06"])

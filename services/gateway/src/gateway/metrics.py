@@ -25,6 +25,11 @@ RESERVE_EXCEEDED: Final = Counter(
 )
 USAGE_SOURCE: Final = Counter("farebox_gateway_usage", "Attempts by where their usage comes from.", ["source"])
 UNPRICED: Final = Counter("farebox_gateway_unpriced", "Answers whose usage has no price; their reserve was kept.")
+UNPRICED_MODELS: Final = Counter(
+    "farebox_gateway_unpriced_models",
+    "Calls refused because the model asked for has no price; the first hundred models are named, the rest is `other`.",
+    ["provider", "model"],
+)
 
 RAISES: Final = Counter("farebox_gateway_raises", "Questions to the budget service.", ["answer"])
 RAISE_SECONDS: Final = Histogram("farebox_gateway_raise_seconds", "Time to an answer.", buckets=_SECONDS)

@@ -203,6 +203,7 @@ class Reservations:
                 worst = estimate(rates, settings.fx_rate, unexposed(limits))
             if rates is None or worst is None or isinstance(worst, Unpriced):
                 detail = worst.detail if isinstance(worst, Unpriced) else ""
+                self._prices.unpriced.note(candidate.upstream.provider, option.model, detail)
                 return Refused(Reason.MODEL_NOT_PRICED, key_policy, detail=detail, model=option.model)
             found.append(Priced(rates, worst))
         return max(found, key=_cost)

@@ -11,6 +11,7 @@ from farebox.kafka import Record
 from farebox.pricing import Catalogue, Rates
 from gateway import metrics
 from gateway.policy.catalogue_age import CatalogueAge
+from gateway.policy.unpriced import UnpricedModels
 
 log = structlog.get_logger()
 
@@ -43,9 +44,13 @@ class _Kept(NamedTuple):
 
 
 class Prices:
-    """The seed with the overrides heard so far, whatever order they came in. `aliases`: see `Catalogue`."""
+    """The seed with the overrides heard so far, whatever order they came in. `aliases`: see `Catalogue`.
+
+    `unpriced` is told of calls that were refused because none of them prices their model.
+    """
 
     def __init__(self, catalogue: Catalogue) -> None:
+        self.unpriced = UnpricedModels()
         self._catalogue = catalogue
         self._heard: dict[str, _Heard] = {}
         self._kept: dict[tuple[str, str, str | None], _Kept] = {}
