@@ -108,6 +108,14 @@ def test_a_search_is_held_for_at_its_fee_or_in_that_of_the_request() -> None:
     assert found.cost_nano_usd == 20_000 + 5_000_000
 
 
+def test_the_largest_context_of_a_search_is_held_for() -> None:
+    sonar = Catalogue().rates_for("perplexity", "sonar", NOW)
+    assert sonar
+    found = estimate(sonar, DOLLAR, limits(0, 0, searches=True))
+    assert isinstance(found, Estimate)
+    assert found.cost_nano_usd == 12_000_000
+
+
 def test_sound_without_a_price_of_its_own_is_not_held_for_as_text() -> None:
     heard = limits(exposure=Exposure(TEXT_BUCKETS, audio_in=10))
     deaf = Catalogue().rates_for("openai", "gpt-4o-mini", NOW)

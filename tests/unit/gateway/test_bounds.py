@@ -219,5 +219,6 @@ def test_a_workspaces_own_geography_is_held_for_where_the_call_names_none() -> N
 def test_a_limit_is_the_callers_or_the_least_of_the_models_and_the_accounts(
     stated: int | None, longest: int | None, default: int, clamps: bool, output: int
 ) -> None:
-    made = call(**({} if stated is None else {"max_tokens": stated}))
+    fields: dict[str, Any] = {} if stated is None else {"max_tokens": stated}
+    made = call(**fields)
     assert limited(bounded(made), made, longest, default=default, clamps=clamps).output == output

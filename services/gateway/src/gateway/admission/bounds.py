@@ -31,7 +31,7 @@ _TEXT: Final[frozenset[Bucket]] = (TEXT_BUCKETS - _CACHE_WRITES) | {"image_out"}
 _CACHED_TEXT: Final = _TEXT | _CACHE_WRITES
 _PLAIN: Final = Exposure(_TEXT, service_tiers=_NONE, speeds=_NONE, geographies=_NONE)
 _PLAIN_CACHED: Final = _PLAIN._replace(buckets=_CACHED_TEXT)
-_FORMATS: Final = ("response_format", "output_format", "output_config")
+_FORMATS: Final = frozenset({"response_format", "output_format", "output_config"})
 
 _NO_WINDOW: Final = (
     "How much `{model}` takes in is not known, so that nothing bounds {what}: name its `context_window` under "
@@ -144,7 +144,7 @@ def _media(content: Content, traits: Traits) -> _Media:
 
 def _added(call: Call, vendor: Vendor) -> _Added:
     tools, body = call.tools, call.body
-    tokens = vendor.format_prompt if any(name in body for name in _FORMATS) else 0
+    tokens = 0 if body.keys().isdisjoint(_FORMATS) else vendor.format_prompt
     if not tools.functions and not tools.server:
         return _Added(tokens) if tokens else _NOTHING_ADDED
     tokens += vendor.tool_prompt + vendor.each_tool * (tools.functions + len(tools.server))

@@ -13,6 +13,7 @@ from gateway.dialects.usage import estimated
 from gateway.shares.amount import Amount
 
 _SEARCH: Final = "web_search"
+_SEARCH_CONTEXT: Final = "search_context_"
 _EVEN_ROUNDS: Final = 4
 
 
@@ -70,11 +71,15 @@ def unexposed(limits: Bounds) -> Bounds:
 
 
 def _with_search(exposure: Exposure, rates: Rates) -> Exposure:
-    """A search has a price of its own, or is in that of the request."""
-    tables = rates.standard
-    if any(_SEARCH in table.tools for table in tables) or not any(table.request for table in tables):
-        return exposure._replace(tool_calls=(*exposure.tool_calls, (_SEARCH, 1)))
-    return exposure
+    """A search has a price of its own, or is in that of the request; how much it reads may have one beside it."""
+    table = rates.standard[0]
+    calls = list(exposure.tool_calls)
+    if _SEARCH in table.tools or not table.request:
+        calls.append((_SEARCH, 1))
+    sizes = [tool for tool in table.tools if tool.startswith(_SEARCH_CONTEXT)]
+    if sizes:
+        calls.append((max(sizes, key=table.tools.__getitem__), 1))
+    return exposure._replace(tool_calls=tuple(calls))
 
 
 def _guess(rates: Rates, fx_rate: Decimal, limits: Bounds, worst: Usage, reserve: Amount) -> Guess:

@@ -24,7 +24,7 @@ ANTHROPIC: Final = Vendor(
         {
             "web_search": ServerTool("web_search", None),
             "web_fetch": ServerTool(None, _TURNS),
-            "code_execution": ServerTool(None, _TURNS),
+            "code_execution": ServerTool("code_execution", _TURNS),
             "tool_search_tool_regex": ServerTool(None, _TURNS),
             "tool_search_tool_bm25": ServerTool(None, _TURNS),
         }
