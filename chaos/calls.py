@@ -28,8 +28,9 @@ _TOOL: Final = {
 }
 _PLACEHOLDER: Final = "0000000"
 RESERVED_FOR_MEDIA_MAX: Final = 100_000
-RESERVED_FOR_TOOLS_MAX: Final = 2_000
 """More than any gateway reserves for a picture, in tokens: by so much a refusal of one may be explained."""
+RESERVED_FOR_TOOLS_MAX: Final = 2_000
+"""The same for what comes with a tool."""
 
 
 @dataclass(slots=True, eq=False)
