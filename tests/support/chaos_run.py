@@ -115,8 +115,11 @@ class World:
 
     def move(self, number: int, began: float) -> None:
         """A call at another time."""
+        at = NOON + timedelta(seconds=began)
         self.call(number, began=began, ended=began + ANSWERED_S)
-        self.bill(number, at=(NOON + timedelta(seconds=began)).isoformat())
+        self.bill(number, at=at.isoformat())
+        priced = self.evidence.priced
+        self.see(priced={**priced, attempt(number): priced[attempt(number)].model_copy(update={"occurred_at": at})})
 
     def forget_the_second_call(self) -> None:
         """It never came to the provider, and is in no book."""
