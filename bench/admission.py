@@ -17,7 +17,9 @@ import orjson
 
 from farebox.clock import SystemClock
 from farebox.pricing import Catalogue
-from gateway.admission.estimate import bounds, estimate
+from farebox.pricing.capacity import capacity_of
+from gateway.admission.bounds import bounds
+from gateway.admission.estimate import estimate
 from gateway.attempts.attempts import Attempts
 from gateway.attempts.event import GatewayEpoch, Outcome
 from gateway.attempts.publisher import Publisher
@@ -26,10 +28,11 @@ from gateway.dialects.reports import Report, usage_of
 from gateway.journal.journal import Journal
 from gateway.policy.prices import Prices
 from gateway.shares.shares import Shares
+from gateway.vendors.directory import traits_of
 
 sys.path[0] = str(Path(__file__).resolve().parent.parent / "tests")
 
-from support.reservations import WINDOW, key_policy, reservation  # noqa: E402 - the tests' admitted call, found one line up
+from support.reservations import UPSTREAM, WINDOW, key_policy, reservation  # noqa: E402 - the tests' admitted call, found one line up
 
 ROUNDS, RUNS = 5_000, 7
 BODY: Final = orjson.dumps(
@@ -62,7 +65,8 @@ def main() -> None:
     shares, path, amount = Shares(), [WINDOW], admitted.estimate.amount
     shares.granted(WINDOW, 1 << 60, 0)
     call = read("openai", BODY, {}, max_tokens_limit=10_000)
-    limits = bounds(call, max_tokens_default=50, media_tokens=0)
+    traits, capacity = traits_of("openai", "gpt-4o"), capacity_of("openai", "gpt-4o")
+    limits = bounds(call, call.model, traits, capacity)
     usage = usage_of("openai", "openai", Report(USAGE), "gpt-4o")
     assert usage is not None
     outcome = Outcome(usage, "gpt-4o", 200)
@@ -92,6 +96,9 @@ def main() -> None:
         rows = {
             "read: parse the body, check its fields": lambda: read("openai", BODY, {}, max_tokens_limit=10_000),
             "read: the same of 50 messages and 30 tools": lambda: read("openai", CHAT, {}, max_tokens_limit=10_000),
+            "bounds: what it can use at most": lambda: bounds(
+                call, call.model, traits_of("openai", "gpt-4o"), UPSTREAM.capacity("gpt-4o")
+            ),
             "estimate: worst case at the rates in force": lambda: estimate(admitted.rates, settings.fx_rate, limits),
             "reserve in the share, and give back": reserved,
             "reserve, intent, settle, completed, event": whole,

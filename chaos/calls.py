@@ -29,6 +29,8 @@ _TOOL: Final = {
 _PLACEHOLDER: Final = "0000000"
 RESERVED_FOR_MEDIA_MAX: Final = 100_000
 """More than any gateway reserves for a picture, in tokens: by so much a refusal of one may be explained."""
+RESERVED_FOR_TOOLS_MAX: Final = 2_000
+"""The same for what comes with a tool."""
 
 
 @dataclass(slots=True, eq=False)
@@ -155,7 +157,8 @@ class Draw:
         bound = len(_json(body)) + PRIMING_TOKENS
         prompt = self._prompt(bound, sketch)
         _name_orders(body, {**orders, "demo_prompt_tokens": f"{prompt:0{len(_PLACEHOLDER)}d}"})
-        call = self._call(id_, sketch, bound + sketch.media * MEDIA_TOKENS)
+        beside = sketch.media * RESERVED_FOR_MEDIA_MAX + ("tools" in body) * RESERVED_FOR_TOOLS_MAX
+        call = self._call(id_, sketch, bound + sketch.media * MEDIA_TOKENS, beside)
         call.streamed = body["stream"]
         call.ordered_tokens = prompt + int(orders["demo_completion_tokens"]) * sketch.choices
         return Drawn(call, _PATHS[provider_of(call.model)], _headers(call), _json(body))
@@ -227,8 +230,8 @@ class Draw:
             case unknown:
                 assert_never(unknown)
 
-    def _call(self, id_: str, sketch: _Sketch, bound: int) -> Call:
-        least, worst = self._bounds(sketch, bound)
+    def _call(self, id_: str, sketch: _Sketch, bound: int, beside: int) -> Call:
+        least, worst = self._bounds(sketch, bound, beside)
         return Call(
             id=id_,
             tenant=sketch.tenant,
@@ -245,10 +248,11 @@ class Draw:
             feature=sketch.feature,
         )
 
-    def _bounds(self, sketch: _Sketch, bound: int) -> tuple[int, int]:
+    def _bounds(self, sketch: _Sketch, bound: int, beside: int) -> tuple[int, int]:
         """The least that admits the call and its worst case; a model that nobody has priced costs nothing.
 
-        What a gateway reserves for a picture is not known here, so the least that admits one is set high.
+        What a gateway reserves for pictures and tools is not known here, so the least that admits them is set high by
+        so many tokens `beside`.
         """
         if not self._tariff.has(sketch.model):
             return 0, 0
@@ -256,8 +260,7 @@ class Draw:
         worst = max(rate.worst(bound, sketch.max_tokens * sketch.choices) for rate in rates) * fx
         fewest = min(16, sketch.max_tokens) * sketch.choices
         least = max(rate.worst(bound, fewest) for rate in rates) * fx if sketch.tenant.clamp else worst
-        pictured = sketch.media * RESERVED_FOR_MEDIA_MAX * max(rate.input for rate in rates) * fx
-        return least + pictured, worst
+        return least + beside * max(rate.input for rate in rates) * fx, worst
 
 
 def provider_of(model: str) -> str:

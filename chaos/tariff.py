@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 PRIMING_TOKENS: Final = 16
-MEDIA_TOKENS: Final = 1_500
+MEDIA_TOKENS: Final = 1_400
 """The most this provider bills for a picture of ours; what a gateway reserves for one is its own affair."""
 ALWAYS: Final = float("-inf")
 NEVER: Final = float("inf")

@@ -16,9 +16,9 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
         [
             Patch(
                 "gateway",
-                "admission/estimate.py",
-                "input=len(call.written) + PRIMING_TOKENS + media * media_tokens,",
-                "input=(len(call.written) + PRIMING_TOKENS) // 3 + media * media_tokens,",
+                "admission/bounds.py",
+                "shown = call.content.text_bytes + PRIMING_TOKENS + added.tokens",
+                "shown = (call.content.text_bytes + PRIMING_TOKENS) // 3 + added.tokens",
             )
         ],
         ["overspent"],
@@ -28,7 +28,7 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
     Mutant(
         "n-ignored",
         "reserves for one answer where `n` asks for several",
-        [Patch("gateway", "admission/estimate.py", "choices=call.choices,", "choices=1,")],
+        [Patch("gateway", "admission/bounds.py", "choices=call.choices,", "choices=1,")],
         ["overspent"],
         per_s=60.0,  # what is overdrawn counts at once, so that only calls side by side pass the limit
         mix=Mix(faulty=0, exact=100, above=0, several_choices=100, pictures=0),

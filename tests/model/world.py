@@ -212,8 +212,6 @@ class Gateway:
             link=self.link,
             prices=cast("Any", None),
             clock=self.books.clock,
-            max_tokens_default=1,
-            media_tokens=0,
         )
         recovered = self.journal.recovered
         run(self.link._claim(recovered))
@@ -252,7 +250,7 @@ class Gateway:
         nobody: Any = None
         free = Reservation(nobody, nobody, nobody, key_policy, nobody, _estimate(worst), None, BEGINNING)
         path = key_policy.path(admitted(model))
-        verdict = self.reservations._held(free, path, may_clamp=False)
+        verdict = self.reservations._held(free, nobody, path, may_cut=False, may_clamp=False)
         if not isinstance(verdict, Reservation):
             return self._question(user, path, worst)
         assert verdict.hold is not None
@@ -396,6 +394,7 @@ _PLATFORM: Final = AccountSettings(
     zone="UTC",
     clamp=False,
     min_output_tokens=16,
+    default_output_tokens=16_384,
     blocked_models=(),
     alerts=True,
 )

@@ -11,7 +11,7 @@ import orjson
 
 import budget.errors
 from farebox.auth import key_hash
-from farebox.pricing import Catalogue
+from farebox.pricing import Catalogue, PriceRow
 from farebox.shares import Beat, BeatAnswer, RaiseAnswer, RaiseRequest, StartAnswer, StartRequest
 from gateway.admission.reservations import Reservations
 from gateway.admission.verdict import Refused, Reservation
@@ -23,6 +23,7 @@ from gateway.journal.journal import Journal
 from gateway.policy.policies import Policies
 from gateway.policy.prices import Prices
 from gateway.shares.shares import Shares
+from gateway.upstreams.directory import Upstream
 from support.clock import HandClock
 from support.fake_budget import FakeBudget
 from support.reservations import UPSTREAM
@@ -77,20 +78,26 @@ class Admitting:
             journal=self.journal,
             clock=BooksClock(self.clock),
         )
+        self.catalogue = Catalogue()
         self.reservations = Reservations(
             policies=self.policies,
             shares=self.shares,
             link=self.link,
-            prices=Prices(Catalogue()),
+            prices=Prices(self.catalogue),
             clock=self.clock,
-            max_tokens_default=50,
-            media_tokens=0,
         )
 
-    async def admit(self, api_key: str, **body: Any) -> Reservation | Refused:
-        return await self.reservations.make(key_hash(api_key), call(**body), UPSTREAM)
+    def price(self, model: str) -> None:
+        """A price row for a model of the upstream."""
+        row = {"id": model, "provider": "openai", "model": model, "rates": {"input": "1", "output": "1"}}
+        self.catalogue.add(PriceRow.model_validate({**row, "effective_from": "2026-01-01T00:00:00Z", "source": "test"}))
+
+    async def admit(self, api_key: str, upstream: Upstream = UPSTREAM, **body: Any) -> Reservation | Refused:
+        return await self.reservations.make(key_hash(api_key), call(upstream, **body), upstream)
 
 
-def call(**body: Any) -> Call:
+def call(upstream: Upstream = UPSTREAM, **body: Any) -> Call:
+    """`max_tokens=None` leaves it out."""
     asked = {"model": "gpt-4o", "messages": [{"role": "user", "content": "xin chào"}], "max_tokens": 50, **body}
-    return read("openai", orjson.dumps(asked), {}, max_tokens_limit=100_000, provider=UPSTREAM.provider)
+    raw = orjson.dumps({name: value for name, value in asked.items() if value is not None})
+    return read(upstream.dialect, raw, {}, max_tokens_limit=1_000_000, provider=upstream.provider)

@@ -46,6 +46,7 @@ _PLATFORM: Final = AccountSettings(
     zone="Asia/Ho_Chi_Minh",
     clamp=False,
     min_output_tokens=16,
+    default_output_tokens=16_384,
     blocked_models=(),
     alerts=False,
 )

@@ -12,12 +12,14 @@ from farebox.events import AccountRef, BillingTerms, Principal
 from farebox.matching import Admitted
 from farebox.pricing import Catalogue
 from farebox.shares import Attributes, PathBudget, Policy
-from gateway.admission.estimate import Estimate, bounds, estimate
+from gateway.admission.bounds import bounds
+from gateway.admission.estimate import Estimate, estimate
 from gateway.admission.verdict import Reservation
 from gateway.dialects.call import read
 from gateway.policy.policies import KeyPolicy, Policies
 from gateway.shares.shares import Shares, Window, WindowKey
 from gateway.upstreams.directory import Upstream, UpstreamConfig
+from gateway.vendors.directory import traits_of
 
 NOW = datetime(2026, 6, 1, 12, 30, tzinfo=UTC)
 BUDGET = UUID(int=5)
@@ -77,7 +79,8 @@ def reservation(*, hard: bool = True, headers: dict[bytes, bytes] | None = None,
     call = read("openai", raw, headers or {}, max_tokens_limit=10_000)
     rates = Catalogue().rates_for("openai", "gpt-4o", NOW)
     assert rates
-    worst = estimate(rates, Decimal(24167), bounds(call, max_tokens_default=50, media_tokens=0))
+    limits = bounds(call, call.model, traits_of("openai", call.model), UPSTREAM.capacity(call.model))
+    worst = estimate(rates, Decimal(24167), limits)
     assert isinstance(worst, Estimate)
     hold = None
     if hard:

@@ -5,12 +5,14 @@ import random
 
 import pytest
 
-from chaos.calls import Draw, Drawn, Mix
+from chaos.calls import Draw, Drawn, Mix, provider_of
 from chaos.tariff import SEED, Tariff
 from chaos.tenants import Key, Tenant
-from gateway.admission.estimate import bounds
+from farebox.pricing.capacity import capacity_of
+from gateway.admission.bounds import bounds
 from gateway.dialects.call import read
 from gateway.upstreams.directory import Dialect
+from gateway.vendors.directory import traits_of
 
 KEY = Key("key", "fbx_secret", ("platform", "acme", "acme-a", "acme-a1"))
 
@@ -38,8 +40,9 @@ def test_a_gateway_reserves_for_all_that_a_call_is_said_to_need(mix: Mix) -> Non
     for each in drawn(mix):
         dialect: Dialect = "anthropic" if each.path == "/v1/messages" else "openai"
         call = read(dialect, each.body, {}, max_tokens_limit=1_000_000)
-        reserved = bounds(call, max_tokens_default=4_096, media_tokens=50_000)
-        assert reserved.input >= each.call.input_bound
+        provider = provider_of(call.model)
+        reserved = bounds(call, call.model, traits_of(provider, call.model), capacity_of(provider, call.model))
+        assert reserved.input + reserved.exposure.image_in >= each.call.input_bound
         assert reserved.output * reserved.choices == each.call.output_bound
 
 

@@ -127,8 +127,8 @@ def test_a_reserve_for_text_leaves_sound_and_cache_writes_to_those_who_send_them
 
 def test_tool_calls_and_the_request_itself_are_reserved_for() -> None:
     rates = row_rates(per=1_000, rates={"input": "0", "output": "0", "request": "5", "tool:web_search": "10"})
-    assert worst_case(rates, 1, 1, exposure=Exposure(tool_calls={"web_search": 3})) == 35_000_000
-    assert isinstance(worst_case(rates, 1, 1, exposure=Exposure(tool_calls={"shell": 1})), Unpriced)
+    assert worst_case(rates, 1, 1, exposure=Exposure(tool_calls=(("web_search", 3),))) == 35_000_000
+    assert isinstance(worst_case(rates, 1, 1, exposure=Exposure(tool_calls=(("shell", 1),))), Unpriced)
 
 
 @pytest.mark.parametrize("bounds", [(-1, 0), (0, -1), (10**12 + 1, 0)])

@@ -1,23 +1,13 @@
-import json
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
-import orjson
 import pytest
 
 from farebox.matching import is_allowed
-from farebox.pricing import Catalogue, PriceRow, Rates, Unpriced, Usage
-from gateway.admission.estimate import (
-    PRIMING_TOKENS,
-    Bounds,
-    Estimate,
-    actual,
-    bounds,
-    clamped,
-    estimate,
-)
-from gateway.dialects.call import Call, read
+from farebox.pricing import TEXT_BUCKETS, Catalogue, Exposure, PriceRow, Rates, Unpriced, Usage
+from gateway.admission.bounds import Bounds
+from gateway.admission.estimate import Estimate, actual, affordable, clamped, estimate, unexposed
 from gateway.shares.amount import Amount
 
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
@@ -40,32 +30,7 @@ def rates(**usd_a_million: str) -> Rates:
 
 
 def limits(input_tokens: int = 1000, output: int = 100, **more: Any) -> Bounds:
-    fields = {"choices": 1, "has_media": False, "writes_cache": False, "service_tier": None, **more}
-    return Bounds(input=input_tokens, output=output, **fields)
-
-
-def call(**fields: Any) -> Call:
-    body = {"model": "m", "messages": [{"role": "user", "content": "xin chào"}], **fields}
-    return read("openai", orjson.dumps(body), {}, max_tokens_limit=10_000)
-
-
-def test_no_tokeniser_makes_more_tokens_than_there_are_bytes() -> None:
-    made = call()
-    assert bounds(made, max_tokens_default=64, media_tokens=0).input == len(made.written) + PRIMING_TOKENS
-
-
-def test_text_is_counted_as_it_is_sent_and_not_as_its_json_was_written() -> None:
-    body = {"model": "m", "messages": [{"role": "user", "content": "xin chào các bạn ơi"}]}
-    loose, plain = (
-        read("openai", raw, {}, max_tokens_limit=9) for raw in (json.dumps(body, indent=8).encode(), orjson.dumps(body))
-    )
-    assert loose.content.text_bytes == plain.content.text_bytes == len(orjson.dumps(body))
-
-
-def test_a_picture_counts_for_what_a_picture_may_cost() -> None:
-    picture = [{"type": "image_url", "image_url": {"url": "http://x"}}]
-    made = call(messages=[{"role": "user", "content": picture}])
-    assert bounds(made, max_tokens_default=1, media_tokens=5000).input > 5000
+    return Bounds(input=input_tokens, output=output, **more)
 
 
 def test_the_reserve_is_every_byte_and_every_token_of_every_choice() -> None:
@@ -83,7 +48,8 @@ def test_the_reserve_is_in_the_currency_of_the_bill() -> None:
 
 def test_cache_writes_are_reserved_for_where_they_are_asked_for() -> None:
     dear = rates(input="3", cache_write_1h="6", output="15")
-    plain, caching = (estimate(dear, DOLLAR, limits(writes_cache=asked)) for asked in (False, True))
+    caches = Exposure(TEXT_BUCKETS, service_tiers=frozenset())
+    plain, caching = (estimate(dear, DOLLAR, each) for each in (limits(), limits(exposure=caches)))
     assert isinstance(plain, Estimate)
     assert isinstance(caching, Estimate)
     assert caching.cost_nano_usd - plain.cost_nano_usd == 1000 * 3_000
@@ -108,6 +74,53 @@ def test_the_least_is_never_more_than_was_asked_for() -> None:
     found = clamped(rates(input="1", output="1"), DOLLAR, limits(100, 5), Amount(105_000, 1, 999), 16)
     assert found is not None
     assert found.bounds.output == 5
+
+
+@pytest.mark.parametrize("room", [100_017, 150_500, 163_999, 164_000, 4_195_999])
+def test_a_cut_uses_all_the_room_there_is(room: int) -> None:
+    cheap = rates(input="1", output="1")
+    found = clamped(cheap, DOLLAR, limits(100, 4096), Amount(room, 9, 10_000), least_output=0)
+    assert found is not None
+    assert found.cost_nano_usd <= room < found.cost_nano_usd + 1_000
+
+
+def test_an_answer_nobody_limited_is_worth_no_more_than_its_part() -> None:
+    worst = estimate(rates(input="1", output="1"), DOLLAR, limits(100, 16_384))
+    assert isinstance(worst, Estimate)
+    found = affordable(rates(input="1", output="1"), DOLLAR, worst, Amount(250_000, 9, 10**9), 16)
+    assert found.bounds.output == 250
+
+
+def test_an_answer_nobody_limited_has_at_least_the_accounts_fewest_tokens() -> None:
+    plain = rates(input="1", output="1")
+    worst = estimate(plain, DOLLAR, limits(100, 16_384))
+    assert isinstance(worst, Estimate)
+    assert affordable(plain, DOLLAR, worst, Amount(0, 9, 0), 16).bounds.output == 16
+
+
+def test_a_search_is_held_for_at_its_fee_or_in_that_of_the_request() -> None:
+    own, with_request = rates(input="1", output="1"), rates(input="1", output="1", request="5000")
+    searching = limits(10, 10, searches=True)
+    assert isinstance(estimate(own, DOLLAR, searching), Unpriced)
+    assert isinstance(estimate(own, DOLLAR, unexposed(searching)), Estimate)
+    found = estimate(with_request, DOLLAR, searching)
+    assert isinstance(found, Estimate)
+    assert found.cost_nano_usd == 20_000 + 5_000_000
+
+
+def test_the_largest_context_of_a_search_is_held_for() -> None:
+    sonar = Catalogue().rates_for("perplexity", "sonar", NOW)
+    assert sonar
+    found = estimate(sonar, DOLLAR, limits(0, 0, searches=True))
+    assert isinstance(found, Estimate)
+    assert found.cost_nano_usd == 12_000_000
+
+
+def test_sound_without_a_price_of_its_own_is_not_held_for_as_text() -> None:
+    heard = limits(exposure=Exposure(TEXT_BUCKETS, audio_in=10))
+    deaf = Catalogue().rates_for("openai", "gpt-4o-mini", NOW)
+    assert deaf
+    assert isinstance(estimate(deaf, DOLLAR, heard), Unpriced)
 
 
 def test_what_was_used_is_priced_as_metering_prices_it() -> None:

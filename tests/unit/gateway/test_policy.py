@@ -41,6 +41,7 @@ def policy(*budgets: PathBudget, fresh_for_ms: int = 20_000) -> Policy:
         zone="UTC",
         clamp=False,
         min_output_tokens=16,
+        default_output_tokens=16_384,
         allowed_models=None,
         blocked_models=(),
         budgets=budgets,

@@ -9,14 +9,14 @@ from gateway.admission.verdict import Refused
 from gateway.errors import BadCall, BudgetAway, Fenced, JournalFull, ModelNotFound, NoKey, UnknownKey
 from gateway.policy.policies import KeyPolicy
 from gateway.refusals.refusals import Refusal, of, refused
-from support.reservations import key_policy, path_budget
+from support.reservations import NANO, key_policy, path_budget
 
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
 
 
 def short(reason: Reason = Reason.BUDGET_EXCEEDED, whose: KeyPolicy | None = None) -> Refusal:
     whose = whose or key_policy()
-    return refused(Refused(reason, whose, whose.budgets[0]), "gpt-4o", NOW)
+    return refused(Refused(reason, whose, whose.budgets[0], required=650 * NANO), "gpt-4o", NOW)
 
 
 def error(refusal: Refusal) -> dict[str, Any]:
@@ -29,7 +29,8 @@ def test_a_402_names_budget_figures_and_what_to_do() -> None:
     assert refusal.status == 402
     assert error(refusal) == {
         "message": "Ngân sách “Tháng” của Ann không đủ cho yêu cầu này: còn 500 VND trên 29.000 VND. "
-        "Vui lòng đợi đến 2026-07-01 00:00 (Asia/Ho_Chi_Minh), nâng cấp gói hoặc yêu cầu tăng hạn mức.",
+        "Vui lòng đợi đến 2026-07-01 00:00 (Asia/Ho_Chi_Minh), nâng cấp gói hoặc yêu cầu tăng hạn mức. "
+        "Yêu cầu này cần 650 VND; giảm `max_tokens` hoặc rút ngắn nội dung thì cần ít hơn.",
         "type": "insufficient_quota",
         "param": None,
         "code": "budget_exceeded",
@@ -43,6 +44,7 @@ def test_a_402_names_budget_figures_and_what_to_do() -> None:
         "spent": "28000",
         "held": "500",
         "remaining": "500",
+        "required": "650",
         "resets_at": "2026-06-30T17:00:00+00:00",
         "currency": "VND",
     }
@@ -101,3 +103,23 @@ def test_outdated_prices_are_a_503_that_says_why() -> None:
     refusal = refused(Refused(Reason.PRICES_OUTDATED, key_policy(), detail="Prices here are old."), "gpt-4o", NOW)
     assert (refusal.status, refusal.code, refusal.headers["retry-after"]) == (503, "prices_outdated", "5")
     assert refusal.message.startswith("Prices here are old. ")
+
+
+def test_a_quota_of_requests_says_nothing_of_how_much_a_call_needs() -> None:
+    quota = path_budget(measure="requests", currency=None, limit=100, spent=100, held=0)
+    assert "max_tokens" not in error(short(Reason.QUOTA_EXCEEDED, key_policy(budgets=(quota,))))["message"]
+
+
+@pytest.mark.parametrize(
+    ("reason", "detail"),
+    [
+        (Reason.FIELD_NOT_BOUNDED, "plugins"),
+        (Reason.FIELD_NOT_BOUNDED, "tools:web_search"),
+        (Reason.MODEL_NOT_BOUNDED, "name its `context_window` under `capacities` in the routes file"),
+    ],
+)
+def test_what_nothing_bounds_is_named_and_not_to_be_sent_again(reason: Reason, detail: str) -> None:
+    refusal = refused(Refused(reason, key_policy(), detail=detail), "in-house-7b", NOW)
+    assert (refusal.status, refusal.code) == (400, reason)
+    assert detail in refusal.message
+    assert refusal.headers["x-should-retry"] == "false"

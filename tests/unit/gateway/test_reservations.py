@@ -5,9 +5,11 @@ from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from prometheus_client import REGISTRY
+from pydantic import HttpUrl
 
 from farebox.auth import key_hash
 from farebox.money import NANO, decimal_text
@@ -17,9 +19,11 @@ from gateway.admission.verdict import Refused, Reservation
 from gateway.budget_link.client import SILENT_S, Question, Raise
 from gateway.errors import Fenced, UnknownKey
 from gateway.refusals.refusals import refused
+from gateway.upstreams.directory import ModelCapacity, Upstream, UpstreamConfig
 from support.admitting import Admitting
 from support.eventually import eventually
 from support.fake_budget import FakeAccount, FakeBudget
+from support.reservations import UPSTREAM
 
 KEY = "fbx_ann"
 
@@ -259,3 +263,156 @@ async def test_an_answer_from_before_a_confirmed_change_admits_nothing(gateway: 
     await hardened(gateway, account)
     goes_on.set()
     assert reason(await call) is Reason.BUDGET_EXCEEDED
+
+
+CLAUDE = Upstream(
+    UpstreamConfig(
+        name="claude", provider="anthropic", dialect="anthropic", base_url=HttpUrl("http://x"), models=("*",)
+    ),
+    None,
+)
+
+
+async def test_a_call_that_states_no_limit_gets_the_accounts_default(gateway: Admitting, budgets: FakeBudget) -> None:
+    budgets.open(KEY)
+    verdict = held(await gateway.admit(KEY, max_tokens=None))
+    assert verdict.output_limit == verdict.estimate.bounds.output == 16_384
+
+
+async def test_no_call_gets_a_limit_above_its_models_longest_answer(gateway: Admitting, budgets: FakeBudget) -> None:
+    budgets.open(KEY)
+    assert held(await gateway.admit(KEY, model="gpt-4-turbo", max_tokens=None)).output_limit == 4_096
+
+
+@pytest.mark.parametrize("clamp", [False, True])
+async def test_an_answer_nobody_limited_is_worth_a_quarter_of_what_is_left(
+    gateway: Admitting, budgets: FakeBudget, clamp: bool
+) -> None:
+    budgets.open(KEY, limit=40_000_000, clamp=clamp)
+    verdict = held(await gateway.admit(KEY, max_tokens=None))
+    assert verdict.output_limit == 1_000  # of gpt-4o, at 10 USD a million
+
+
+async def test_calls_without_limits_side_by_side_share_what_is_left(gateway: Admitting, budgets: FakeBudget) -> None:
+    budgets.open(KEY, limit=40_000_000)
+    verdicts = [held(await gateway.admit(KEY, max_tokens=None)) for _ in range(8)]
+    limits = [verdict.output_limit or 0 for verdict in verdicts]
+    assert limits == sorted(limits, reverse=True)
+    assert limits[-1] >= 16
+
+
+async def test_a_stated_limit_is_sent_as_it_is_in_an_account_that_does_not_clamp(
+    gateway: Admitting, budgets: FakeBudget
+) -> None:
+    budgets.open(KEY)
+    verdict = held(await gateway.admit(KEY, max_tokens=128_000))
+    assert (verdict.output_limit, verdict.estimate.bounds.output) == (None, 128_000)
+
+
+async def test_sdks_that_ask_for_128000_tokens_are_served_near_a_small_budget(
+    gateway: Admitting, budgets: FakeBudget
+) -> None:
+    budgets.open(KEY, limit=2_500_000, clamp=True)
+    verdict = held(await gateway.admit(KEY, max_tokens=128_000))
+    assert verdict.output_limit == verdict.estimate.bounds.output
+    assert 16 <= verdict.output_limit < 250
+
+
+@pytest.mark.parametrize(
+    ("mode", "measure", "limit"), [("soft", "money", 1), ("shadow", "money", 1), ("hard", "requests", 100)]
+)
+async def test_what_no_hard_budget_of_money_or_tokens_limits_gets_no_limit_it_did_not_ask_for(
+    gateway: Admitting, budgets: FakeBudget, mode: Any, measure: Any, limit: int
+) -> None:
+    budgets.open(KEY, mode=mode, measure=measure, limit=limit)
+    verdict = await gateway.admit(KEY, max_tokens=None)
+    assert isinstance(verdict, Reservation)
+    assert (verdict.output_limit, verdict.service_tier) == (None, None)
+
+
+async def test_anthropics_dialect_demands_a_limit_whatever_the_budget(gateway: Admitting, budgets: FakeBudget) -> None:
+    budgets.open(KEY, mode="soft", limit=1)
+    verdict = await gateway.admit(KEY, CLAUDE, model="claude-haiku-4-5", max_tokens=None)
+    assert isinstance(verdict, Reservation)
+    assert verdict.output_limit == 16_384
+
+
+@pytest.mark.parametrize(("stated", "sent"), [(None, "default"), ("default", None), ("priority", None)])
+async def test_an_absent_tier_is_sent_as_the_standard_one(
+    gateway: Admitting, budgets: FakeBudget, stated: str | None, sent: str | None
+) -> None:
+    budgets.open(KEY)
+    assert held(await gateway.admit(KEY, service_tier=stated)).service_tier == sent
+
+
+async def test_a_refusal_says_what_the_call_needs(gateway: Admitting, budgets: FakeBudget) -> None:
+    budgets.open(KEY)
+    worst = held(await gateway.admit(KEY)).estimate.amount.money
+    budgets.open("fbx_bob", user="bob", limit=worst - 1)
+    verdict = await gateway.admit("fbx_bob")
+    assert isinstance(verdict, Refused)
+    assert refused(verdict, "gpt-4o", gateway.clock.now()).details["required"] == decimal_text(worst)
+
+
+async def test_a_refusal_of_a_call_that_may_be_cut_says_the_least_it_can_do_with(
+    gateway: Admitting, budgets: FakeBudget
+) -> None:
+    budgets.open(KEY)
+    least = held(await gateway.admit(KEY, max_tokens=16)).estimate.amount.money
+    budgets.open("fbx_bob", user="bob", limit=least // 2, clamp=True)
+    verdict = await gateway.admit("fbx_bob", max_tokens=500)
+    assert isinstance(verdict, Refused)
+    assert verdict.required is not None
+    assert least <= verdict.required < least * 2
+
+
+@pytest.mark.parametrize(("mode", "is_admitted"), [("hard", False), ("soft", True)])
+async def test_a_model_of_unknown_capacity_has_no_bound_under_a_hard_budget(
+    gateway: Admitting, budgets: FakeBudget, mode: Any, is_admitted: bool
+) -> None:
+    budgets.open(KEY, mode=mode)
+    gateway.price("in-house-7b")
+    verdict = await gateway.admit(KEY, model="in-house-7b", max_tokens=None)
+    assert isinstance(verdict, Reservation) == is_admitted
+    if isinstance(verdict, Refused):
+        assert verdict.reason is Reason.MODEL_NOT_BOUNDED
+        assert "max_output_tokens" in verdict.detail
+
+
+async def test_an_operators_figures_bound_a_model_that_no_catalogue_lists(
+    gateway: Admitting, budgets: FakeBudget
+) -> None:
+    budgets.open(KEY)
+    gateway.price("in-house-7b")
+    capacities = (ModelCapacity(models="in-house-*", max_output_tokens=700),)
+    upstream = replace(UPSTREAM, config=UPSTREAM.config.model_copy(update={"capacities": capacities}))
+    assert held(await gateway.admit(KEY, upstream, model="in-house-7b", max_tokens=None)).output_limit == 700
+
+
+@pytest.mark.parametrize(("mode", "is_admitted"), [("hard", False), ("soft", True)])
+async def test_a_field_that_no_table_knows_passes_where_nothing_has_to_hold(
+    gateway: Admitting, budgets: FakeBudget, mode: Any, is_admitted: bool
+) -> None:
+    budgets.open(KEY, mode=mode)
+    verdict = await gateway.admit(KEY, brand_new_field=1)
+    assert isinstance(verdict, Reservation) == is_admitted
+    if isinstance(verdict, Refused):
+        assert (verdict.reason, verdict.detail) == (Reason.FIELD_NOT_BOUNDED, "brand_new_field")
+
+
+async def test_the_dearest_of_the_models_that_may_answer_is_held_for(gateway: Admitting, budgets: FakeBudget) -> None:
+    budgets.open(KEY)
+    reseller = replace(UPSTREAM, config=UPSTREAM.config.model_copy(update={"provider": "openrouter"}))
+    cheap, dear = "openai/gpt-4o-mini", "openai/gpt-4o"
+    alone, dearest, both = [
+        held(await gateway.admit(KEY, reseller, model=model, models=models)).estimate.cost_nano_usd
+        for model, models in ((cheap, None), (dear, None), (cheap, [dear]))
+    ]
+    assert alone < dearest <= both < dearest * 2
+
+
+async def test_every_model_that_may_answer_must_be_allowed(gateway: Admitting, budgets: FakeBudget) -> None:
+    budgets.open(KEY).set(blocked_models=("openai/gpt-4o",))
+    reseller = replace(UPSTREAM, config=UPSTREAM.config.model_copy(update={"provider": "openrouter"}))
+    asked = {"model": "openai/gpt-4o-mini", "models": ["openai/gpt-4o"]}
+    assert reason(await gateway.admit(KEY, reseller, **asked)) is Reason.MODEL_NOT_ALLOWED

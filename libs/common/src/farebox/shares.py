@@ -135,6 +135,7 @@ class Policy(Wire):
     zone: Name
     clamp: bool
     min_output_tokens: Annotated[int, Field(ge=1)]
+    default_output_tokens: Annotated[int, Field(ge=1)] = 16_384
     allowed_models: tuple[Name, ...] | None
     blocked_models: tuple[Name, ...]
     budgets: tuple[PathBudget, ...]

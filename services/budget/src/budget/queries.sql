@@ -3,8 +3,8 @@
 -- name: account_insert
 -- The path is the parent's with the new id behind it. No row comes back when the parent is missing.
 INSERT INTO account (account_id, kind, parent_id, path, name, currency, fx_rate, fx_source, fx_date, language, zone,
-                     clamp, min_output_tokens, allowed_models, blocked_models, alerts)
-SELECT $1, $2, parent.account_id, parent.path || $1::text, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15
+                     clamp, min_output_tokens, default_output_tokens, allowed_models, blocked_models, alerts)
+SELECT $1, $2, parent.account_id, parent.path || $1::text, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16
 FROM account parent
 WHERE parent.account_id = $3
 RETURNING path;
@@ -21,9 +21,10 @@ SET name = coalesce($2, name),
     zone = coalesce($8, zone),
     clamp = coalesce($9, clamp),
     min_output_tokens = coalesce($10, min_output_tokens),
-    allowed_models = coalesce($11, allowed_models),
-    blocked_models = coalesce($12, blocked_models),
-    alerts = coalesce($13, alerts)
+    default_output_tokens = coalesce($11, default_output_tokens),
+    allowed_models = coalesce($12, allowed_models),
+    blocked_models = coalesce($13, blocked_models),
+    alerts = coalesce($14, alerts)
 WHERE account_id = $1;
 
 -- name: account_revise

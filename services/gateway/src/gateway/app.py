@@ -81,8 +81,6 @@ class Gateway:
             link=self.link,
             prices=self.prices,
             clock=self.clock,
-            max_tokens_default=settings.max_tokens_default,
-            media_tokens=settings.media_tokens,
         )
         self.attempts = Attempts(
             shares=self.shares,

@@ -56,14 +56,8 @@ class GatewaySettings(ServiceSettings):
 
     body_limit_bytes: Bytes = Field(default=8 << 20, description="Longest body of a model call.")
     answer_limit_bytes: Bytes = Field(default=64 << 20, description="Longest answer that is taken from a provider.")
-    max_tokens_default: Annotated[int, Field(ge=1, le=1_000_000)] = Field(
-        default=4096, description="Output limit given to calls that state none."
-    )
     max_tokens_limit: Annotated[int, Field(ge=1, le=10_000_000)] = Field(
         default=1_000_000, description="A call that asks for more output is refused."
-    )
-    media_tokens: Annotated[int, Field(ge=0, le=10_000_000)] = Field(
-        default=50_000, description="Most tokens an image, a sound or a file in a message is taken for."
     )
     policy_fresh_s: Annotated[float, Field(gt=0, le=30)] = Field(
         default=25.0, description="A key's policy is asked for again after at most so long."

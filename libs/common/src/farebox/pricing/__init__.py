@@ -5,6 +5,7 @@
     price      usage × rates → Charge, or Unpriced with its reason
     reserve    the most a call within bounds can cost
     row        an override, as the price API and `price.catalogue` carry it
+    capacity   how much a model takes in and gives out
     seed       genai-prices' catalogue, compiled model by model
     catalogue  which rates apply to a provider, model, instant and org
 

@@ -74,6 +74,7 @@ class SeedModel:
     def __init__(self, provider: Provider, model: ModelInfo) -> None:
         self.provider = provider.id
         self.id = model.id
+        self.context_window = model.context_window
         self._model = model
         # genai-prices: variants of a model found at a fallback provider do not apply.
         self._has_variants = any(model is own for own in provider.models)

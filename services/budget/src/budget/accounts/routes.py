@@ -57,6 +57,7 @@ class Settings(Body):
     zone: Zone | None = None
     clamp: bool | None = None
     min_output_tokens: Annotated[int, Field(ge=1, le=100_000)] | None = None
+    default_output_tokens: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
     allowed_models: tuple[Name, ...] | None = None
     blocked_models: tuple[Name, ...] | None = None
     alerts: bool | None = None
@@ -78,6 +79,7 @@ class Settings(Body):
             zone=self.zone,
             clamp=self.clamp,
             min_output_tokens=self.min_output_tokens,
+            default_output_tokens=self.default_output_tokens,
             allowed_models=self.allowed_models,
             blocked_models=self.blocked_models,
             alerts=self.alerts,

@@ -31,6 +31,7 @@ class AccountSettings:
     zone: str | None = None
     clamp: bool | None = None
     min_output_tokens: int | None = None
+    default_output_tokens: int | None = None
     allowed_models: tuple[str, ...] | None = None
     blocked_models: tuple[str, ...] | None = None
     alerts: bool | None = None
@@ -48,6 +49,7 @@ class InForce:
     zone: str
     clamp: bool
     min_output_tokens: int
+    default_output_tokens: int
     allowed_models: tuple[str, ...] | None
     blocked_models: tuple[str, ...]
     alerts: bool

@@ -279,6 +279,7 @@ def _policy(place: Place, windows: Mapping[WindowKey, Window], now: datetime) ->
         zone=settings.zone,
         clamp=settings.clamp,
         min_output_tokens=settings.min_output_tokens,
+        default_output_tokens=settings.default_output_tokens,
         allowed_models=settings.allowed_models,
         blocked_models=settings.blocked_models,
         budgets=tuple(_path_budget(budget, windows[place.key(budget)], now) for budget in place.budgets),

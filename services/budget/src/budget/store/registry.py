@@ -219,6 +219,7 @@ def _account(row: asyncpg.Record) -> Account:
             zone=row["zone"],
             clamp=row["clamp"],
             min_output_tokens=row["min_output_tokens"],
+            default_output_tokens=row["default_output_tokens"],
             allowed_models=models("allowed_models"),
             blocked_models=models("blocked_models"),
             alerts=row["alerts"],

@@ -4,19 +4,17 @@ from dataclasses import dataclass
 from decimal import Decimal
 from enum import StrEnum
 from functools import lru_cache
-from typing import Final, NamedTuple
+from typing import Final
 
 from farebox.money import BadAmount, convert
-from farebox.pricing import ALL_BUCKETS, TEXT_BUCKETS, Bucket, Exposure, Rates, Unpriced, Usage, price, worst_case_usage
-from gateway.dialects.call import Call
-from gateway.dialects.usage import estimated, tokens_of
+from farebox.pricing import Exposure, Rates, Unpriced, Usage, price, worst_case_usage
+from gateway.admission.bounds import Bounds
+from gateway.dialects.usage import estimated
 from gateway.shares.amount import Amount
 
-PRIMING_TOKENS: Final = 16
-"""What a provider adds to any prompt. The framing of messages is outweighed by that of their JSON, which is counted."""
-
-_PLAIN_TIERS: Final = frozenset({"default", "standard", "standard_only"})
-_UNCACHED_TEXT: Final[frozenset[Bucket]] = TEXT_BUCKETS - {"cache_write_5m", "cache_write_1h"}
+_SEARCH: Final = "web_search"
+_SEARCH_CONTEXT: Final = "search_context_"
+_EVEN_ROUNDS: Final = 4
 
 
 class Reason(StrEnum):
@@ -25,22 +23,12 @@ class Reason(StrEnum):
     MODEL_NOT_ALLOWED = "model_not_allowed"
     FIELD_NOT_BOUNDED = "field_not_bounded"
     PRICES_OUTDATED = "prices_outdated"
+    MODEL_NOT_BOUNDED = "model_not_bounded"
     MODEL_NOT_PRICED = "model_not_priced"
     BUDGET_EXCEEDED = "budget_exceeded"
     INSUFFICIENT_BALANCE = "insufficient_balance"
     QUOTA_EXCEEDED = "quota_exceeded"
     BUDGET_UNAVAILABLE = "budget_unavailable"
-
-
-class Bounds(NamedTuple):
-    """The most a call can use: tokens in, tokens out for each choice."""
-
-    input: int
-    output: int
-    choices: int
-    has_media: bool
-    writes_cache: bool
-    service_tier: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,69 +51,95 @@ class Estimate:
     guess: Guess
 
 
-def bounds(call: Call, *, max_tokens_default: int, media_tokens: int) -> Bounds:
-    """What the call itself says.
-
-    No tokeniser makes more tokens than there are bytes, and escaping in JSON only adds some, so the length of the body
-    as it is sent bounds its text; other media are bounded by `media_tokens` each.
-    """
-    content = call.content
-    media = len(content.images) + len(content.documents) + len(content.audio) + len(content.videos)
-    return Bounds(
-        input=len(call.written) + PRIMING_TOKENS + media * media_tokens,
-        output=call.output_limit or max_tokens_default,
-        choices=call.choices,
-        has_media=media > 0 or bool(call.makes),
-        writes_cache=call.writes_cache,
-        service_tier=call.service_tier,
-    )
-
-
-def _exposure(limits: Bounds) -> Exposure:
-    """A provider writes its cache only where asked; a tier above the standard one is served only where asked."""
-    tier = limits.service_tier
-    buckets = ALL_BUCKETS if limits.has_media else TEXT_BUCKETS if limits.writes_cache else _UNCACHED_TEXT
-    if tier is None or tier in _PLAIN_TIERS:
-        return Exposure(buckets=buckets, service_tiers=frozenset())
-    return Exposure(buckets=buckets, service_tiers=None if tier == "auto" else frozenset((tier,)))
-
-
 @lru_cache(maxsize=8192)
 def estimate(rates: Rates, fx_rate: Decimal, limits: Bounds) -> Estimate | Unpriced:
     """The worst case at these rates, billed at `fx_rate`."""
-    usage = worst_case_usage(rates, limits.input, limits.output, limits.choices, _exposure(limits))
+    exposure = _with_search(limits.exposure, rates) if limits.searches else limits.exposure
+    out = limits.output * limits.choices + limits.beside
+    usage = worst_case_usage(rates, limits.input, out, 1, exposure)
     charge = price(rates, usage)
     if isinstance(charge, Unpriced):
         return charge
     money = convert(charge.cost_nano_usd, fx_rate)
-    tokens = limits.input + limits.output * limits.choices
-    amount = Amount(money, 1, tokens)
+    amount = Amount(money, 1, limits.tokens)
     return Estimate(limits, usage, charge.cost_nano_usd, amount, _guess(rates, fx_rate, limits, usage, amount))
+
+
+def unexposed(limits: Bounds) -> Bounds:
+    """The same call as its text alone: what is estimated where nothing has to hold and the whole has no price."""
+    return limits._replace(exposure=Exposure(limits.exposure.buckets, service_tiers=frozenset()), searches=False)
+
+
+def _with_search(exposure: Exposure, rates: Rates) -> Exposure:
+    """A search has a price of its own, or is in that of the request; how much it reads may have one beside it."""
+    table = rates.standard[0]
+    calls = list(exposure.tool_calls)
+    if _SEARCH in table.tools or not table.request:
+        calls.append((_SEARCH, 1))
+    sizes = [tool for tool in table.tools if tool.startswith(_SEARCH_CONTEXT)]
+    if sizes:
+        calls.append((max(sizes, key=table.tools.__getitem__), 1))
+    return exposure._replace(tool_calls=tuple(calls))
 
 
 def _guess(rates: Rates, fx_rate: Decimal, limits: Bounds, worst: Usage, reserve: Amount) -> Guess:
     """Where the input alone has no price, the guess is the worst case."""
-    usage = estimated(input_tokens=tokens_of(limits.input), output_tokens=0, worst=worst)
+    usage = estimated(input_tokens=limits.likely, output_tokens=0, worst=worst)
     found = actual(rates, fx_rate, usage)
     if found is None:
         return Guess(worst, worst.model_dump_json().encode(), reserve)
     return Guess(usage, usage.model_dump_json().encode(), found[1])
 
 
+def affordable(rates: Rates, fx_rate: Decimal, worst: Estimate, part: Amount, least_output: int) -> Estimate:
+    """The same call with an answer worth no more than `part`, but for `least_output`: what a call gets that states no
+    limit, so that several can be under way near the end of a budget."""
+    if worst.amount.within(part):
+        return worst
+    bare = estimate(rates, fx_rate, worst.bounds._replace(output=0))
+    if isinstance(bare, Unpriced):
+        return worst
+    fewest = worst.bounds._replace(output=min(least_output, worst.bounds.output))
+    least = estimate(rates, fx_rate, fewest)
+    return clamped(rates, fx_rate, worst.bounds, bare.amount.plus(part), least_output) or (
+        worst if isinstance(least, Unpriced) else least
+    )
+
+
 def clamped(rates: Rates, fx_rate: Decimal, limits: Bounds, room: Amount, least_output: int) -> Estimate | None:
     """The estimate with the greatest output that fits into `room`; None if not even `least_output` does."""
-    low, high = min(least_output, limits.output), limits.output
-    best: Estimate | None = None
-    while low <= high:
-        middle = (low + high) // 2 if best else low
-        found = estimate(rates, fx_rate, limits._replace(output=middle))
-        if isinstance(found, Estimate) and found.amount.within(room):
-            best, low = found, middle + 1
-        elif best is None:
-            return None
+
+    def at(output: int) -> Estimate | None:
+        found = estimate(rates, fx_rate, limits._replace(output=output))
+        return found if isinstance(found, Estimate) else None
+
+    low, high = at(min(least_output, limits.output)), at(limits.output)
+    if low is None or not low.amount.within(room):
+        return None
+    if high is None or high.amount.within(room):
+        return high or low
+    rounds = 0
+    while (span := high.bounds.output - low.bounds.output) > 1:
+        step = _step(low, high, room) if rounds < _EVEN_ROUNDS else span // 2
+        middle = at(low.bounds.output + min(max(step, 1), span - 1))
+        if middle is None:
+            return low
+        if middle.amount.within(room):
+            low = middle
         else:
-            high = middle - 1
-    return best
+            high = middle
+        rounds += 1
+    return low
+
+
+def _step(low: Estimate, high: Estimate, room: Amount) -> int:
+    """How much more output than `low` there is room for, if cost grows evenly up to `high`: it nearly always does."""
+    span = high.bounds.output - low.bounds.output
+    return min(
+        span * (most - least) // (top - least)
+        for least, most, top in zip(low.amount, room, high.amount, strict=True)
+        if top > most
+    )
 
 
 def actual(rates: Rates | None, fx_rate: Decimal, usage: Usage) -> tuple[int, Amount] | None:

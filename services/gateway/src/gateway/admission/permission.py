@@ -1,6 +1,7 @@
 """Whether a call may be made, however much is left: which models may answer it, and that its cost has a bound. Pure."""
 
 from farebox.matching import Admitted, is_allowed
+from gateway.admission.bounds import Bounds
 from gateway.admission.estimate import Reason
 from gateway.admission.verdict import Refused
 from gateway.dialects.call import Call
@@ -20,6 +21,15 @@ def barred(call: Call, upstream: Upstream, admitted: Admitted, key_policy: KeyPo
     if call.unbounded and key_policy.holds_cost(admitted):
         field = next((each for each in call.unbounded if not upstream.lets_through(setting(each))), None)
         return Refused(Reason.FIELD_NOT_BOUNDED, key_policy, detail=field) if field is not None else None
+    return None
+
+
+def unbounded(limits: Bounds, model: str, upstream: Upstream, key_policy: KeyPolicy) -> Refused | None:
+    """What of the call, were `model` to answer it, has no bound, so that no reserve would be the most it can cost."""
+    if limits.open_tool and not upstream.lets_through(limits.open_tool):
+        return Refused(Reason.FIELD_NOT_BOUNDED, key_policy, detail=limits.open_tool)
+    if limits.unbounded:
+        return Refused(Reason.MODEL_NOT_BOUNDED, key_policy, detail=limits.unbounded, model=model)
     return None
 
 

@@ -9,18 +9,21 @@ from farebox.clock import Clock
 from farebox.events import CallAttributes
 from farebox.matching import Admitted
 from farebox.pricing import Rates, Unpriced
-from farebox.shares import Opening, RaiseRefusal
+from farebox.shares import Need, Opening, RaiseRefusal
 from gateway import metrics
-from gateway.admission.estimate import Bounds, Estimate, Reason, bounds, clamped, estimate
-from gateway.admission.permission import barred
+from gateway.admission.bounds import DEFAULT_OUTPUT_TOKENS, Bounds, bounds, limited
+from gateway.admission.estimate import Estimate, Reason, affordable, clamped, estimate, unexposed
+from gateway.admission.permission import barred, unbounded
 from gateway.admission.verdict import Refused, Reservation, Short
 from gateway.budget_link.client import BudgetLink, Question, Raise
 from gateway.dialects.call import Call
 from gateway.errors import BudgetAway, Fenced
 from gateway.policy.policies import KeyPolicy, Policies
 from gateway.policy.prices import Prices
-from gateway.shares.shares import Path, Shares
+from gateway.shares.amount import Amount
+from gateway.shares.shares import MEASURES, Path, Shares
 from gateway.upstreams.directory import Upstream
+from gateway.vendors.directory import traits_of
 
 _DOLLAR: Final = Decimal(1)
 
@@ -31,13 +34,44 @@ RECALL_WAIT_S: Final = 2.5
 RECALL_PAUSE_S: Final = 0.25
 
 
+LEAST_OUTPUT_TOKENS: Final = 16
+"""The least output of a call whose account's own setting is not known yet."""
+PART_OF_LEFT: Final = 4
+"""A call that states no limit gets an answer worth at most one in so many parts of what is left."""
+
+
+class Option(NamedTuple):
+    """A model that may answer a call, the most it can use there, and the model's longest answer."""
+
+    model: str
+    limits: Bounds
+    longest: int | None
+
+    def limited(self, call: Call, default: int, *, clamps: bool) -> Bounds:
+        """The most that the call can use with the output limit it gets."""
+        return limited(self.limits, call, self.longest, default=default, clamps=clamps)
+
+
 class Candidate(NamedTuple):
-    """A call that is to be admitted: where it would go, under which attributes, and the most it can use."""
+    """A call that is to be admitted: where it would go, under which attributes, and the models that may answer it, the
+    one asked for first."""
 
     call: Call
     upstream: Upstream
     admitted: Admitted
-    limits: Bounds
+    options: tuple[Option, ...]
+
+    @property
+    def may_cut(self) -> bool:
+        """Whether its output may be limited in any account, because it states no limit of its own."""
+        return self.call.output_limit is None
+
+
+class Priced(NamedTuple):
+    """A call's worst case, at the rates of the dearest model that may answer it."""
+
+    rates: Rates
+    worst: Estimate
 
 
 class Reservations:
@@ -51,16 +85,12 @@ class Reservations:
         link: BudgetLink,
         prices: Prices,
         clock: Clock,
-        max_tokens_default: int,
-        media_tokens: int,
     ) -> None:
         self._policies = policies
         self._shares = shares
         self._link = link
         self._prices = prices
         self._clock = clock
-        self._max_tokens_default = max_tokens_default
-        self._media_tokens = media_tokens
 
     async def key_policy(self, key_hash: str) -> KeyPolicy:
         """A key's policy, without a call. Raises UnknownKey, BudgetAway, Fenced."""
@@ -80,8 +110,7 @@ class Reservations:
 
     async def make(self, key_hash: str, call: Call, upstream: Upstream) -> Reservation | Refused:
         """Raises UnknownKey, Fenced."""
-        limits = bounds(call, max_tokens_default=self._max_tokens_default, media_tokens=self._media_tokens)
-        candidate = Candidate(call, upstream, _admitted(call, upstream), limits)
+        candidate = Candidate(call, upstream, _admitted(call, upstream), _options(call, upstream))
         key_policy = self._policies.fresh(key_hash, self._clock.monotonic())
         if key_policy is not None:
             verdict = self._decide(candidate, key_policy, may_clamp=False)
@@ -117,7 +146,9 @@ class Reservations:
             elif learnt.refusal and learnt.refusal.is_recalling and now < began + RECALL_WAIT_S:
                 key_policy = learnt.key_policy
                 await asyncio.sleep(RECALL_PAUSE_S)
-            elif learnt.refusal is not None and (refused := self._refused(learnt.key_policy, learnt.refusal, question)):
+            elif learnt.refusal is not None and (
+                refused := self._refused(candidate, learnt.key_policy, learnt.refusal, question, short)
+            ):
                 metrics.BUDGET_REFUSALS.labels("recalled" if learnt.refusal.is_recalling else "none").inc()
                 return refused
             else:
@@ -136,22 +167,63 @@ class Reservations:
         """
         if self._link.is_fenced:
             raise Fenced("a newer process has claimed this gateway's name")
-        call, upstream, admitted, limits = candidate
-        settings = key_policy.settings
         at = self._clock.now()
         if refused := self._barred(candidate, key_policy, at):
             return refused
-        rates = self._prices.rates(upstream.provider, call.model, at, key_policy.who.org)
-        worst = estimate(rates, settings.fx_rate, limits) if rates is not None else None
-        if rates is None or worst is None or isinstance(worst, Unpriced):
-            detail = worst.detail if isinstance(worst, Unpriced) else ""
-            self._prices.unpriced.note(upstream.provider, call.model, detail)
-            return Refused(Reason.MODEL_NOT_PRICED, key_policy, detail=detail)
-        free = Reservation(call, upstream, admitted, key_policy, rates, worst, None, at)
-        path = key_policy.path(admitted)
-        return self._held(free, path, may_clamp=may_clamp) if path else free
+        path = key_policy.path(candidate.admitted)
+        is_held = key_policy.holds_cost(candidate.admitted)
+        priced = self._priced(candidate, key_policy, at, is_held=is_held)
+        if isinstance(priced, Refused):
+            return priced
+        free = self._free(candidate, key_policy, priced, at)
+        if not path:
+            return free
+        if is_held and candidate.may_cut:
+            free = free._replace(estimate=self._affordable(candidate, key_policy, priced))
+        may_cut = is_held and (key_policy.settings.clamp or candidate.may_cut)
+        verdict = self._held(free, priced.rates, path, may_cut=may_cut, may_clamp=may_clamp)
+        return _limited(verdict) if is_held and isinstance(verdict, Reservation) else verdict
 
-    def _held(self, free: Reservation, path: Path, *, may_clamp: bool) -> Reservation | Refused | Short:
+    def _priced(self, candidate: Candidate, key_policy: KeyPolicy, at: datetime, *, is_held: bool) -> Priced | Refused:
+        """The worst case over the models that may answer. Refused where one has no price, or no bound where it is held.
+
+        What has to hold nothing is estimated as its text, where the whole has no price.
+        """
+        found: list[Priced] = []
+        settings = key_policy.settings
+        for option in candidate.options:
+            limits = option.limits
+            if is_held:
+                if refused := unbounded(limits, option.model, candidate.upstream, key_policy):
+                    return refused
+                limits = option.limited(candidate.call, settings.default_output_tokens, clamps=settings.clamp)
+            rates = self._prices.rates(candidate.upstream.provider, option.model, at, key_policy.who.org)
+            worst = estimate(rates, settings.fx_rate, limits) if rates is not None else None
+            if rates is not None and isinstance(worst, Unpriced) and not is_held:
+                worst = estimate(rates, settings.fx_rate, unexposed(limits))
+            if rates is None or worst is None or isinstance(worst, Unpriced):
+                detail = worst.detail if isinstance(worst, Unpriced) else ""
+                self._prices.unpriced.note(candidate.upstream.provider, option.model, detail)
+                return Refused(Reason.MODEL_NOT_PRICED, key_policy, detail=detail, model=option.model)
+            found.append(Priced(rates, worst))
+        return max(found, key=_cost)
+
+    def _free(self, candidate: Candidate, key_policy: KeyPolicy, priced: Priced, at: datetime) -> Reservation:
+        """The right to send a call that holds nothing. Its words stand, unless its dialect demands a limit."""
+        call, upstream, admitted, _ = candidate
+        own = (
+            self._prices.rates(upstream.provider, call.model, at, key_policy.who.org)
+            if call.candidates
+            else priced.rates
+        )
+        limit = None
+        if call.dialect == "anthropic" and call.output_limit is None:
+            limit = min(priced.worst.bounds.output, key_policy.settings.default_output_tokens)
+        return Reservation(call, upstream, admitted, key_policy, own or priced.rates, priced.worst, None, at, limit)
+
+    def _held(
+        self, free: Reservation, rates: Rates, path: Path, *, may_cut: bool, may_clamp: bool
+    ) -> Reservation | Refused | Short:
         """The same with its worst case held on the path, or as much of it as there is room for."""
         worst, settings, now = free.estimate, free.key_policy.settings, self._clock.monotonic()
         if self._link.is_silent(now):
@@ -159,16 +231,32 @@ class Reservations:
             return Refused(Reason.BUDGET_UNAVAILABLE, free.key_policy, detail=why)
         if hold := self._shares.reserve(path, worst.amount, now):
             return free._replace(hold=hold)
-        if not settings.clamp:
+        if not may_cut:
             return Short(path, worst, worst)
+        fewest = settings.min_output_tokens
         if may_clamp:
-            room, fewest = self._shares.room(path), settings.min_output_tokens
-            smaller = clamped(free.rates, settings.fx_rate, worst.bounds, room, fewest)
+            smaller = clamped(rates, settings.fx_rate, worst.bounds, self._shares.room(path), fewest)
             if smaller and (hold := self._shares.reserve(path, smaller.amount, now)):
                 return free._replace(estimate=smaller, hold=hold)
-        return Short(
-            path, worst, _least(free.rates, settings.fx_rate, worst.bounds, settings.min_output_tokens) or worst
-        )
+        return Short(path, worst, _least(rates, settings.fx_rate, worst.bounds, fewest) or worst)
+
+    def _affordable(self, candidate: Candidate, key_policy: KeyPolicy, priced: Priced) -> Estimate:
+        """The worst case of a call that states no limit, in view of what is left."""
+        rates, worst = priced
+        settings = key_policy.settings
+        part = self._part_of_left(key_policy, candidate.admitted)
+        return affordable(rates, settings.fx_rate, worst, part, settings.min_output_tokens)
+
+    def _part_of_left(self, key_policy: KeyPolicy, admitted: Admitted) -> Amount:
+        """What of the hard budgets' remainders one answer may take that nobody limited."""
+        left = [1 << 62] * len(MEASURES)
+        for budget in key_policy.budgets:
+            if budget.is_hard and budget.applies(admitted):
+                measure = budget.window.measure
+                rest = max(0, budget.left) + self._shares.room((budget.window,))[measure]
+                left[measure] = min(left[measure], rest // PART_OF_LEFT)
+        money, _, tokens = left
+        return Amount(money, 1 << 62, tokens)
 
     def _question(self, key_hash: str, candidate: Candidate, short: Short | None) -> Question:
         """What to ask. Without a policy the bill's currency is unknown, and so is whether the call may be cut."""
@@ -192,22 +280,49 @@ class Reservations:
             return Refused(Reason.PRICES_OUTDATED, key_policy, detail=fault)
         return None
 
-    def _refused(self, key_policy: KeyPolicy, refusal: RaiseRefusal, question: Question) -> Refused | None:
-        """None if it is worth asking for less, now that it is known that the account allows that."""
-        if question.opening is not None and key_policy.settings.clamp:
+    def _refused(
+        self,
+        candidate: Candidate,
+        key_policy: KeyPolicy,
+        refusal: RaiseRefusal,
+        question: Question,
+        short: Short | None,
+    ) -> Refused | None:
+        """None if it is worth asking for less, now that it is known that the call may be cut."""
+        if question.opening is not None and (key_policy.settings.clamp or candidate.may_cut):
             return None
         budget = next((each for each in key_policy.budgets if each.id == refusal.budget_id), None)
-        in_hand = self._shares.room((budget.window,))[budget.window.measure] if budget else 0
-        return Refused(Reason(refusal.code), key_policy, budget, in_hand=in_hand)
+        if budget is None:
+            return Refused(Reason(refusal.code), key_policy)
+        measure = budget.window.measure
+        least = short.least if short is not None else self._worst(candidate, key_policy)
+        return Refused(
+            Reason(refusal.code),
+            key_policy,
+            budget,
+            in_hand=self._shares.room((budget.window,))[measure],
+            required=least.amount[measure] if least is not None else None,
+        )
+
+    def _worst(self, candidate: Candidate, key_policy: KeyPolicy) -> Estimate | None:
+        priced = self._priced(candidate, key_policy, self._clock.now(), is_held=True)
+        return None if isinstance(priced, Refused) else priced.worst
 
     def _opening(self, candidate: Candidate) -> Opening | None:
-        call, upstream, admitted, limits = candidate
-        rates = self._prices.rates(upstream.provider, call.model, self._clock.now(), None)
-        worst = estimate(rates, _DOLLAR, limits) if rates is not None else None
-        if worst is None or isinstance(worst, Unpriced):
-            return None
-        need = worst.amount.need(worst.cost_nano_usd)
-        return Opening(attributes=CallAttributes(**admitted._asdict()), least=need, need=need)
+        """What to hold for a key whose policy is not known yet. Least is what the call can do with in any account."""
+        call, upstream, admitted, options = candidate
+        at = self._clock.now()
+        found: list[Priced] = []
+        for option in options:
+            rates = self._prices.rates(upstream.provider, option.model, at, None)
+            limits = option.limited(call, DEFAULT_OUTPUT_TOKENS, clamps=False)
+            worst = estimate(rates, _DOLLAR, limits) if rates is not None else None
+            if rates is None or worst is None or isinstance(worst, Unpriced):
+                return None
+            found.append(Priced(rates, worst))
+        rates, worst = max(found, key=_cost)
+        least = _least(rates, _DOLLAR, worst.bounds, LEAST_OUTPUT_TOKENS) if candidate.may_cut else None
+        return Opening(attributes=CallAttributes(**admitted._asdict()), least=_need(least or worst), need=_need(worst))
 
     def _look_ahead(self, key_hash: str, key_policy: KeyPolicy, verdict: Reservation | Refused) -> None:
         """Ask for a fresh policy before it is stale, and for more of a window before its share is empty."""
@@ -226,6 +341,34 @@ def _least(rates: Rates, fx_rate: Decimal, limits: Bounds, min_output_tokens: in
     """The least that a call can do with: its input, and a few tokens of output."""
     found = estimate(rates, fx_rate, limits._replace(output=min(min_output_tokens, limits.output)))
     return None if isinstance(found, Unpriced) else found
+
+
+def _options(call: Call, upstream: Upstream) -> tuple[Option, ...]:
+    return tuple(_option(call, upstream, model) for model in (call.model, *call.candidates))
+
+
+def _option(call: Call, upstream: Upstream, model: str) -> Option:
+    capacity = upstream.capacity(model)
+    limits = bounds(call, model, traits_of(upstream.provider, model), capacity)
+    return Option(model, limits, capacity.output or capacity.context)
+
+
+def _need(worst: Estimate) -> Need:
+    return worst.amount.need(worst.cost_nano_usd)
+
+
+def _cost(priced: Priced) -> int:
+    return priced.worst.cost_nano_usd
+
+
+def _limited(held: Reservation) -> Reservation:
+    """Sent in a way that the provider cannot bill more than is held: within the limit, and at the standard tier."""
+    call, output = held.call, held.estimate.bounds.output
+    standard = traits_of(held.upstream.provider, call.model).vendor.standard_tier
+    return held._replace(
+        output_limit=None if output == call.output_limit else output,
+        service_tier=standard if call.service_tier is None else None,
+    )
 
 
 def _admitted(call: Call, upstream: Upstream) -> Admitted:

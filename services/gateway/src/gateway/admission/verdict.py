@@ -14,7 +14,11 @@ from gateway.upstreams.directory import Upstream
 
 
 class Reservation(NamedTuple):
-    """The right to send a call once. `hold` is None where no hard budget applies; `at` chooses the price."""
+    """The right to send a call once. `hold` is None where no hard budget applies; `at` chooses the price.
+
+    `output_limit` and `service_tier` are what is sent in the place of what the caller states, or leaves out; None where
+    its own words stand.
+    """
 
     call: Call
     upstream: Upstream
@@ -24,6 +28,8 @@ class Reservation(NamedTuple):
     estimate: Estimate
     hold: Hold | None
     at: datetime
+    output_limit: int | None = None
+    service_tier: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +37,7 @@ class Refused:
     """Why not. `budget` is the one that is short; `known` is None where the key's policy could not be had.
 
     `in_hand` is what this gateway has of that budget and no call holds: too little for the call, but not gone.
+    `required` is the least that the call can do with, in the budget's measure.
     `model` is the one that is refused, where the call names several.
     """
 
@@ -39,6 +46,7 @@ class Refused:
     budget: Budget | None = None
     detail: str = ""
     in_hand: int = 0
+    required: int | None = None
     model: str | None = None
 
 

@@ -7,7 +7,7 @@ from gateway.admission.verdict import Reservation
 from gateway.attempts.event import Outcome
 from gateway.dialects.name import is_name
 from gateway.dialects.reports import Report, label, numbers_of, usage_of
-from gateway.dialects.usage import NOTHING, estimated, tokens_of
+from gateway.dialects.usage import NOTHING, estimated
 
 TIMES_RESERVE: Final = 10
 """A call that used so many times what was held for it is believed: tools and compactions run on their own."""
@@ -54,9 +54,8 @@ def _estimate(reservation: Reservation, partial: Usage | None, seen: Seen) -> Us
     """
     worst = reservation.estimate.usage
     if partial is None:
-        return estimated(
-            input_tokens=tokens_of(len(reservation.call.written)), output_tokens=seen.output_tokens, worst=worst
-        )
+        guess = reservation.estimate.guess.usage
+        return estimated(input_tokens=guess.input_total, output_tokens=seen.output_tokens, worst=worst)
     output = min(max(partial.output, seen.output_tokens), worst.output_total)
     running = {"output": output, "source": UsageSource.ESTIMATED, "stated_cost_nano_usd": None}
     return partial.model_copy(update=running)

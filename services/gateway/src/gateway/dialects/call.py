@@ -78,19 +78,21 @@ class Call(NamedTuple):
     predicts: bool
     unbounded: tuple[str, ...]
 
-    def sent(self, *, output_limit: int, limit_field: str) -> bytes:
-        """The body for the provider: with a limit on its output, and with usage in its stream.
+    def sent(self, *, output_limit: int | None, limit_field: str, service_tier: str | None = None) -> bytes:
+        """The body for the provider: with another limit on its output and another service tier, where they are not
+        None, and with usage in its stream.
 
-        As it was written where it has both, one field longer where it has no limit, written anew otherwise.
+        As it was written where nothing changes, some fields longer where it lacks them, written anew otherwise.
         """
-        limited = self.output_limit == output_limit
-        adds_usage = self.dialect == "openai" and self.is_streamed and not self.wants_usage
-        if limited and not adds_usage:
-            return self.written
         change: dict[str, object] = {}
-        if not limited:
+        if output_limit is not None and output_limit != self.output_limit:
             fields = [name for name in _LIMIT_FIELDS[self.dialect] if self.body.get(name) is not None]
-            change = dict.fromkeys(fields or [limit_field], output_limit)
+            change |= dict.fromkeys(fields or [limit_field], output_limit)
+        if service_tier is not None:
+            change["service_tier"] = service_tier
+        adds_usage = self.dialect == "openai" and self.is_streamed and not self.wants_usage
+        if not change and not adds_usage:
+            return self.written
         if adds_usage:
             options = self.body.get("stream_options")
             change["stream_options"] = {**(options if isinstance(options, dict) else {}), "include_usage": True}

@@ -46,6 +46,7 @@ class AccountSettings(NamedTuple):
     zone: str
     clamp: bool
     min_output_tokens: int
+    default_output_tokens: int
     allowed_models: tuple[str, ...] | None
     blocked_models: tuple[str, ...]
 
@@ -321,6 +322,7 @@ def _settings(policy: Policy) -> AccountSettings:
         zone=policy.zone,
         clamp=policy.clamp,
         min_output_tokens=policy.min_output_tokens,
+        default_output_tokens=policy.default_output_tokens,
         allowed_models=policy.allowed_models,
         blocked_models=policy.blocked_models,
     )

@@ -15,7 +15,7 @@ from gateway.admission.verdict import Refused
 from gateway.dialects.path import setting
 from gateway.errors import BadCall, Fenced, JournalFull, Stage
 from gateway.policy.policies import Budget, KeyPolicy
-from gateway.refusals.texts import RAISE, REFUSALS, WAIT
+from gateway.refusals.texts import NEEDS, RAISE, REFUSALS, WAIT
 from gateway.upstreams.directory import Dialect
 
 _TYPES: Final[Mapping[int, str]] = {
@@ -89,18 +89,13 @@ def upstream_failed(stage: Stage) -> Refusal:
     return Refusal(502, "upstream_unavailable", "The provider could not be reached or broke off.")
 
 
-def refused(why: Refused, model: str, now: datetime) -> Refusal:  # noqa: PLR0911 - a reason, an answer
+def refused(why: Refused, model: str, now: datetime) -> Refusal:
     """A decision of admission as an answer."""
     match why.reason:
-        case Reason.MODEL_NOT_ALLOWED:
-            return _not_this_model(why, f"The model `{why.model or model}` is not allowed for this key. {why.detail}")
-        case Reason.MODEL_NOT_PRICED:
-            named = why.model or model
-            return _not_this_model(why, f"The model `{named}` has no price, so that it cannot be used. {why.detail}")
-        case Reason.FIELD_NOT_BOUNDED:
+        case Reason.MODEL_NOT_ALLOWED | Reason.MODEL_NOT_PRICED:
+            return _not_this_model(why, model)
+        case Reason.FIELD_NOT_BOUNDED | Reason.MODEL_NOT_BOUNDED:
             return _not_bounded(why)
-        case Reason.MODEL_NOT_PRICED:
-            return _not_this_model(why, f"The model `{model}` has no price, so that it cannot be used. {why.detail}")
         case Reason.PRICES_OUTDATED:
             message = f"{why.detail} Calls under a hard budget wait until that is mended."
             return Refusal(503, why.reason, message, headers={"retry-after": "5"})
@@ -109,27 +104,35 @@ def refused(why: Refused, model: str, now: datetime) -> Refusal:  # noqa: PLR091
         case Reason.BUDGET_EXCEEDED | Reason.INSUFFICIENT_BALANCE | Reason.QUOTA_EXCEEDED:
             if why.key_policy is None or why.budget is None:
                 return BUDGET_AWAY
-            return _short(why.reason, why.key_policy, why.budget, why.in_hand, now)
+            return _short(why, why.key_policy, why.budget, now)
         case unknown:
             assert_never(unknown)
 
 
-def _not_this_model(why: Refused, message: str) -> Refusal:
+def _not_this_model(why: Refused, model: str) -> Refusal:
+    if why.reason is Reason.MODEL_NOT_ALLOWED:
+        message = f"The model `{why.model or model}` is not allowed for this key. {why.detail}"
+    else:
+        message = f"The model `{why.model or model}` has no price, so that it cannot be used. {why.detail}"
     return Refusal(403, why.reason, message.rstrip(), "model", headers=_NO_RETRY)
 
 
 def _not_bounded(why: Refused) -> Refusal:
+    if why.reason is Reason.MODEL_NOT_BOUNDED:
+        message = f"The cost of this call has no bound, so that it cannot be made under a hard budget. {why.detail}"
+        return Refusal(400, why.reason, message, "model", headers=_NO_RETRY)
+    takes = "state its `max_uses` if it takes one, " if why.detail.startswith("tools:") else ""
     message = (
         f"What `{why.detail}` adds to the cost of this call cannot be known before it is sent, so that it cannot be "
-        f"made under a hard budget. Leave it out, or have the operator list `{setting(why.detail)}` in `allow_fields` "
-        "of the upstream."
+        f"made under a hard budget. Leave it out, {takes}or have the operator list `{setting(why.detail)}` in "
+        "`allow_fields` of the upstream."
     )
     return Refusal(400, why.reason, message, why.detail, headers=_NO_RETRY)
 
 
-def _short(reason: Reason, key_policy: KeyPolicy, budget: Budget, in_hand: int, now: datetime) -> Refusal:
-    """402 for money, 429 for quotas; PROFILES.md lists the fields."""
-    settings = key_policy.settings
+def _short(why: Refused, key_policy: KeyPolicy, budget: Budget, now: datetime) -> Refusal:
+    """402 for money, 429 for quotas; PROFILES.md lists the fields, and `required` says what the call needs at least."""
+    settings, reason, in_hand = key_policy.settings, why.reason, why.in_hand
     is_money = budget.measure == "money"
     remaining = max(0, budget.left + in_hand)
 
@@ -148,6 +151,8 @@ def _short(reason: Reason, key_policy: KeyPolicy, budget: Budget, in_hand: int, 
         limit=shown(budget.limit),
         advice=advice,
     )
+    if why.required is not None and budget.measure != "requests":
+        message += NEEDS[settings.language].format(required=shown(why.required))
     figure = decimal_text if is_money else str
     details = {
         "budget_exceeded": True,
@@ -160,6 +165,7 @@ def _short(reason: Reason, key_policy: KeyPolicy, budget: Budget, in_hand: int, 
         "spent": figure(budget.spent),
         "held": figure(max(0, budget.held - in_hand)),
         "remaining": figure(remaining),
+        "required": None if why.required is None else figure(why.required),
         "resets_at": resets_at.isoformat() if resets_at else None,
         "currency": budget.currency,
     }

@@ -54,3 +54,9 @@ RAISE: Final[dict[Language, str]] = {
     "vi": "Vui lòng nâng cấp gói hoặc yêu cầu tăng hạn mức.",
     "ko": "요금제를 올리거나 한도 상향을 요청해 주세요.",
 }
+
+NEEDS: Final[dict[Language, str]] = {
+    "en": " It needs {required}; with a lower `max_tokens` or less to read it needs less.",
+    "vi": " Yêu cầu này cần {required}; giảm `max_tokens` hoặc rút ngắn nội dung thì cần ít hơn.",
+    "ko": " 이 요청에는 {required}이(가) 필요합니다. `max_tokens`를 낮추거나 내용을 줄이면 더 적게 필요합니다.",
+}

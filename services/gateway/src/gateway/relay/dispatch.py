@@ -83,8 +83,11 @@ class Dispatch:
     async def _sent(self, attempt: Attempt, headers: Headers, receive: Receive, send: Send) -> None:
         reservation = attempt.reservation
         call, upstream = reservation.call, reservation.upstream
-        output_limit, field = reservation.estimate.bounds.output, upstream.config.output_limit_field
-        body = call.sent(output_limit=output_limit, limit_field=field)
+        body = call.sent(
+            output_limit=reservation.output_limit,
+            limit_field=upstream.limit_field(call.model),
+            service_tier=reservation.service_tier,
+        )
         try:
             answer = await self._transport.send(
                 upstream, _PATHS[call.dialect], body, _forwarded(upstream, headers, attempt)
@@ -199,6 +202,8 @@ class Dispatch:
             headers.append((b"cache-control", b"no-cache"))
         else:
             headers.append((b"content-length", b"%d" % length))
+        if attempt.reservation.output_limit is not None:
+            headers.append((b"x-farebox-max-tokens", b"%d" % attempt.reservation.output_limit))
         key_policy = attempt.reservation.key_policy
         if billed_nano is not None:
             headers.append((b"x-farebox-cost", decimal_text(billed_nano).encode()))

@@ -11,13 +11,27 @@ from pydantic import BaseModel, ConfigDict, Field, HttpUrl, SecretStr, TypeAdapt
 
 from farebox.errors import Invalid, sentences
 from farebox.events.usage import Name
+from farebox.pricing.capacity import Capacity, capacity_of
+from gateway.vendors.directory import traits_of
 
 Dialect: TypeAlias = Literal["openai", "anthropic"]
 HeaderName = Annotated[str, Field(pattern=r"^[a-z0-9!#$%&'*+.^_`|~-]+$", max_length=128)]
 
+Tokens = Annotated[int, Field(ge=1, le=100_000_000)]
+
 _NEVER_FORWARDED = frozenset(
     {"authorization", "x-api-key", "cookie", "host", "content-length", "connection", "transfer-encoding"}
 )
+
+
+class ModelCapacity(BaseModel):
+    """What an operator knows of models that no catalogue lists."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    models: Name = Field(description="A name or a pattern with `*`.")
+    context_window: Tokens | None = Field(default=None, description="Tokens taken in and given out together at most.")
+    max_output_tokens: Tokens | None = Field(default=None, description="Tokens of the longest answer.")
 
 
 class UpstreamConfig(BaseModel):
@@ -37,9 +51,10 @@ class UpstreamConfig(BaseModel):
     forward_headers: tuple[HeaderName, ...] = Field(default=(), description="Request headers passed on, lower case.")
     timeout_s: Annotated[float, Field(gt=0, le=3600)] = Field(default=600.0, description="For a whole answer.")
     connect_timeout_s: Annotated[float, Field(gt=0, le=60)] = 5.0
-    output_limit_field: Literal["max_tokens", "max_completion_tokens"] = Field(
-        default="max_tokens", description="How a chat call without a limit of its own is given one."
+    output_limit_field: Literal["max_tokens", "max_completion_tokens"] | None = Field(
+        default=None, description="How a chat call without a limit of its own is given one, if not as the vendor wants."
     )
+    capacities: tuple[ModelCapacity, ...] = Field(default=(), description="The first that fits a model counts.")
     allow_fields: tuple[Name, ...] = Field(
         default=(),
         description="Fields without a known bound that pass under hard budgets all the same, as a refusal names them.",
@@ -73,6 +88,18 @@ class Upstream:
     @property
     def dialect(self) -> Dialect:
         return self.config.dialect
+
+    def limit_field(self, model: str) -> str:
+        """The field in which a chat call without a limit of its own is given one."""
+        return self.config.output_limit_field or traits_of(self.config.provider, model).limit_field
+
+    def capacity(self, model: str) -> Capacity:
+        """The operator's figures, and what the catalogues know where those leave something out."""
+        listed = capacity_of(self.config.provider, model)
+        for own in self.config.capacities:
+            if fnmatchcase(model, own.models):
+                return Capacity(own.context_window or listed.context, own.max_output_tokens or listed.output)
+        return listed
 
     def serves(self, model: str) -> bool:
         """Whether a name or pattern of its list fits."""
