@@ -79,6 +79,17 @@ def test_a_limit_is_lowered_where_the_caller_put_it() -> None:
     assert "max_tokens" not in sent(made, 20)
 
 
+def test_words_that_need_no_change_are_sent_as_they_are() -> None:
+    made = call(max_tokens=5)
+    assert made.sent(output_limit=None, limit_field="max_tokens") == made.written
+
+
+def test_an_absent_tier_is_added_and_nothing_else() -> None:
+    made = call(max_tokens=5)
+    body = orjson.loads(made.sent(output_limit=None, limit_field="max_tokens", service_tier="default"))
+    assert body == {**made.body, "service_tier": "default"}
+
+
 def test_a_stream_is_asked_for_its_usage() -> None:
     assert sent(call(stream=True, max_tokens=5), 5)["stream_options"] == {"include_usage": True}
     kept = sent(call(stream=True, max_tokens=5, stream_options={"include_obfuscation": False}), 5)

@@ -193,20 +193,24 @@ class Reservations:
         settings = key_policy.settings
         for option in candidate.options:
             limits = option.limits
+            rates = self._prices.rates(candidate.upstream.provider, option.model, at, key_policy.who.org)
+            if rates is None:
+                return self._unpriced(candidate, option, key_policy, "")
             if is_held:
                 if refused := unbounded(limits, option.model, candidate.upstream, key_policy):
                     return refused
                 limits = option.limited(candidate.call, settings.default_output_tokens, clamps=settings.clamp)
-            rates = self._prices.rates(candidate.upstream.provider, option.model, at, key_policy.who.org)
-            worst = estimate(rates, settings.fx_rate, limits) if rates is not None else None
-            if rates is not None and isinstance(worst, Unpriced) and not is_held:
+            worst = estimate(rates, settings.fx_rate, limits)
+            if isinstance(worst, Unpriced) and not is_held:
                 worst = estimate(rates, settings.fx_rate, unexposed(limits))
-            if rates is None or worst is None or isinstance(worst, Unpriced):
-                detail = worst.detail if isinstance(worst, Unpriced) else ""
-                self._prices.unpriced.note(candidate.upstream.provider, option.model, detail)
-                return Refused(Reason.MODEL_NOT_PRICED, key_policy, detail=detail, model=option.model)
+            if isinstance(worst, Unpriced):
+                return self._unpriced(candidate, option, key_policy, worst.detail)
             found.append(Priced(rates, worst))
         return max(found, key=_cost)
+
+    def _unpriced(self, candidate: Candidate, option: Option, key_policy: KeyPolicy, detail: str) -> Refused:
+        self._prices.unpriced.note(candidate.upstream.provider, option.model, detail)
+        return Refused(Reason.MODEL_NOT_PRICED, key_policy, detail=detail, model=option.model)
 
     def _free(self, candidate: Candidate, key_policy: KeyPolicy, priced: Priced, at: datetime) -> Reservation:
         """The right to send a call that holds nothing. Its words stand, unless its dialect demands a limit."""
