@@ -5,6 +5,7 @@ The first is the check-then-charge rule that other gateways use.
 
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import datetime
 from typing import Any
 
 import pytest
@@ -171,9 +172,9 @@ def forget_the_fence(patch: Patch) -> None:
     patch.setattr(operations, "_fence", lambda *_: None)
     seen = MemoryBooks.seen
 
-    async def lenient(self: MemoryBooks, gateway_id: str, epoch: int, **words: Any) -> bool:
+    async def lenient(self: MemoryBooks, gateway_id: str, epoch: int, **words: Any) -> datetime:
         await seen(self, gateway_id, epoch, **words)
-        return True
+        return self._tables.now()
 
     async def claimed(self: MemoryBooks, gateway_id: str) -> Any:
         return EVERY_EPOCH
