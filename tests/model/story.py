@@ -14,7 +14,7 @@ from budget.shares.silence import LOOK_EVERY_S
 from farebox.matching import Narrowing
 from farebox.shares import Answer, Beat, RaiseRequest
 from gateway.budget_link.client import Question
-from model.onlooker import Onlooker
+from model.onlooker import Onlooker, gateway_share
 from model.world import (
     MODELS,
     ORG,
@@ -35,10 +35,8 @@ USERS: Final = ("an", "binh")
 GATEWAYS: Final = (0, 1, 2)
 CALLERS: Final = (("an", MODELS[1]), ("an", MODELS[0]), ("binh", MODELS[0]))
 """Whose calls, together, meet every budget."""
-SIZES: Final = (32, 8, 2, 1)
-"""Reserves of the calls that spend what is left, to the last unit."""
 TWINS_MAX: Final = 2
-LOST_AFTER_S: Final = RELEASE_AFTER_S
+LOST_AFTER_S: Final = 300.0
 
 How: TypeAlias = Literal["at once", "answer lost", "late"]
 """What becomes of a message and its answer."""
@@ -215,13 +213,13 @@ class Story:
         self.start(place)
 
     def cut_off(self, place: int) -> None:
-        """Until the others see it suspended."""
-        others = [each for each in self.gateways if each is not self.gateways[place]]
-        for _ in range(int(LOST_AFTER_S / LOOK_EVERY_S) + 2):
+        """For so long that all that it holds is in suspense, with what others hold until they are heard again."""
+        for _ in range(int(RELEASE_AFTER_S / LOOK_EVERY_S) + 1):
             self.books.clock.move(minutes(LOOK_EVERY_S / 60))
-            for gateway in others:
-                self.deliver(gateway.beat(), is_answered=True)
             run(self.books.operations.suspend_lost(minutes(LOST_AFTER_S / 60)))
+        for gateway in self.gateways:
+            if gateway is not self.gateways[place]:
+                self.beat(gateway)
 
     def bring_the_old_disk_back(self, place: int) -> None:
         """But for the records after the copy, of which at least one beat has told."""
@@ -287,12 +285,28 @@ class Story:
         return most
 
     def _spend(self, gateway: Gateway, how: How | None) -> None:
+        """A few of the smallest calls, and then one as large as it can be."""
         for user, model in CALLERS:
-            for size in SIZES:
-                while self.call(gateway, Wish(user, model, size, size), how):
-                    pass
+            for _ in range(3):
+                self.call(gateway, Wish(user, model, 1, 1), how)
+            while (left := self._left(gateway, user, model, how)) and self.call(
+                gateway, Wish(user, model, left, left), how
+            ):
+                pass
+
+    def _left(self, gateway: Gateway, user: str, model: str, how: How | None) -> int:
+        """What one call can cost at most: what is in hand, and what the books would still give if they are asked."""
+        windows, now = self.books.store.tables.windows, self.books.clock.now()
+        left = []
+        for budget in self.books.path(user, model):
+            if budget.measure == "money":
+                key = budget.window_key(now)
+                free = windows[key].room.free if key in windows else budget.limit
+                share = gateway_share(gateway, key)
+                left.append((share.room if share else 0) + (0 if how is None else free))
+        return min(left)
 
     def close(self) -> None:
         for gateway in self.processes():
-            gateway.journal.close()
+            gateway.die()
         shutil.rmtree(self.folder, ignore_errors=True)

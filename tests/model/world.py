@@ -58,7 +58,7 @@ T = TypeVar("T")
 
 BEGINNING: Final = datetime(2026, 3, 1, tzinfo=UTC)
 TOKENS: Final = 10
-RELEASE_AFTER_S: Final = 600.0
+RELEASE_AFTER_S: Final = 330.0
 ORG: Final = "acme"
 MODELS: Final = ("gpt-4o", "gpt-4o-mini")
 
