@@ -93,6 +93,14 @@ class ShareProtocol(RuleBasedStateMachine):
         processes = self.told.processes()
         self.told.beat(processes[place % len(processes)], how)
 
+    @rule(place=PLACES, load=LOAD, wish=wishes())
+    def an_answer_is_lost(self, place: int, load: list[Wish], wish: Wish) -> None:
+        """The beat after it says what it gave."""
+        gateway = self.told.gateways[place]
+        self.busy(gateway, load)
+        self.told.call(gateway, wish, "answer lost")
+        self.told.beat(gateway)
+
     @precondition(lambda self: self.told.net)
     @rule(data=st.data(), again=st.booleans(), is_answered=st.booleans())
     def an_old_message_arrives(self, data: Any, again: bool, is_answered: bool) -> None:
