@@ -5,385 +5,254 @@ replay, raise, cut and change of day; for bills above their reserve, too, but fo
 """
 
 import shutil
-import tempfile
-from collections import Counter
-from pathlib import Path
-from types import SimpleNamespace
+from datetime import timedelta
 from typing import Any
-from uuid import UUID
 
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from budget.errors import Fenced, StillAlive
-from budget.shares.rules import WindowKey
+from budget.errors import StillAlive
 from farebox.errors import NotFound
-from farebox.matching import Narrowing
-from farebox.shares import Beat, RaiseRequest
-from gateway.budget_link.client import Question
-from model.world import MODELS, ORG, Books, Call, Gateway, Sent, Told, a_budget, corrected, minutes, priced, run
+from model.story import GATEWAYS, TWINS_MAX, USERS, How, Story, Wish
+from model.world import MODELS, Gateway, minutes, run
 
-USERS = ("an", "binh")
-GATEWAYS = (0, 1, 2)
+PLACES = st.sampled_from(GATEWAYS)
+HOW: st.SearchStrategy[How] = st.sampled_from(["at once", "at once", "at once", "answer lost", "late"])
+
+
+@st.composite
+def wishes(draw: st.DrawFn) -> Wish:
+    reserve = draw(st.integers(1, 40))
+    bills = st.sampled_from([reserve, reserve, reserve // 2, 0, reserve + 1, reserve + 25])
+    return Wish(draw(st.sampled_from(USERS)), draw(st.sampled_from(MODELS)), reserve, draw(bills))
+
+
+LOAD = st.lists(wishes(), max_size=4)
+"""What comes to a gateway right before something happens to it."""
 
 
 class ShareProtocol(RuleBasedStateMachine):
-    """A company of two users, budgets of the org above theirs, three gateways."""
+    """Plausible stretches of a company's life, and at the end somebody who spends all that is left."""
 
-    @initialize(org=st.integers(0, 300), user=st.integers(0, 300), calls=st.integers(3, 60))
+    story: Story | None = None
+
+    @initialize(org=st.integers(20, 300), user=st.integers(20, 300), calls=st.sampled_from([4, 12, 60, 1_000]))
     def begin(self, org: int, user: int, calls: int) -> None:
-        self.folder = Path(tempfile.mkdtemp(prefix="farebox-model-"))
-        self.books = Books(
-            [
-                a_budget(ORG, "org", org),
-                a_budget(ORG, "org", calls, "requests"),
-                a_budget("an", "user", user),
-                a_budget("an", "user", user // 2, narrowed_to=Narrowing(model=MODELS[1])),
-                a_budget("binh", "user", user // 2),
-            ],
-            USERS,
-        )
-        self.budget_ids = list(self.books.store.tables.budgets)
-        self.gateways = [Gateway(f"gw-{place}", self.books, self.folder / f"gw-{place}") for place in GATEWAYS]
-        self.twins: list[Gateway] = []
-        self.copies: dict[int, tuple[Path, int]] = {}
-        self.made = 0
-        self.billed: Counter[WindowKey] = Counter()
-        self.excess: Counter[WindowKey] = Counter()
-        self.outbound: list[tuple[Call | None, Told]] = []
-        self.bus: list[Told] = []
-        self.unsure: dict[UUID, tuple[Told, int]] = {}
-        self.net: list[Sent] = []
-        self.calls: dict[UUID, Call] = {}
-        for gateway in self.gateways:
-            gateway.boot()
+        self.story = Story(org, user, calls)
 
-    def processes(self) -> list[Gateway]:
-        return [*self.gateways, *self.twins]
+    @property
+    def told(self) -> Story:
+        assert self.story is not None
+        return self.story
 
     # Calls
 
-    @rule(
-        place=st.integers(0, 5),
-        times=st.sampled_from([1, 1, 3, 8]),
-        user=st.sampled_from(USERS),
-        model=st.sampled_from(MODELS),
-        reserve=st.integers(1, 40),
-        beyond=st.sampled_from([0, 0, 0, 0, 0, 1, 25]),
-        how=st.sampled_from(["at once", "at once", "at once", "answer lost", "late"]),
-        data=st.data(),
-    )
-    def calls_come(
-        self, place: int, times: int, user: str, model: str, reserve: int, beyond: int, how: str, data: Any
-    ) -> None:
-        """One after the other at gateways in turn, which spend what there is."""
+    @rule(place=st.integers(0, 4), times=st.sampled_from([1, 3]), wish=wishes(), how=HOW)
+    def calls_come(self, place: int, times: int, wish: Wish, how: How) -> None:
+        """To gateways in turn."""
+        processes = self.told.processes()
         for turn in range(times):
-            self.call(
-                place + turn, user, model, reserve, beyond if not turn else 0, how if not turn else "at once", data
-            )
+            self.told.call(processes[(place + turn) % len(processes)], wish, "at once" if turn else how)
 
-    def call(self, place: int, user: str, model: str, reserve: int, beyond: int, how: str, data: Any) -> None:
-        """From what is in hand, else asked for, at most as often as a key and its windows make necessary."""
-        processes = self.processes()
-        gateway = processes[place % len(processes)]
-        bill = reserve + beyond if beyond else data.draw(st.sampled_from([reserve, reserve, reserve // 2, 0]))
-        for _ in range(3):
-            if gateway.link.is_fenced:
-                return
-            verdict = gateway.admit(user, model, reserve, bill)
-            if isinstance(verdict, Call):
-                self.admitted(verdict, beyond)
-                return
-            if not self.asked(gateway, verdict, how):
-                return
+    @rule(place=st.integers(0, 4), load=st.lists(wishes(), min_size=2, max_size=6))
+    def a_gateway_is_busy(self, place: int, load: list[Wish]) -> None:
+        processes = self.told.processes()
+        self.busy(processes[place % len(processes)], load)
 
-    def asked(self, gateway: Gateway, question: Question, how: str) -> bool:
-        """Whether there was an answer."""
-        sent = gateway.ask(question)
-        if how != "at once":
-            gateway.link._lost(question)
-            self.net.append(sent)  # it comes some day; where only the answer was lost, once more
-        if how == "late":
-            return False
-        return self.deliver(sent, is_answered=how == "at once")
+    def busy(self, gateway: Gateway, load: list[Wish]) -> None:
+        """Every other call has ended by the time of the last."""
+        for wish in load:
+            self.told.call(gateway, wish)
+        for call in gateway.calls[::2]:
+            self.told.end(call, call.bill)
 
-    def admitted(self, call: Call, beyond: int) -> None:
-        """Billed from here on, whatever happens to the gateway; and held in every hard budget that it meets."""
-        now = self.books.clock.now()
-        held = {(share.key.budget_id, share.key.start) for share in call.hold.shares}
-        assert held == {budget.window_key(now) for budget in self.books.path(call.user, call.model)}
-        self.calls[call.attempt] = call
-        for share in call.hold.shares:
-            key = (share.key.budget_id, share.key.start)
-            self.billed[key] += call.bill if share.measure == 0 else 1
-            self.excess[key] += beyond if share.measure == 0 else 0
-
-    @precondition(lambda self: any(gateway.calls for gateway in self.processes()))
-    @rule(data=st.data(), is_reported=st.sampled_from([True, True, True, False]))
+    @precondition(lambda self: any(gateway.calls for gateway in self.told.processes()))
+    @rule(data=st.data(), is_reported=st.booleans())
     def a_call_ends(self, data: Any, is_reported: bool) -> None:
-        gateway = data.draw(st.sampled_from([each for each in self.processes() if each.calls]))
+        gateway = data.draw(st.sampled_from([each for each in self.told.processes() if each.calls]))
         call = data.draw(st.sampled_from(gateway.calls))
-        if is_reported or call.bill > call.reserve:
-            charge, uncertain = call.bill, 0
+        if is_reported or call.excess:
+            self.told.end(call, call.bill)
         else:
             charge = data.draw(st.integers(0, call.reserve))
-            uncertain = call.reserve - charge
-        self.outbound.append((call, gateway.settle(call, charge, uncertain)))
+            self.told.end(call, charge, call.reserve - charge)
+
+    @rule(place=PLACES)
+    def everything_lies_idle_and_is_given_back(self, place: int) -> None:
+        self.told.gateways[place].shares.close_all()
+
+    @rule(place=PLACES)
+    def somebody_spends_what_is_left(self, place: int) -> None:
+        self.told.somebody_spends_what_is_left(place)
 
     # Messages
 
-    def deliver(self, sent: Sent, *, is_answered: bool) -> bool:
-        """To the service, and its answer back to the process that asked."""
-        link, request = sent.gateway.link, sent.request
-        try:
-            match request:
-                case RaiseRequest():
-                    answer = run(self.books.raises.answer(request))
-                    if is_answered and sent.question is not None:
-                        sent.gateway.shares.acknowledge(sent.reports)
-                        asked: Any = SimpleNamespace(question=sent.question, asked_at=self.books.clock.monotonic())
-                        link._learn(asked, answer.answers[0])
-                case Beat():
-                    beat = run(self.books.operations.beat(request))
-                    if is_answered:
-                        link._answered_at = self.books.clock.monotonic()
-                        link._heard(sent.reports, beat)
-        except Fenced:
-            link.is_fenced = link.is_fenced or is_answered
-            return False
-        return is_answered
+    @rule(place=st.integers(0, 4), how=HOW)
+    def beat(self, place: int, how: How) -> None:
+        processes = self.told.processes()
+        self.told.beat(processes[place % len(processes)], how)
 
-    @rule(place=st.integers(0, 5), how=st.sampled_from(["at once", "at once", "answer lost", "late"]))
-    def beat(self, place: int, how: str) -> None:
-        processes = self.processes()
-        sent = processes[place % len(processes)].beat()
-        if how != "at once":
-            self.net.append(sent)
-        if how != "late" and self.deliver(sent, is_answered=how == "at once"):
-            self.ask_again(sent.gateway)
+    @rule(place=PLACES, load=LOAD, wish=wishes())
+    def an_answer_is_lost(self, place: int, load: list[Wish], wish: Wish) -> None:
+        """The beat after it says what it gave."""
+        gateway = self.told.gateways[place]
+        self.busy(gateway, load)
+        self.told.call(gateway, wish, "answer lost")
+        self.told.beat(gateway)
 
-    def ask_again(self, gateway: Gateway) -> None:
-        for question in gateway.link.unheard():
-            self.deliver(gateway.ask(question), is_answered=True)
-
-    @precondition(lambda self: self.net)
+    @precondition(lambda self: self.told.net)
     @rule(data=st.data(), again=st.booleans(), is_answered=st.booleans())
     def an_old_message_arrives(self, data: Any, again: bool, is_answered: bool) -> None:
-        sent = data.draw(st.sampled_from(self.net))
+        sent = data.draw(st.sampled_from(self.told.net))
         if not again:
-            self.net.remove(sent)
-        self.deliver(sent, is_answered=is_answered and sent.gateway in self.processes())
+            self.told.net.remove(sent)
+        self.told.deliver(sent, is_answered=is_answered and sent.gateway in self.told.processes())
 
-    @precondition(lambda self: self.outbound)
+    @precondition(lambda self: self.told.outbound)
     @rule(data=st.data(), is_noted=st.booleans())
-    def kafka_takes_an_event(self, data: Any, is_noted: bool) -> None:
-        call, told = data.draw(st.sampled_from(self.outbound))
-        self.bus.append(told)
-        if is_noted:
-            self.outbound.remove((call, told))
-            if call is not None and call.gateway in self.processes():
-                call.gateway.published(call)
+    def kafka_takes_events(self, data: Any, is_noted: bool) -> None:
+        outbound = self.told.outbound
+        for call, told in data.draw(st.lists(st.sampled_from(outbound), min_size=1, max_size=3, unique=True)):
+            self.told.bus.append(told)
+            if is_noted:
+                outbound.remove((call, told))
+                if call is not None and call.gateway in self.told.processes():
+                    call.gateway.published(call)
 
-    @precondition(lambda self: self.bus)
+    @precondition(lambda self: self.told.bus)
     @rule(data=st.data())
     def metering_and_budget_take_events_late_twice_and_in_any_order(self, data: Any) -> None:
-        self.post(data.draw(st.lists(st.sampled_from(self.bus), min_size=1, max_size=4)))
+        self.told.post(data.draw(st.lists(st.sampled_from(self.told.bus), min_size=1, max_size=4)))
 
-    @precondition(lambda self: self.unsure)
+    @precondition(lambda self: self.told.unsure)
     @rule(data=st.data())
     def the_true_usage_is_entered(self, data: Any) -> None:
-        attempt = data.draw(st.sampled_from(sorted(self.unsure)))
-        told, bill = self.unsure.pop(attempt)
-        self.books.post([corrected(told, bill)])
+        self.told.correct(data.draw(st.sampled_from(list(self.told.unsure))))
 
     # Accidents
 
-    @rule(place=st.sampled_from(GATEWAYS))
-    def kill(self, place: int) -> None:
+    @rule(place=PLACES, load=LOAD)
+    def kill(self, place: int, load: list[Wish]) -> None:
         """The journal is whole."""
-        self.end(place)
-        self.start(place)
+        self.busy(self.told.gateways[place], load)
+        self.told.stop(place)
+        self.told.start(place)
 
-    @rule(place=st.sampled_from(GATEWAYS), lines=st.integers(0, 6))
-    def cut_the_power(self, place: int, lines: int) -> None:
+    @rule(place=PLACES, load=LOAD, lines=st.integers(0, 6))
+    def cut_the_power(self, place: int, load: list[Wish], lines: int) -> None:
         """The disk comes back without the last that was written, and the machine boots."""
-        self.end(place)
-        gateway = self.gateways[place]
+        gateway = self.told.gateways[place]
+        self.busy(gateway, load)
+        self.told.stop(place)
         newest = max(gateway.folder.glob("segment-*"))
         kept = newest.read_bytes().splitlines(keepends=True)
         newest.write_bytes(b"".join(kept[: max(1, len(kept) - lines)]))
         gateway.boot_id += "'"
-        self.start(place)
+        self.told.start(place)
 
-    @rule(place=st.sampled_from(GATEWAYS))
-    def lose_the_disk(self, place: int) -> None:
-        self.end(place)
-        shutil.rmtree(self.gateways[place].folder)
-        self.start(place)
+    @rule(place=PLACES, load=LOAD)
+    def lose_the_disk(self, place: int, load: list[Wish]) -> None:
+        self.busy(self.told.gateways[place], load)
+        self.told.stop(place)
+        shutil.rmtree(self.told.gateways[place].folder)
+        self.told.start(place)
 
-    @rule(place=st.sampled_from(GATEWAYS))
-    def copy_the_disk(self, place: int) -> None:
+    @rule(place=PLACES, load=LOAD)
+    def copy_the_disk(self, place: int, load: list[Wish]) -> None:
         """What the service was told by then, it was told."""
-        gateway = self.gateways[place]
-        self.deliver(gateway.beat(), is_answered=True)
-        self.copies[place] = gateway.copy_of_the_disk(self.folder / f"copy-{place}"), gateway.journal.last_record
+        gateway = self.told.gateways[place]
+        self.told.beat(gateway)
+        copy = gateway.copy_of_the_disk(self.told.folder / f"copy-{place}")
+        self.told.copies[place] = copy, gateway.journal.last_record
+        self.busy(gateway, load)
 
-    @precondition(lambda self: self.copies)
+    @precondition(lambda self: self.told.copies)
     @rule(data=st.data())
     def bring_the_old_disk_back(self, data: Any) -> None:
-        place = data.draw(st.sampled_from(sorted(self.copies)))
-        gateway, (copy, last_record) = self.gateways[place], self.copies.pop(place)
-        if gateway.journal.last_record > last_record:  # at least one beat told of what came after
-            self.deliver(gateway.beat(), is_answered=True)
-        self.end(place)
-        shutil.rmtree(gateway.folder)
-        copy.rename(gateway.folder)
-        self.start(place)
+        self.told.bring_the_old_disk_back(data.draw(st.sampled_from(sorted(self.told.copies))))
 
-    @rule(place=st.sampled_from(GATEWAYS))
-    def start_a_twin(self, place: int) -> None:
-        """Of the same name, on an empty disk; the older one lives on."""
-        old = self.gateways[place]
-        self.made += 1
-        self.twins.append(old)
-        self.copies.pop(place, None)
-        self.gateways[place] = Gateway(old.name, self.books, self.folder / f"{old.name}-{self.made}")
-        self.start(place)
+    @precondition(lambda self: len(self.told.twins) < TWINS_MAX)
+    @rule(place=PLACES, load=LOAD)
+    def start_a_twin(self, place: int, load: list[Wish]) -> None:
+        self.busy(self.told.gateways[place], load)
+        self.told.start_a_twin(place)
 
-    @rule(place=st.sampled_from(GATEWAYS))
+    @rule(place=PLACES)
     def stop_in_order(self, place: int) -> None:
-        gateway = self.gateways[place]
-        for call in list(gateway.calls):
-            self.outbound.append((call, gateway.settle(call, call.bill, 0)))
+        gateway = self.told.gateways[place]
+        self.told.end_all(gateway)
         gateway.shares.close_all()
-        self.deliver(gateway.beat(), is_answered=True)
+        self.told.beat(gateway)
         gateway.journal.close()
         gateway.boot_id += "'"
-        self.start(place)
+        self.told.start(place)
 
-    def end(self, place: int) -> None:
-        gateway = self.gateways[place]
-        gateway.die()
-        self.outbound = [(call, told) for call, told in self.outbound if call is None or call.gateway is not gateway]
+    @rule(place=PLACES, load=LOAD, is_released=st.booleans())
+    def a_gateway_is_cut_off(self, place: int, load: list[Wish], is_released: bool) -> None:
+        """For so long that it is taken for lost; perhaps somebody vouches that all it spent is posted. Then it is heard
+        again."""
+        gateway = self.told.gateways[place]
+        self.busy(gateway, load)
+        if is_released:
+            self.told.end_all(gateway)
+            self.told.post_all()
+        self.told.cut_off(place)
+        if is_released and self.is_released(gateway):
+            assert gateway.link.is_silent(self.told.books.clock.monotonic()), "released, and may still admit"
+        self.told.beat(gateway)
+        self.busy(gateway, load)
+        if gateway.link.is_fenced:
+            self.told.stop(place)
+            self.told.start(place)
 
-    def start(self, place: int) -> None:
-        old = self.gateways[place]
-        new = self.gateways[place] = Gateway(old.name, self.books, old.folder, old.boot_id)
-        self.outbound += [(None, told) for told in new.boot()]
+    @rule()
+    def nobody_releases_a_process_that_may_admit(self) -> None:
+        for gateway in self.told.processes():
+            if not gateway.link.is_silent(self.told.books.clock.monotonic()):
+                assert not self.is_released(gateway), "released while it may still admit"
 
-    @rule(place=st.sampled_from(GATEWAYS))
-    def everything_lies_idle_and_is_given_back(self, place: int) -> None:
-        self.gateways[place].shares.close_all()
+    def is_released(self, gateway: Gateway) -> bool:
+        """An operator tries."""
+        try:
+            run(self.told.books.operations.release(gateway.name, gateway.link.epoch.epoch, "it is dead, I think"))
+        except (StillAlive, NotFound):
+            return False
+        return True
 
     # The world
 
     @rule(place=st.integers(0, 4), limit=st.integers(0, 300))
     def set_a_limit(self, place: int, limit: int) -> None:
-        self.books.set_limit(self.budget_ids[place], limit)
+        self.told.books.set_limit(self.told.budget_ids[place], limit)
 
-    @rule(hours=st.sampled_from([1, 7, 25]))
+    @rule(hours=st.sampled_from([1, 7]))
     def time_passes(self, hours: int) -> None:
-        """Those that live are heard all the while."""
-        self.books.clock.move(minutes(60 * hours))
-        for gateway in self.gateways:
-            self.deliver(gateway.beat(), is_answered=True)
+        self.told.pass_time(hours * 3600)
 
-    @rule()
-    def somebody_looks_for_lost_gateways(self) -> None:
-        run(self.books.operations.suspend_lost(minutes(10)))
-
-    @rule(place=st.sampled_from(GATEWAYS))
-    def nobody_releases_a_gateway_that_may_live(self, place: int) -> None:
-        gateway = self.gateways[place]
-        try:
-            run(self.books.operations.release(gateway.name, gateway.link.epoch.epoch, "it is dead, I think"))
-        except (StillAlive, NotFound):
-            return
-        raise AssertionError("a gateway was released that had been heard a moment ago")
+    @rule(place=PLACES, load=LOAD)
+    def a_day_ends(self, place: int, load: list[Wish]) -> None:
+        """Under load: calls come seconds before and after."""
+        now = self.told.books.clock.now()
+        midnight = now.replace(hour=0, minute=0, second=0) + timedelta(days=1)
+        self.told.pass_time((midnight - now).total_seconds() - 5)
+        self.busy(self.told.gateways[place], load)
+        self.told.books.clock.move(minutes(10 / 60))
+        self.busy(self.told.gateways[place], load)
 
     # What holds
 
-    def post(self, events: list[Told]) -> None:
-        fresh = [told for told in events if told.attempt not in self.books.store.tables.posted]
-        self.books.post([priced(told) for told in events])
-        for told in fresh:
-            if told.uncertain and told.attempt in self.calls:
-                self.unsure[told.attempt] = told, self.calls[told.attempt].bill
-
     @invariant()
-    def what_providers_bill_is_within_the_limit(self) -> None:
-        """Of every budget that held a call, but for what was billed above a reserve."""
-        for key, amount in self.billed.items():
-            assert amount <= self.books.limit_of(key) + self.excess[key], (key, amount)
-
-    @invariant()
-    def no_window_gives_out_more_than_its_limit_unless_it_says_so(self) -> None:
-        for key, window in self.books.store.tables.windows.items():
-            room = window.room
-            assert min(room.escrowed, room.suspended, room.uncertain) >= 0
-            assert room.out <= room.limit or room.is_over
-            assert room.out <= self.books.limit_of(key) + self.excess[key]
-
-    @invariant()
-    def every_window_holds_what_its_shares_hold(self) -> None:
-        tables = self.books.store.tables
-        for key, window in tables.windows.items():
-            shares = [share for share in tables.shares.values() if share.key.window == key]
-            assert window.room.escrowed == sum(share.held for share in shares if not share.is_suspended)
-            assert window.room.suspended == sum(share.held for share in shares if share.is_suspended)
-            assert window.room.uncertain == sum(
-                amount for (_, window_key), amount in tables.uncertain.items() if window_key == key
-            )
+    def what_holds_after_every_step(self) -> None:
+        if self.story is not None:
+            self.story.onlooker.judge()
 
     def teardown(self) -> None:
-        if not hasattr(self, "books"):
-            return
-        try:
-            self.end_the_day()
-            self.after_quiet()
-        finally:
-            for gateway in self.processes():
-                gateway.journal.close()
-            shutil.rmtree(self.folder, ignore_errors=True)
-
-    def end_the_day(self) -> None:
-        """Every call ends, every message arrives, and what may return does."""
-        for gateway in self.processes():
-            for call in list(gateway.calls):
-                self.outbound.append((call, gateway.settle(call, call.bill, 0)))
-        self.bus += [told for _, told in self.outbound]
-        if self.bus:
-            self.post(self.bus)
-        for gateway in self.gateways:
-            for _ in range(6):  # answers tell of raises whose answers were lost, some shares with each beat
-                self.ask_again(gateway)
-                gateway.shares.close_all()
-                self.deliver(gateway.beat(), is_answered=True)
-        self.somebody_asks_for_what_is_left()
-        for told, bill in self.unsure.values():
-            self.books.post([corrected(told, bill)])
-
-    def somebody_asks_for_what_is_left(self) -> None:
-        """What came so late that nobody waited for it any more, on another day perhaps, is given back when it is asked
-        for."""
-        tables = self.books.store.tables
-        tables.recalled |= {share.key for share in tables.shares.values() if share.held and not share.is_suspended}
-        for gateway in self.gateways:
-            for _ in range(2):
-                self.deliver(gateway.beat(), is_answered=True)
-
-    def after_quiet(self) -> None:
-        """Nothing is held but what went down with a node, nothing is uncertain, and another replay changes nothing."""
-        tables = self.books.store.tables
-        for window in tables.windows.values():
-            assert window.room.escrowed == 0, "stranded"
-            assert window.room.uncertain == 0, "uncertain for ever"
-        before = {key: window.room for key, window in tables.windows.items()}
-        if self.bus:
-            self.post(self.bus)
-        assert before == {key: window.room for key, window in self.books.store.tables.windows.items()}
-        self.what_providers_bill_is_within_the_limit()
+        if self.story is not None:
+            try:
+                self.story.ends()
+            finally:
+                self.story.close()
 
 
 ShareProtocol.TestCase.settings = settings(

@@ -13,7 +13,7 @@ from decimal import Decimal
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Final, TypeVar, cast
-from uuid import UUID
+from uuid import NAMESPACE_OID, UUID, uuid5
 
 import orjson
 
@@ -58,7 +58,7 @@ T = TypeVar("T")
 
 BEGINNING: Final = datetime(2026, 3, 1, tzinfo=UTC)
 TOKENS: Final = 10
-RELEASE_AFTER_S: Final = 600.0
+RELEASE_AFTER_S: Final = 330.0
 ORG: Final = "acme"
 MODELS: Final = ("gpt-4o", "gpt-4o-mini")
 
@@ -76,7 +76,7 @@ def a_budget(
     account: str, kind: AccountKind, limit: int, measure: Measure = "money", narrowed_to: Narrowing = EVERYTHING
 ) -> Budget:
     return Budget(
-        budget_id=new_id(),
+        budget_id=uuid5(NAMESPACE_OID, f"{account} {kind} {measure} {narrowed_to}"),
         name=f"{account} {measure}",
         account=AccountRef(id=account, kind=kind, name=account),
         path=("platform", account),
@@ -154,6 +154,11 @@ class Call:
     place: Place
     at: datetime
     gateway: "Gateway"
+
+    @property
+    def excess(self) -> int:
+        """What it is billed above its reserve."""
+        return max(0, self.bill - self.reserve)
 
 
 @dataclass(frozen=True)

@@ -201,7 +201,7 @@ class MemoryBooks:
     async def recalled(self, gateway_id: str, epoch: int) -> list[WindowKey]:
         told = {key for key in self._tables.recalled if (key.gateway_id, key.epoch) == (gateway_id, epoch)}
         self._tables.recalled -= told
-        return [key.window for key in told]
+        return [key.window for key in sorted(told)]
 
     async def shares_of_the_lost(self, silent: Mapping[GatewayEpoch, Sign], limit: int) -> list[Share]:
         rows = self._tables.gateways
