@@ -250,10 +250,10 @@ class MemoryBooks:
 
     # Postings and marks
 
-    async def first_seen(self, entry_ids: Collection[UUID]) -> set[UUID]:
-        fresh = set(entry_ids) - self._tables.posted
-        self._tables.posted |= fresh
-        return fresh
+    async def seen_before(self, entry_ids: Collection[UUID]) -> set[UUID]:
+        before = self._tables.posted & set(entry_ids)
+        self._tables.posted |= set(entry_ids)
+        return before
 
     async def noted(self, keys: Collection[WindowKey]) -> dict[WindowKey, Notes]:
         found: dict[WindowKey, dict[str, Noted]] = {}

@@ -432,11 +432,14 @@ LIMIT $1;
 -- Postings and marks -----------------------------------------------------------------------------------------------
 
 -- name: postings_insert
--- Which of the entries are new: only those count.
-INSERT INTO posting (entry_id)
-SELECT entry_id FROM unnest($1::uuid[]) AS new (entry_id) ORDER BY entry_id
-ON CONFLICT DO NOTHING
-RETURNING entry_id;
+-- Which of the entries are not new, and do not count again: mostly none, so that little is sent.
+WITH noted AS (
+    INSERT INTO posting (entry_id)
+    SELECT entry_id FROM unnest($1::uuid[]) AS new (entry_id) ORDER BY entry_id
+    ON CONFLICT DO NOTHING
+    RETURNING entry_id
+)
+SELECT ARRAY(SELECT unnest($1::uuid[]) EXCEPT SELECT entry_id FROM noted);
 
 -- name: crossings_noted
 -- Of every mark that was ever crossed in the windows: the occurrence that is open, else the newest; the highest number;

@@ -7,15 +7,16 @@ apply(tallies, …)   new figures, and how they went past marks         (while t
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from typing import NamedTuple, TypeAlias
 from uuid import UUID
 
 from budget.alerts.occurrences import Standing
 from budget.alerts.rules import EXHAUSTED, OVER_LIMIT, Mark, Threshold, id_of, reached
 from budget.budgets.rules import Budget, BudgetsByAccount, Window
 from budget.budgets.windows import Span
+from budget.posting.entries import Amounts, Entry
 from budget.shares.rules import Room, Share, ShareKey, WindowKey, release
-from farebox.events import Measured, UsagePriced
-from farebox.matching import Admitted
+from farebox.matching import EVERYTHING, Admitted
 
 Leases = Mapping[UUID, Sequence[ShareKey]]
 """Where the calls of leases of the version before were held."""
@@ -24,8 +25,7 @@ Uncertain = Mapping[tuple[UUID, WindowKey], int]
 """What is open, by attempt and window."""
 
 
-@dataclass(frozen=True, slots=True)
-class Part:
+class Part(NamedTuple):
     """One entry's amount in one window; the share it was held in, if any, and what its gateway settled there.
 
     `uncertain` is what it adds to the window beside the amount; `settles` the attempt whose uncertain amount it ends.
@@ -40,6 +40,10 @@ class Part:
     settles: UUID | None = None
 
 
+Holder: TypeAlias = tuple[str, int]
+"""A gateway and its epoch: within one window, that is the share."""
+
+
 @dataclass(slots=True)
 class Tally:
     """All that a batch posts to one window, in the order it came."""
@@ -48,6 +52,10 @@ class Tally:
     key: WindowKey
     span: Span
     parts: list[Part] = field(default_factory=list)
+
+    def shares(self) -> list[ShareKey]:
+        """Those that held something of it."""
+        return [ShareKey(*self.key, *holder) for holder in {part.share[2:] for part in self.parts if part.share}]
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +108,7 @@ class Outcome:
 
 
 def tally(
-    entries: Sequence[UsagePriced], budgets: BudgetsByAccount, leases: Leases, open_: Uncertain
+    entries: Iterable[Entry], budgets: BudgetsByAccount, leases: Leases, open_: Uncertain
 ) -> tuple[dict[WindowKey, Tally], list[LeftOut]]:
     """Sort entries into windows: those that held the call, and those of its time where other budgets count it.
 
@@ -109,35 +117,65 @@ def tally(
     """
     tallies: dict[WindowKey, Tally] = {}
     left: list[LeftOut] = []
-    spans: dict[UUID, Span] = {}
+    lanes = _Lanes(budgets)
+    corrections: list[Entry] = []
     for entry in entries:
         held = _held(entry, leases)
-        call = _admitted(entry)
-        for account in entry.principal.path():
-            for budget in budgets.get(account, ()):
-                share = held.get(budget.budget_id)
-                if share is None and not _counts(budget, entry, call):
-                    continue
-                if share is None and _is_foreign(budget, entry):
-                    left.append(LeftOut(entry.entry_id, budget, entry.currency))
-                    continue
-                span = _span(budget, share.window_start if share else entry.occurred_at, spans)
-                _add(tallies, budget, span, _part(entry, budget, share))
-    if corrections := [entry for entry in entries if entry.kind == "correction"]:
+        for lane in lanes.on(entry.principal.path()):
+            budget = lane.budget
+            share = held.get(budget.budget_id)
+            if share is None and not _counts(budget, entry):
+                continue
+            if share is None and _is_foreign(budget, entry):
+                left.append(LeftOut(entry.entry_id, budget, entry.currency))
+                continue
+            at = entry.occurred_at if share is None else share.window_start
+            lane.tally_at(at, tallies).parts.append(_part(entry, budget, share))
+        if entry.kind == "correction":
+            corrections.append(entry)
+    if corrections:
         _end_uncertain(tallies, corrections, budgets, open_)
     return tallies, left
 
 
-def _add(tallies: dict[WindowKey, Tally], budget: Budget, span: Span, part: Part) -> None:
+@dataclass(slots=True)
+class _Lane:
+    """One budget's way through a batch. Entries of one window mostly follow each other: the last one is at hand."""
+
+    budget: Budget
+    last: Tally | None = None
+
+    def tally_at(self, at: datetime, tallies: dict[WindowKey, Tally]) -> Tally:
+        """That of the window which holds an instant; a new one if need be."""
+        if self.last is None or at not in self.last.span:
+            self.last = _tally_of(tallies, self.budget, self.budget.calendar.span(at))
+        return self.last
+
+
+class _Lanes:
+    """Of all budgets; looked up once for each path, as many entries share one."""
+
+    def __init__(self, budgets: BudgetsByAccount) -> None:
+        self._by_account = {account: [_Lane(each) for each in some] for account, some in budgets.items()}
+        self._by_path: dict[tuple[str, ...], list[_Lane]] = {}
+
+    def on(self, path: tuple[str, ...]) -> Sequence[_Lane]:
+        found = self._by_path.get(path)
+        if found is None:
+            found = self._by_path[path] = [lane for account in path for lane in self._by_account.get(account, ())]
+        return found
+
+
+def _tally_of(tallies: dict[WindowKey, Tally], budget: Budget, span: Span) -> Tally:
     key = (budget.budget_id, span.start)
     found = tallies.get(key)
     if found is None:
         found = tallies[key] = Tally(budget, key, span)
-    found.parts.append(part)
+    return found
 
 
 def _end_uncertain(
-    tallies: dict[WindowKey, Tally], corrections: Sequence[UsagePriced], budgets: BudgetsByAccount, open_: Uncertain
+    tallies: dict[WindowKey, Tally], corrections: Sequence[Entry], budgets: BudgetsByAccount, open_: Uncertain
 ) -> None:
     """Of the corrected attempts, nothing stays uncertain in a window that its correction does not post to."""
     unsure = set(open_)
@@ -150,10 +188,10 @@ def _end_uncertain(
         for _, (budget_id, start) in sorted(one for one in unsure if one[0] == entry.attempt_id):
             budget = by_id[budget_id]
             part = Part(entry.entry_id, entry.attempt_id, 0, settles=entry.attempt_id)
-            _add(tallies, budget, budget.calendar.span(start), part)
+            _tally_of(tallies, budget, budget.calendar.span(start)).parts.append(part)
 
 
-def _held(entry: UsagePriced, leases: Leases) -> dict[UUID, ShareKey]:
+def _held(entry: Entry, leases: Leases) -> dict[UUID, ShareKey]:
     """The shares that held the call, by budget."""
     if entry.held is not None:
         held = entry.held
@@ -163,7 +201,7 @@ def _held(entry: UsagePriced, leases: Leases) -> dict[UUID, ShareKey]:
     return {}
 
 
-def _admitted(entry: UsagePriced) -> Admitted:
+def _admitted(entry: Entry) -> Admitted:
     """What the call was admitted under; entries of the version before say only what served it."""
     if entry.held is None:
         return Admitted(entry.provider, entry.provider, entry.model, entry.feature, entry.session)
@@ -171,22 +209,17 @@ def _admitted(entry: UsagePriced) -> Admitted:
     return Admitted(call.upstream, call.provider, call.model, call.feature, call.session)
 
 
-def _counts(budget: Budget, entry: UsagePriced, call: Admitted) -> bool:
-    return entry.occurred_at >= budget.counts_from and budget.applies_to(call)
+def _counts(budget: Budget, entry: Entry) -> bool:
+    return entry.occurred_at >= budget.counts_from and (
+        budget.narrowed_to == EVERYTHING or budget.applies_to(_admitted(entry))
+    )
 
 
-def _is_foreign(budget: Budget, entry: UsagePriced) -> bool:
+def _is_foreign(budget: Budget, entry: Entry) -> bool:
     return budget.currency is not None and budget.currency != entry.currency
 
 
-def _span(budget: Budget, at: datetime, known: dict[UUID, Span]) -> Span:
-    span = known.get(budget.budget_id)
-    if span is None or at not in span:
-        span = known[budget.budget_id] = budget.calendar.span(at)
-    return span
-
-
-def _part(entry: UsagePriced, budget: Budget, share: ShareKey | None) -> Part:
+def _part(entry: Entry, budget: Budget, share: ShareKey | None) -> Part:
     """The share loses what its gateway settled, or what is left of it could neither be spent nor returned. Where the
     charge is in a currency that the budget does not count in, it counts what was settled in its own."""
     if entry.kind == "correction":
@@ -198,14 +231,14 @@ def _part(entry: UsagePriced, budget: Budget, share: ShareKey | None) -> Part:
     return Part(entry.entry_id, entry.attempt_id, amount, share, settled, uncertain)
 
 
-def _settled(entry: UsagePriced, budget: Budget) -> tuple[int, int]:
+def _settled(entry: Entry, budget: Budget) -> tuple[int, int]:
     if entry.held is not None:
         return _of(entry.held.settled, budget), _of(entry.held.uncertain, budget)
     stated = entry.lease.settled_nano if entry.lease and budget.measure == "money" else None
     return (_amount(entry, budget) if stated is None else stated), 0
 
 
-def _of(amounts: Measured, budget: Budget) -> int:
+def _of(amounts: Amounts, budget: Budget) -> int:
     match budget.measure:
         case "money":
             return amounts.money
@@ -215,7 +248,7 @@ def _of(amounts: Measured, budget: Budget) -> int:
             return amounts.tokens
 
 
-def _amount(entry: UsagePriced, budget: Budget) -> int:
+def _amount(entry: Entry, budget: Budget) -> int:
     match budget.measure:
         case "money":
             return entry.billed_nano or 0
@@ -243,14 +276,18 @@ def apply(
 
 def _posted(each: Tally, room: Room, shares: Mapping[ShareKey, Share], open_: Uncertain) -> tuple[Room, list[Share]]:
     """The window and the shares after all of a tally: sums alone, so that a large batch costs little."""
-    uncertain = sum(part.uncertain for part in each.parts) - sum(_ended(each, open_).values())
-    room = room.moved(posted=sum(part.amount for part in each.parts), uncertain=uncertain)
-    settled: dict[ShareKey, int] = {}
-    for part in each.parts:
-        if part.share:
-            settled[part.share] = settled.get(part.share, 0) + part.settled
+    posted = uncertain = 0
+    settled: dict[Holder, int] = {}
+    for _, _, amount, share, settled_there, unsure, _ in each.parts:
+        posted += amount
+        uncertain += unsure
+        if share is not None:
+            holder = share[2:]
+            settled[holder] = settled.get(holder, 0) + settled_there
+    room = room.moved(posted=posted, uncertain=uncertain - sum(_ended(each, open_).values()))
     held = []
-    for key, amount in settled.items():
+    for holder, amount in settled.items():
+        key = ShareKey(*each.key, *holder)
         before = shares.get(key) or Share(key)
         after = before.charged(amount)
         room = release(before, after, room)

@@ -243,10 +243,10 @@ class Books:
 
     # Postings and marks
 
-    async def first_seen(self, entry_ids: Collection[UUID]) -> set[UUID]:
-        """Note ledger entries as posted; which of them had not been."""
-        rows = await self._connection.fetch(self._sql["postings_insert"], list(entry_ids))
-        return {row["entry_id"] for row in rows}
+    async def seen_before(self, entry_ids: Collection[UUID]) -> list[UUID]:
+        """Note ledger entries as posted; which of them had been."""
+        before: list[UUID] = await self._connection.fetchval(self._sql["postings_insert"], list(entry_ids))
+        return before
 
     async def noted(self, keys: Collection[WindowKey]) -> dict[WindowKey, Notes]:
         """What is noted of marks, by window."""
