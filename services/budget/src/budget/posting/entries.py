@@ -117,7 +117,7 @@ _READER: Final = msgspec.json.Decoder(LeanEntry)
 _TYPE: Final = UsagePriced.type.encode()
 _FINER_THAN_A_MICROSECOND: Final = re.compile(rb"\.[0-9]{7}")
 """Instants so fine would be rounded here; the contract cuts them."""
-_ID: Final = re.compile(rb"[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}")
+_UUID_BYTES: Final = 16
 
 
 def read(*, headers: Mapping[str, bytes], value: bytes | None) -> Entry | CloudEvent:
@@ -131,25 +131,29 @@ def _read_lean(headers: Mapping[str, bytes], value: bytes | None) -> LeanEntry |
         return None
     try:
         headers["ce_source"].decode(), headers["ce_subject"].decode()
-        if not _ID.fullmatch(headers["ce_id"]) or _FINER_THAN_A_MICROSECOND.search(value):
+        if len(bytes.fromhex(headers["ce_id"].decode().replace("-", ""))) != _UUID_BYTES:
+            return None
+        if _FINER_THAN_A_MICROSECOND.search(value):
             return None
         time, entry = datetime.fromisoformat(headers["ce_time"].decode()), _READER.decode(value)
     except (AttributeError, KeyError, TypeError, ValueError):  # what msgspec raises is a ValueError
         return None
-    return entry if _is_instant(time) and _makes_sense(entry) else None
+    if time.tzinfo is None or not EARLIEST <= time < LATEST or not _makes_sense(entry):
+        return None
+    return entry
 
 
 def _makes_sense(entry: LeanEntry) -> bool:
-    return (
-        (entry.billed_nano is None) is not (entry.suspense is None)
-        and _is_instant(entry.occurred_at)
-        and _is_instant(entry.priced_at)
-        and (entry.held is None or all(_is_instant(window.start) for window in entry.held.windows))
-    )
-
-
-def _is_instant(at: datetime) -> bool:
-    return at.tzinfo is not None and EARLIEST <= at < LATEST
+    """What the types do not say: a price or why there is none, and instants of the contract."""
+    if (entry.billed_nano is None) is (entry.suspense is None):
+        return False
+    if not (EARLIEST <= entry.occurred_at < LATEST and EARLIEST <= entry.priced_at < LATEST):
+        return False
+    if entry.held is not None:
+        for window in entry.held.windows:
+            if not EARLIEST <= window.start < LATEST:
+                return False
+    return True
 
 
 def is_any(amounts: Amounts) -> bool:
