@@ -16,11 +16,12 @@ from budget.accounts.rules import Account
 from budget.alerts.occurrences import Crossing, Noted, Notes
 from budget.budgets.rules import Budget, BudgetsByAccount, Window, fresh_window
 from budget.budgets.windows import Span
-from budget.shares.rules import Share, ShareKey, WindowKey
+from budget.shares.rules import OwnShare, Share, ShareKey, WindowKey, release
 from budget.shares.silence import GatewayEpoch, Sign
 from budget.store.rows import SuspendedShare
 from farebox.errors import NotFound
 from farebox.kafka import Message, Offsets, Record
+from farebox.shares import ShareReport
 
 _FIRST_SIGN = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -168,9 +169,31 @@ class MemoryBooks:
             and (share.held or (share.key.gateway_id, share.key.epoch) == (gateway_id, epoch))
         ]
 
-    async def shares_of_epoch(self, keys: Collection[WindowKey], gateway_id: str, epoch: int) -> list[Share]:
-        wanted = [ShareKey(*key, gateway_id, epoch) for key in keys]
-        return [self._tables.shares[key] for key in wanted if key in self._tables.shares]
+    async def shares_of_epoch(
+        self, keys: Collection[WindowKey], gateway_id: str, epoch: int
+    ) -> dict[WindowKey, OwnShare]:
+        found = [self._tables.shares.get(ShareKey(*key, gateway_id, epoch)) for key in keys]
+        budgets = self._tables.budgets
+        return {
+            each.key.window: OwnShare(
+                budgets[each.key.budget_id].measure, each.granted, each.returned, each.overdrawn, each.is_suspended
+            )
+            for each in found
+            if each
+        }
+
+    async def take(self, gateway_id: str, epoch: int, reports: Sequence[ShareReport]) -> dict[WindowKey, int]:
+        taken = {}
+        for each in reports:
+            key = ShareKey(each.budget_id, each.window_start, gateway_id, epoch)
+            before = self._tables.shares.get(key)
+            if before and not before.is_suspended:
+                after = before.reported(granted=each.granted, returned=each.returned, overdrawn=each.overdrawn)
+                window = self._tables.windows[key.window]
+                await self.save({key.window: window.with_room(release(before, after, window.room))})
+                self._tables.shares[key] = after
+                taken[key.window] = after.granted
+        return taken
 
     async def shares_named(self, keys: Collection[ShareKey]) -> list[Share]:
         return [self._tables.shares[key] for key in keys if key in self._tables.shares]

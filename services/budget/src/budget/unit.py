@@ -10,10 +10,11 @@ from budget.accounts.rules import Account
 from budget.alerts.occurrences import Crossing, Notes
 from budget.budgets.rules import Budget, BudgetsByAccount, Window
 from budget.budgets.windows import Span
-from budget.shares.rules import Share, ShareKey, WindowKey
+from budget.shares.rules import OwnShare, Share, ShareKey, WindowKey
 from budget.shares.silence import GatewayEpoch, Sign
 from budget.store.rows import SuspendedShare
 from farebox.kafka import Message, Offsets, Record
+from farebox.shares import ShareReport
 
 
 class Registry(Protocol):
@@ -53,7 +54,11 @@ class Books(Protocol):
 
     async def shares(self, keys: Collection[WindowKey], gateway_id: str, epoch: int) -> list[Share]: ...
 
-    async def shares_of_epoch(self, keys: Collection[WindowKey], gateway_id: str, epoch: int) -> list[Share]: ...
+    async def shares_of_epoch(
+        self, keys: Collection[WindowKey], gateway_id: str, epoch: int
+    ) -> dict[WindowKey, OwnShare]: ...
+
+    async def take(self, gateway_id: str, epoch: int, reports: Sequence[ShareReport]) -> dict[WindowKey, int]: ...
 
     async def shares_named(self, keys: Collection[ShareKey]) -> list[Share]: ...
 

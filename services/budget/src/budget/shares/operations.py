@@ -2,14 +2,14 @@
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import timedelta
+from types import MappingProxyType
 from typing import Final, TypeVar
 from uuid import UUID
 
 from budget import metrics
-from budget.budgets.rules import Window
 from budget.errors import Fenced, StillAlive
 from budget.shares.positions import located, settled
-from budget.shares.rules import Positions, Share, ShareKey, WindowKey
+from budget.shares.rules import OwnShare, Positions, Share, ShareKey, WindowKey
 from budget.shares.silence import Silence
 from budget.store.rows import SuspendedShare
 from budget.unit import Store, Unit
@@ -23,6 +23,8 @@ SUSPENDED_MAX: Final = 1_000
 CHANGES_MAX: Final = 500
 """Changed accounts told in one answer; beyond, a gateway forgets every policy."""
 KeyedT = TypeVar("KeyedT", ShareReport, ShareKey)
+
+NOTHING: Final[Mapping[WindowKey, int]] = MappingProxyType({})
 
 KEPT_FOR: Final = timedelta(days=30)
 """Leases of the version before, and changes of policies, are kept for so long."""
@@ -76,7 +78,7 @@ class Shares:
             changes = await unit.books.policy_changes(beat.policy_revision, CHANGES_MAX + 1)
             newest = changes[0][0] if changes else await unit.books.newest_policy_change()
             recalled = await unit.books.recalled(beat.gateway_id, beat.epoch)
-            totals = await _totals(unit, [ShareKey(*window, beat.gateway_id, beat.epoch) for window in recalled])
+            totals = _told(recalled, await own_shares(unit, beat.gateway_id, beat.epoch, recalled))
         for part in _parts(beat.reports):
             totals += await self._report(beat.gateway_id, beat.epoch, part)
         return BeatAnswer(
@@ -212,56 +214,55 @@ class Shares:
 
     async def _report(self, gateway_id: str, epoch: int, reports: Sequence[ShareReport]) -> list[ShareTotal]:
         """Locks only the windows in which something is new."""
+        windows = [(each.budget_id, each.window_start) for each in reports]
         async with self._store.transaction() as unit:
             _fence(await unit.books.epoch(gateway_id), epoch)
-            keys = share_keys(gateway_id, epoch, reports)
-            known = await unit.books.read({key.window for key in keys})
-            shares = await own_shares(unit, keys)
-            if changed := news(reports, keys, shares):
-                await _open_again(unit, {(each.budget_id, each.window_start) for each in changed}, known)
-                positions, windows = await located(unit, share_keys(gateway_id, epoch, changed))
-                take(positions, gateway_id, epoch, changed)
-                await settled(unit, positions, windows, self._clock.now())
-                known.update(windows)
-                shares.update(positions.shares)
-        return _told(keys, shares, known)
+            own = await own_shares(unit, gateway_id, epoch, windows)
+            changed = news(reports, own)
+            taken = await unit.books.take(gateway_id, epoch, changed) if changed else {}
+            if strange := [each for each in changed if (each.budget_id, each.window_start) not in taken]:
+                await self._take_strange(unit, gateway_id, epoch, strange)
+                own = await own_shares(unit, gateway_id, epoch, windows)
+        return _told(windows, own, taken)
 
-
-async def _totals(unit: Unit, keys: Sequence[ShareKey]) -> list[ShareTotal]:
-    """Of shares that are asked back: the gateway may not know of all of them."""
-    shares = await own_shares(unit, keys)
-    return _told(keys, shares, await unit.books.read({key.window for key in keys}) if keys else {})
+    async def _take_strange(self, unit: Unit, gateway_id: str, epoch: int, reports: Sequence[ShareReport]) -> None:
+        """Totals of shares that the database forgot, or that are in suspense: their gateway lives."""
+        named = {(each.budget_id, each.window_start) for each in reports}
+        await _open_again(unit, named, await unit.books.read(named))
+        positions, windows = await located(unit, share_keys(gateway_id, epoch, reports))
+        take(positions, gateway_id, epoch, reports)
+        await settled(unit, positions, windows, self._clock.now())
 
 
 def _told(
-    keys: Sequence[ShareKey], shares: Mapping[ShareKey, Share], windows: Mapping[WindowKey, Window]
+    windows: Sequence[WindowKey], own: Mapping[WindowKey, OwnShare], taken: Mapping[WindowKey, int] = NOTHING
 ) -> list[ShareTotal]:
+    """`taken` are newer totals of some of them."""
     return [
-        ShareTotal(
-            budget_id=key.budget_id,
-            window_start=key.window_start,
-            measure=windows[key.window].room.measure,
-            granted=shares[key].granted,
-        )
-        for key in keys
-        if key in shares
+        ShareTotal(budget_id=key[0], window_start=key[1], measure=each.measure, granted=taken.get(key, each.granted))
+        for key in windows
+        if (each := own.get(key))
     ]
 
 
-async def own_shares(unit: Unit, keys: Sequence[ShareKey]) -> dict[ShareKey, Share]:
+async def own_shares(
+    unit: Unit, gateway_id: str, epoch: int, windows: Collection[WindowKey]
+) -> dict[WindowKey, OwnShare]:
     """Those of one epoch's shares that there are. They only grow, so no lock is needed to see what is new."""
-    if not keys:
-        return {}
-    shares = await unit.books.shares_of_epoch([key.window for key in keys], keys[0].gateway_id, keys[0].epoch)
-    return {share.key: share for share in shares}
+    return await unit.books.shares_of_epoch(windows, gateway_id, epoch) if windows else {}
 
 
-def news(
-    reports: Sequence[ShareReport], keys: Sequence[ShareKey], known: Mapping[ShareKey, Share]
-) -> list[ShareReport]:
-    """Those reports that say something the books do not know."""
-    shares = [known.get(key) or Share(key) for key in keys]
-    return [report for share, report in zip(shares, reports, strict=True) if _reported(share, report) != share]
+def news(reports: Sequence[ShareReport], known: Mapping[WindowKey, OwnShare]) -> list[ShareReport]:
+    """Those reports that say something the books do not know: also that a gateway lives that was taken for lost."""
+    return [each for each in reports if _is_news(each, known.get((each.budget_id, each.window_start)))]
+
+
+def _is_news(report: ShareReport, own: OwnShare | None) -> bool:
+    if own is None:
+        return report.granted > 0 or report.returned > 0 or report.overdrawn > 0
+    if report.granted > own.granted or report.returned > own.returned or report.overdrawn > own.overdrawn:
+        return True
+    return own.is_suspended
 
 
 def take(positions: Positions, gateway_id: str, epoch: int, reports: Sequence[ShareReport]) -> None:
@@ -309,5 +310,5 @@ def _changed(known: int, newest: int, changes: Sequence[tuple[int, str]]) -> tup
 
 def _parts(items: Iterable[KeyedT]) -> list[list[KeyedT]]:
     """BATCH at a time, in the order in which windows are locked."""
-    ordered = sorted(items, key=lambda each: (each.budget_id, each.window_start))
+    ordered = sorted(items, key=lambda each: (each.budget_id.int, each.window_start))
     return [ordered[place : place + BATCH] for place in range(0, len(ordered), BATCH)]

@@ -10,10 +10,11 @@ import asyncpg
 from budget.alerts.occurrences import Crossing, Noted, Notes, Occurrence
 from budget.budgets.rules import Window
 from budget.budgets.windows import Span
-from budget.shares.rules import Room, Share, ShareKey, WindowKey
+from budget.shares.rules import OwnShare, Room, Share, ShareKey, WindowKey
 from budget.shares.silence import GatewayEpoch, Sign
 from budget.store.rows import OpenUncertain, SuspendedShare
 from farebox.postgres import Connection
+from farebox.shares import ShareReport
 
 LIVE_WITHIN = timedelta(seconds=10)
 """A gateway whose last beat is older, by PostgreSQL's clock, is not asked to give back."""
@@ -69,15 +70,15 @@ class Books:
         await self._connection.execute(
             self._sql["windows_update"],
             *_columns(keys),
-            _amounts(room.posted for room in rooms),
-            _amounts(room.escrowed for room in rooms),
-            _amounts(room.suspended for room in rooms),
-            _amounts(room.uncertain for room in rooms),
-            _amounts(room.limit for room in rooms),
-            [windows[key].limit_revision for key in keys],
-            [room.is_hard for room in rooms],
-            [room.is_over for room in rooms],
-            [windows[key].revision for key in keys],
+            _joined(room.posted for room in rooms),
+            _joined(room.escrowed for room in rooms),
+            _joined(room.suspended for room in rooms),
+            _joined(room.uncertain for room in rooms),
+            _joined(room.limit for room in rooms),
+            _joined(windows[key].limit_revision for key in keys),
+            _joined(room.is_hard for room in rooms),
+            _joined(room.is_over for room in rooms),
+            _joined(windows[key].revision for key in keys),
         )
 
     # Gateways and shares
@@ -118,10 +119,31 @@ class Books:
         rows = await self._connection.fetch(self._sql["shares"], *_columns(list(keys)), gateway_id, epoch)
         return [_share(row) for row in rows]
 
-    async def shares_of_epoch(self, keys: Collection[WindowKey], gateway_id: str, epoch: int) -> list[Share]:
+    async def shares_of_epoch(
+        self, keys: Collection[WindowKey], gateway_id: str, epoch: int
+    ) -> dict[WindowKey, OwnShare]:
         """What this epoch has of these windows."""
         rows = await self._connection.fetch(self._sql["shares_of_epoch"], *_columns(list(keys)), gateway_id, epoch)
-        return [_share(row) for row in rows]
+        return {
+            (budget_id, start): OwnShare(measure, int(granted), int(returned), int(overdrawn), is_suspended)
+            for budget_id, start, measure, granted, returned, overdrawn, is_suspended in rows
+        }
+
+    async def take(self, gateway_id: str, epoch: int, reports: Sequence[ShareReport]) -> dict[WindowKey, int]:
+        """Lock windows, and take an epoch's totals of shares that are there and not in suspense; by window what those
+        are granted. One statement, where `Positions` would need a read and a write of each."""
+        columns = _columns([(each.budget_id, each.window_start) for each in reports])
+        await self._connection.execute(self._sql["windows_hold"], *columns)
+        rows = await self._connection.fetch(
+            self._sql["shares_take"],
+            gateway_id,
+            epoch,
+            *columns,
+            _joined(each.granted for each in reports),
+            _joined(each.returned for each in reports),
+            _joined(each.overdrawn for each in reports),
+        )
+        return {(budget_id, start): int(granted) for budget_id, start, granted in rows}
 
     async def shares_named(self, keys: Collection[ShareKey]) -> list[Share]:
         """Those of the shares that there are. True only under the windows' locks."""
@@ -140,12 +162,12 @@ class Books:
         await self._connection.execute(
             self._sql["shares_save"],
             *_share_columns([share.key for share in shares]),
-            _amounts(share.granted for share in shares),
-            _amounts(share.returned for share in shares),
-            _amounts(share.overdrawn for share in shares),
-            _amounts(share.posted for share in shares),
-            [share.is_final for share in shares],
-            [share.is_suspended for share in shares],
+            _joined(share.granted for share in shares),
+            _joined(share.returned for share in shares),
+            _joined(share.overdrawn for share in shares),
+            _joined(share.posted for share in shares),
+            _joined(share.is_final for share in shares),
+            _joined(share.is_suspended for share in shares),
             now,
         )
 
@@ -297,9 +319,9 @@ def _columns(keys: Sequence[WindowKey]) -> tuple[list[UUID], list[datetime]]:
     return [key[0] for key in keys], [key[1] for key in keys]
 
 
-def _amounts(amounts: Iterable[int]) -> list[str]:
-    """As text: asyncpg writes a numeric in five times the time, and a beat saves thousands."""
-    return list(map(str, amounts))
+def _joined(column: Iterable[int]) -> str:
+    """A column of numbers or booleans as one text: asyncpg writes arrays of them in many times the time."""
+    return " ".join(map(str, column))
 
 
 def _share_columns(keys: Sequence[ShareKey]) -> tuple[list[UUID], list[datetime], list[str], list[int]]:
