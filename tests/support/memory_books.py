@@ -169,21 +169,17 @@ class MemoryBooks:
             and (share.held or (share.key.gateway_id, share.key.epoch) == (gateway_id, epoch))
         ]
 
-    async def shares_of_epoch(
-        self, keys: Collection[WindowKey], gateway_id: str, epoch: int
-    ) -> dict[WindowKey, OwnShare]:
-        found = [self._tables.shares.get(ShareKey(*key, gateway_id, epoch)) for key in keys]
-        budgets = self._tables.budgets
-        return {
-            each.key.window: OwnShare(
-                budgets[each.key.budget_id].measure, each.granted, each.returned, each.overdrawn, each.is_suspended
-            )
-            for each in found
-            if each
-        }
+    async def shares_of_epoch(self, keys: Sequence[WindowKey], gateway_id: str, epoch: int) -> list[OwnShare | None]:
+        return [self._own(ShareKey(*key, gateway_id, epoch)) for key in keys]
 
-    async def take(self, gateway_id: str, epoch: int, reports: Sequence[ShareReport]) -> dict[WindowKey, int]:
-        taken = {}
+    def _own(self, key: ShareKey) -> OwnShare | None:
+        if (share := self._tables.shares.get(key)) is None:
+            return None
+        measure = self._tables.budgets[key.budget_id].measure
+        return OwnShare(measure, share.granted, share.returned, share.overdrawn, share.is_suspended)
+
+    async def take(self, gateway_id: str, epoch: int, reports: Sequence[ShareReport]) -> int:
+        taken = set()
         for each in reports:
             key = ShareKey(each.budget_id, each.window_start, gateway_id, epoch)
             before = self._tables.shares.get(key)
@@ -192,8 +188,8 @@ class MemoryBooks:
                 window = self._tables.windows[key.window]
                 await self.save({key.window: window.with_room(release(before, after, window.room))})
                 self._tables.shares[key] = after
-                taken[key.window] = after.granted
-        return taken
+                taken.add(key)
+        return len(taken)
 
     async def shares_named(self, keys: Collection[ShareKey]) -> list[Share]:
         return [self._tables.shares[key] for key in keys if key in self._tables.shares]

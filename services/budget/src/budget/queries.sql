@@ -263,11 +263,12 @@ JOIN unnest($1::uuid[], $2::timestamptz[]) AS asked (budget_id, window_start) US
 WHERE s.granted + s.overdrawn > s.returned + s.posted OR (s.gateway_id = $3 AND s.epoch = $4);
 
 -- name: shares_of_epoch
--- Of these windows: what one gateway's epoch has. Looked up one by one (OFFSET 0): a plan that begins with all that the
--- epoch has is chosen while the table's statistics are old, and compares each with each.
-SELECT s.budget_id, s.window_start, (SELECT b.measure FROM budget b WHERE b.budget_id = s.budget_id),
+-- Of these windows: what one gateway's epoch has, by the window's place among those asked for. Looked up one by one
+-- (OFFSET 0): a plan that begins with all that the epoch has is chosen while the table's statistics are old, and compares
+-- each with each.
+SELECT asked.place, (SELECT b.measure FROM budget b WHERE b.budget_id = s.budget_id),
        s.granted::text, s.returned::text, s.overdrawn::text, s.suspended_at IS NOT NULL
-FROM unnest($1::uuid[], $2::timestamptz[]) AS asked (budget_id, window_start)
+FROM unnest($1::uuid[], $2::timestamptz[]) WITH ORDINALITY AS asked (budget_id, window_start, place)
 CROSS JOIN LATERAL (
     SELECT * FROM budget_share s
     WHERE s.budget_id = asked.budget_id AND s.window_start = asked.window_start AND s.gateway_id = $3 AND s.epoch = $4
@@ -309,7 +310,7 @@ SET granted = excluded.granted,
 -- name: shares_take
 -- An epoch's totals of shares that there are, their windows locked: of two totals the larger is true, and a window's escrow
 -- moves by what its share holds more or less (`Share.reported` and `release` say the same). What is in suspense is left to
--- who can tell of it; returned are the shares that were not.
+-- who can tell of it.
 WITH told AS (
     SELECT budget_id, window_start, max(granted) AS granted, max(returned) AS returned, max(overdrawn) AS overdrawn
     FROM unnest($3::uuid[], $4::timestamptz[], string_to_array($5, ' ')::numeric[], string_to_array($6, ' ')::numeric[],
@@ -339,8 +340,7 @@ WITH told AS (
 UPDATE budget_share s
 SET granted = moved.granted, returned = moved.returned, overdrawn = moved.overdrawn
 FROM moved
-WHERE s.budget_id = moved.budget_id AND s.window_start = moved.window_start AND s.gateway_id = $1 AND s.epoch = $2
-RETURNING s.budget_id, s.window_start, s.granted::text;
+WHERE s.budget_id = moved.budget_id AND s.window_start = moved.window_start AND s.gateway_id = $1 AND s.epoch = $2;
 
 -- name: shares_recall
 -- Ask other gateways for what may lie idle in a window. Only those of a present epoch can still answer.

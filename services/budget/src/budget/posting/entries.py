@@ -25,9 +25,7 @@ _Nano = Annotated[int, Meta(ge=0, le=2**63 - 1)]
 _SignedNano = Annotated[int, Meta(ge=-(2**63) + 1, le=2**63 - 1)]
 _Instant = Annotated[datetime, Meta(tz=True)]
 _Currency = Annotated[str, Meta(pattern=r"^[A-Z]{3}\Z")]
-_Suspense = Literal[
-    "unknown_model", "no_price_at_time", "no_rate_for_unit", "cost_out_of_range", "unknown_currency"
-]
+_Suspense = Literal["unknown_model", "no_price_at_time", "no_rate_for_unit", "cost_out_of_range", "unknown_currency"]
 
 
 class _Part(msgspec.Struct, frozen=True, gc=False, forbid_unknown_fields=True):

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import timedelta
-from types import MappingProxyType
 from typing import Final, TypeVar
 from uuid import UUID
 
@@ -23,8 +22,6 @@ SUSPENDED_MAX: Final = 1_000
 CHANGES_MAX: Final = 500
 """Changed accounts told in one answer; beyond, a gateway forgets every policy."""
 KeyedT = TypeVar("KeyedT", ShareReport, ShareKey)
-
-NOTHING: Final[Mapping[WindowKey, int]] = MappingProxyType({})
 
 KEPT_FOR: Final = timedelta(days=30)
 """Leases of the version before, and changes of policies, are kept for so long."""
@@ -78,7 +75,8 @@ class Shares:
             changes = await unit.books.policy_changes(beat.policy_revision, CHANGES_MAX + 1)
             newest = changes[0][0] if changes else await unit.books.newest_policy_change()
             recalled = await unit.books.recalled(beat.gateway_id, beat.epoch)
-            totals = _told(recalled, await own_shares(unit, beat.gateway_id, beat.epoch, recalled))
+            own = await own_shares(unit, beat.gateway_id, beat.epoch, recalled)
+            totals = [_total(key, each, each.granted) for key, each in zip(recalled, own, strict=True) if each]
         for part in _parts(beat.reports):
             totals += await self._report(beat.gateway_id, beat.epoch, part)
         return BeatAnswer(
@@ -218,15 +216,17 @@ class Shares:
         async with self._store.transaction() as unit:
             _fence(await unit.books.epoch(gateway_id), epoch)
             own = await own_shares(unit, gateway_id, epoch, windows)
-            changed = news(reports, own)
-            taken = await unit.books.take(gateway_id, epoch, changed) if changed else {}
-            if strange := [each for each in changed if (each.budget_id, each.window_start) not in taken]:
-                await self._take_strange(unit, gateway_id, epoch, strange)
+            if (changed := news(reports, own)) and await unit.books.take(gateway_id, epoch, changed) < len(changed):
+                await self._take_strange(unit, gateway_id, epoch, changed)
                 own = await own_shares(unit, gateway_id, epoch, windows)
-        return _told(windows, own, taken)
+        return [
+            _total(key, each, max(each.granted, report.granted))
+            for key, report, each in zip(windows, reports, own, strict=True)
+            if each
+        ]
 
     async def _take_strange(self, unit: Unit, gateway_id: str, epoch: int, reports: Sequence[ShareReport]) -> None:
-        """Totals of shares that the database forgot, or that are in suspense: their gateway lives."""
+        """Totals also of shares that the database forgot, or that are in suspense: their gateway lives."""
         named = {(each.budget_id, each.window_start) for each in reports}
         await _open_again(unit, named, await unit.books.read(named))
         positions, windows = await located(unit, share_keys(gateway_id, epoch, reports))
@@ -234,27 +234,20 @@ class Shares:
         await settled(unit, positions, windows, self._clock.now())
 
 
-def _told(
-    windows: Sequence[WindowKey], own: Mapping[WindowKey, OwnShare], taken: Mapping[WindowKey, int] = NOTHING
-) -> list[ShareTotal]:
-    """`taken` are newer totals of some of them."""
-    return [
-        ShareTotal(budget_id=key[0], window_start=key[1], measure=each.measure, granted=taken.get(key, each.granted))
-        for key in windows
-        if (each := own.get(key))
-    ]
+def _total(key: WindowKey, own: OwnShare, granted: int) -> ShareTotal:
+    return ShareTotal(budget_id=key[0], window_start=key[1], measure=own.measure, granted=granted)
 
 
 async def own_shares(
-    unit: Unit, gateway_id: str, epoch: int, windows: Collection[WindowKey]
-) -> dict[WindowKey, OwnShare]:
-    """Those of one epoch's shares that there are. They only grow, so no lock is needed to see what is new."""
-    return await unit.books.shares_of_epoch(windows, gateway_id, epoch) if windows else {}
+    unit: Unit, gateway_id: str, epoch: int, windows: Sequence[WindowKey]
+) -> Sequence[OwnShare | None]:
+    """One epoch's share of each window, if there is one. They only grow, so no lock is needed to see what is new."""
+    return await unit.books.shares_of_epoch(windows, gateway_id, epoch) if windows else []
 
 
-def news(reports: Sequence[ShareReport], known: Mapping[WindowKey, OwnShare]) -> list[ShareReport]:
+def news(reports: Sequence[ShareReport], own: Sequence[OwnShare | None]) -> list[ShareReport]:
     """Those reports that say something the books do not know: also that a gateway lives that was taken for lost."""
-    return [each for each in reports if _is_news(each, known.get((each.budget_id, each.window_start)))]
+    return [report for report, each in zip(reports, own, strict=True) if _is_news(report, each)]
 
 
 def _is_news(report: ShareReport, own: OwnShare | None) -> bool:

@@ -110,7 +110,7 @@ class Raises:
     ) -> tuple[list[Raised | Short], Mapping[WindowKey, Window], dict[WindowKey, int]]:
         """Size every demand in turn under the windows' locks; the windows then, and the totals of their shares."""
         wanted = {key for demand in demands for key in demand.wanted}
-        told = {(each.budget_id, each.window_start) for each in request.reports}
+        told = [(each.budget_id, each.window_start) for each in request.reports]
         reports = news(request.reports, await own_shares(unit, request.gateway_id, request.epoch, told))
         if not wanted and not reports:
             return [Raised({}) for _ in demands], {}, {}
@@ -184,11 +184,10 @@ async def _places(unit: Unit, key_hashes: Collection[str], now: datetime) -> dic
 
 async def _own_shares(unit: Unit, request: RaiseRequest, places: Mapping[str, Place]) -> dict[WindowKey, int]:
     """What this epoch was granted of the windows that openings meet. Not locked: it never shrinks."""
-    keys = {
-        key for ask in request.asks if ask.opening and ask.key_hash in places for key in places[ask.key_hash].hard()
-    }
-    shares = await own_shares(unit, request.gateway_id, request.epoch, keys)
-    return {key: own.granted for key, own in shares.items()}
+    openings = [ask for ask in request.asks if ask.opening and ask.key_hash in places]
+    keys = list({key for ask in openings for key in places[ask.key_hash].hard()})
+    own = await own_shares(unit, request.gateway_id, request.epoch, keys)
+    return {key: each.granted for key, each in zip(keys, own, strict=True) if each}
 
 
 def _demand(ask: Ask, place: Place, own: Mapping[WindowKey, int]) -> Demand:

@@ -119,22 +119,22 @@ class Books:
         rows = await self._connection.fetch(self._sql["shares"], *_columns(list(keys)), gateway_id, epoch)
         return [_share(row) for row in rows]
 
-    async def shares_of_epoch(
-        self, keys: Collection[WindowKey], gateway_id: str, epoch: int
-    ) -> dict[WindowKey, OwnShare]:
-        """What this epoch has of these windows."""
-        rows = await self._connection.fetch(self._sql["shares_of_epoch"], *_columns(list(keys)), gateway_id, epoch)
-        return {
-            (budget_id, start): OwnShare(measure, int(granted), int(returned), int(overdrawn), is_suspended)
-            for budget_id, start, measure, granted, returned, overdrawn, is_suspended in rows
-        }
+    async def shares_of_epoch(self, keys: Sequence[WindowKey], gateway_id: str, epoch: int) -> list[OwnShare | None]:
+        """What this epoch has of each of these windows."""
+        rows = await self._connection.fetch(self._sql["shares_of_epoch"], *_columns(keys), gateway_id, epoch)
+        found: list[OwnShare | None] = [None] * len(keys)
+        for place, measure, granted, returned, overdrawn, is_suspended in rows:
+            found[place - 1] = OwnShare(measure, int(granted), int(returned), int(overdrawn), is_suspended)
+        return found
 
-    async def take(self, gateway_id: str, epoch: int, reports: Sequence[ShareReport]) -> dict[WindowKey, int]:
-        """Lock windows, and take an epoch's totals of shares that are there and not in suspense; by window what those
-        are granted. One statement, where `Positions` would need a read and a write of each."""
+    async def take(self, gateway_id: str, epoch: int, reports: Sequence[ShareReport]) -> int:
+        """Lock windows, and take an epoch's totals of those of its shares that are there and not in suspense; how many.
+
+        One statement, where `Positions` would need a read and a write of each.
+        """
         columns = _columns([(each.budget_id, each.window_start) for each in reports])
         await self._connection.execute(self._sql["windows_hold"], *columns)
-        rows = await self._connection.fetch(
+        status = await self._connection.execute(
             self._sql["shares_take"],
             gateway_id,
             epoch,
@@ -143,7 +143,7 @@ class Books:
             _joined(each.returned for each in reports),
             _joined(each.overdrawn for each in reports),
         )
-        return {(budget_id, start): int(granted) for budget_id, start, granted in rows}
+        return int(status.rpartition(" ")[2])
 
     async def shares_named(self, keys: Collection[ShareKey]) -> list[Share]:
         """Those of the shares that there are. True only under the windows' locks."""
