@@ -172,7 +172,7 @@ def test_a_batch_comes_to_the_same_in_every_order(amounts: list[tuple[int, int]]
 
 
 def test_an_uncertain_amount_moves_from_the_share_to_the_window_and_is_ended_once() -> None:
-    share, attempt = ShareKey(UUID(int=1), TODAY, "gw", 3), uuid4()
+    attempt = uuid4()
     charge = Part(attempt, attempt, 10, ("gw", 3), 14, 4)
     true = Part(uuid4(), attempt, 3, settles=attempt)
     outcome = posted([charge, true, true], [])
