@@ -110,12 +110,15 @@ class MemoryBooks:
     async def read(self, keys: Collection[WindowKey]) -> dict[WindowKey, Window]:
         return await self.lock(keys)
 
-    async def save(self, windows: Mapping[WindowKey, Window]) -> None:
+    async def save(
+        self, windows: Mapping[WindowKey, Window], shares: Sequence[Share] = (), now: datetime | None = None
+    ) -> None:
         for window in windows.values():
             room = window.room
             assert min(room.escrowed, room.suspended, room.uncertain) >= 0, "a figure fell below 0"
             assert room.out <= room.limit or room.is_over or not room.is_hard, "CHECK within_limit"
         self._tables.windows |= windows
+        self._tables.shares |= {share.key: share for share in shares}
 
     # Gateways and shares
 
@@ -202,9 +205,6 @@ class MemoryBooks:
             if not share.is_final and not share.is_suspended
         ]
         return found[:limit]
-
-    async def save_shares(self, shares: Sequence[Share], now: datetime) -> None:
-        self._tables.shares |= {share.key: share for share in shares}
 
     async def recall(self, key: WindowKey, gateway_id: str, now: datetime) -> bool:
         asked = {

@@ -27,8 +27,8 @@ async def test_the_statement_moves_what_the_rules_move(office: BudgetOffice) -> 
         for span, totals, _ in cases:
             ruled.become(Share(ShareKey(budget.budget_id, span.start, "gw", 1), *totals))
         windows = await unit.books.lock(ruled.rooms)
-        await unit.books.save({key: windows[key].with_room(room) for key, room in ruled.rooms.items()})
-        await unit.books.save_shares(list(ruled.shares.values()), now)
+        before = {key: windows[key].with_room(room) for key, room in ruled.rooms.items()}
+        await unit.books.save(before, list(ruled.shares.values()), now)
         reports = [
             ShareReport(budget_id=budget.budget_id, window_start=span.start, granted=g, returned=r, overdrawn=o)
             for span, _, (g, r, o) in cases

@@ -190,25 +190,6 @@ JOIN budget b USING (budget_id);
 -- The windows of a budget that are not over at $2.
 SELECT budget_id, window_start FROM budget_window WHERE budget_id = $1 AND (window_end IS NULL OR window_end > $2);
 
--- name: windows_update
-UPDATE budget_window w
-SET posted = new.posted,
-    escrowed = new.escrowed,
-    suspended = new.suspended,
-    uncertain = new.uncertain,
-    limit_amount = new.limit_amount,
-    limit_revision = new.limit_revision,
-    is_hard = new.is_hard,
-    is_over = new.is_over,
-    revision = new.revision
-FROM unnest($1::uuid[], $2::timestamptz[], string_to_array($3, ' ')::numeric[], string_to_array($4, ' ')::numeric[],
-            string_to_array($5, ' ')::numeric[], string_to_array($6, ' ')::numeric[], string_to_array($7, ' ')::numeric[],
-            string_to_array($8, ' ')::integer[], string_to_array($9, ' ')::boolean[], string_to_array($10, ' ')::boolean[],
-            string_to_array($11, ' ')::bigint[])
-         AS new (budget_id, window_start, posted, escrowed, suspended, uncertain, limit_amount, limit_revision, is_hard,
-                 is_over, revision)
-WHERE w.budget_id = new.budget_id AND w.window_start = new.window_start;
-
 -- Gateways and shares ----------------------------------------------------------------------------------------------
 
 -- name: gateway_start
@@ -290,14 +271,36 @@ WHERE s.gateway_id = $1 AND s.epoch < $2 AND NOT s.is_final AND s.suspended_at I
 ORDER BY s.budget_id, s.window_start
 LIMIT $3;
 
--- name: shares_save
+-- name: positions_save
+-- Windows that are locked, and shares of them, those that are new too. $12 is since when a new suspense is.
+WITH windows AS (
+    UPDATE budget_window w
+    SET posted = new.posted,
+        escrowed = new.escrowed,
+        suspended = new.suspended,
+        uncertain = new.uncertain,
+        limit_amount = new.limit_amount,
+        limit_revision = new.limit_revision,
+        is_hard = new.is_hard,
+        is_over = new.is_over,
+        revision = new.revision
+    FROM unnest($1::uuid[], $2::timestamptz[], string_to_array($3, ' ')::numeric[], string_to_array($4, ' ')::numeric[],
+                string_to_array($5, ' ')::numeric[], string_to_array($6, ' ')::numeric[],
+                string_to_array($7, ' ')::numeric[], string_to_array($8, ' ')::integer[],
+                string_to_array($9, ' ')::boolean[], string_to_array($10, ' ')::boolean[],
+                string_to_array($11, ' ')::bigint[])
+             AS new (budget_id, window_start, posted, escrowed, suspended, uncertain, limit_amount, limit_revision, is_hard,
+                     is_over, revision)
+    WHERE w.budget_id = new.budget_id AND w.window_start = new.window_start
+)
 INSERT INTO budget_share AS s (budget_id, window_start, gateway_id, epoch, granted, returned, overdrawn, posted, is_final,
                                suspended_at)
 SELECT new.budget_id, new.window_start, new.gateway_id, new.epoch, new.granted, new.returned, new.overdrawn, new.posted,
-       new.is_final, CASE WHEN new.is_suspended THEN $11::timestamptz END
-FROM unnest($1::uuid[], $2::timestamptz[], $3::text[], $4::bigint[], string_to_array($5, ' ')::numeric[],
-            string_to_array($6, ' ')::numeric[], string_to_array($7, ' ')::numeric[], string_to_array($8, ' ')::numeric[],
-            string_to_array($9, ' ')::boolean[], string_to_array($10, ' ')::boolean[])
+       new.is_final, CASE WHEN new.is_suspended THEN $12::timestamptz END
+FROM unnest($13::uuid[], $14::timestamptz[], $15::text[], $16::bigint[], string_to_array($17, ' ')::numeric[],
+            string_to_array($18, ' ')::numeric[], string_to_array($19, ' ')::numeric[],
+            string_to_array($20, ' ')::numeric[], string_to_array($21, ' ')::boolean[],
+            string_to_array($22, ' ')::boolean[])
          AS new (budget_id, window_start, gateway_id, epoch, granted, returned, overdrawn, posted, is_final, is_suspended)
 ON CONFLICT (budget_id, window_start, gateway_id, epoch) DO UPDATE
 SET granted = excluded.granted,

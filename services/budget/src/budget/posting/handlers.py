@@ -63,8 +63,7 @@ class UsageHandler:
         shares = {share.key: share for share in await unit.books.shares_named(keys)} if keys else {}
         open_ = await unit.books.uncertain_of(settles) if settles else {}
         outcome = apply(tallies.values(), windows, shares, open_)
-        await unit.books.save(outcome.windows)
-        await unit.books.save_shares(outcome.shares, now)
+        await unit.books.save(outcome.windows, outcome.shares, now)
         await unit.books.add_uncertain(outcome.uncertain, now)
         if settles:
             await unit.books.end_uncertain(settles, now, CORRECTED)

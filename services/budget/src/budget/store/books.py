@@ -43,12 +43,12 @@ class Books:
         """Make the rows of windows that are new, under their budget's present limit."""
         if not spans:
             return
-        keys = sorted(spans)
-        await self._connection.execute(self._sql["windows_open"], *_columns(keys), [spans[key].end for key in keys])
+        ends = [span.end for span in spans.values()]
+        await self._connection.execute(self._sql["windows_open"], *_columns(list(spans)), ends)
 
     async def lock(self, keys: Collection[WindowKey]) -> dict[WindowKey, Window]:
         """Windows that exist, locked until the transaction ends."""
-        rows = await self._connection.fetch(self._sql["windows_for_update"], *_columns(sorted(keys)))
+        rows = await self._connection.fetch(self._sql["windows_for_update"], *_columns(list(keys)))
         return {(row["budget_id"], row["window_start"]): _window(row) for row in rows}
 
     async def read(self, keys: Collection[WindowKey]) -> dict[WindowKey, Window]:
@@ -61,24 +61,34 @@ class Books:
         rows = await self._connection.fetch(self._sql["windows_since"], budget_id, now)
         return [(row["budget_id"], row["window_start"]) for row in rows]
 
-    async def save(self, windows: Mapping[WindowKey, Window]) -> None:
-        """Write locked windows back. The table's CHECK judges the limit once more."""
-        if not windows:
+    async def save(
+        self, windows: Mapping[WindowKey, Window], shares: Sequence[Share] = (), now: datetime | None = None
+    ) -> None:
+        """Write back locked windows, and shares of locked windows, those that are new too: one statement. The table's
+        CHECK judges the limit once more. `now` is since when a new suspense is."""
+        if not (windows or shares):
             return
-        keys = sorted(windows)
-        rooms = [windows[key].room for key in keys]
+        rooms = [window.room for window in windows.values()]
         await self._connection.execute(
-            self._sql["windows_update"],
-            *_columns(keys),
+            self._sql["positions_save"],
+            *_columns(list(windows)),
             _joined(room.posted for room in rooms),
             _joined(room.escrowed for room in rooms),
             _joined(room.suspended for room in rooms),
             _joined(room.uncertain for room in rooms),
             _joined(room.limit for room in rooms),
-            _joined(windows[key].limit_revision for key in keys),
+            _joined(window.limit_revision for window in windows.values()),
             _joined(room.is_hard for room in rooms),
             _joined(room.is_over for room in rooms),
-            _joined(windows[key].revision for key in keys),
+            _joined(window.revision for window in windows.values()),
+            now,
+            *_share_columns([share.key for share in shares]),
+            _joined(share.granted for share in shares),
+            _joined(share.returned for share in shares),
+            _joined(share.overdrawn for share in shares),
+            _joined(share.posted for share in shares),
+            _joined(share.is_final for share in shares),
+            _joined(share.is_suspended for share in shares),
         )
 
     # Gateways and shares
@@ -154,22 +164,6 @@ class Books:
         """What the gateway's epochs before this one hold and nobody has accounted for; a batch of them."""
         rows = await self._connection.fetch(self._sql["shares_to_end"], gateway_id, before, limit)
         return [_share(row) for row in rows]
-
-    async def save_shares(self, shares: Sequence[Share], now: datetime) -> None:
-        """Write shares of locked windows, those that are new too. `now` is since when a new suspense is."""
-        if not shares:
-            return
-        await self._connection.execute(
-            self._sql["shares_save"],
-            *_share_columns([share.key for share in shares]),
-            _joined(share.granted for share in shares),
-            _joined(share.returned for share in shares),
-            _joined(share.overdrawn for share in shares),
-            _joined(share.posted for share in shares),
-            _joined(share.is_final for share in shares),
-            _joined(share.is_suspended for share in shares),
-            now,
-        )
 
     async def recall(self, key: WindowKey, gateway_id: str, now: datetime) -> bool:
         """Ask the other live gateways for what they hold of a window; whether any holds something."""
