@@ -64,6 +64,7 @@ bench: install ## the figures of the README, measured here
 	$(PYTHON) bench/gateway_load.py
 	$(PYTHON) bench/metering_drain.py
 	$(PYTHON) bench/budget_posting.py
+	$(PYTHON) bench/budget_shares.py
 	$(PYTHON) bench/visibility.py
 
 contract: install ## write the schemas and the page for subscribers anew; refuses an incompatible change

@@ -29,6 +29,7 @@ from farebox.events import CallAttributes, Envelope, Held, HeldWindow, Measured,
 from farebox.ids import new_id
 from farebox.kafka import Delivery, Message, Offsets, Producer, Record, Rejected, make_broker, subscribe
 from farebox.postgres import Pool, open_pool, transaction
+from farebox.process import settle_memory
 from farebox_local.postgres import GivenPostgres
 
 BATCH = 2_000
@@ -96,22 +97,24 @@ async def drain_bare(kafka: str, pool: Pool, count: int) -> float:
         return count / (time.perf_counter() - started)
 
 
-async def drain_budget(kafka: str, pool: Pool, count: int) -> float:
-    """Events a second of the service's own subscriber and handler."""
-    left, started = count, 0.0
-    done: asyncio.Future[float] = asyncio.get_running_loop().create_future()
+async def drain_budget(kafka: str, pool: Pool, count: int) -> tuple[float, float]:
+    """Events a second of the service's own subscriber and handler, and the processor time of one in µs."""
+    left, started, worked = count, 0.0, 0.0
+    done: asyncio.Future[tuple[float, float]] = asyncio.get_running_loop().create_future()
     group = f"budget-{uuid.uuid4().hex}"
     offsets = Offsets(pool, group)
     handler = UsageHandler(Store(pool), SystemClock(), nothing, offsets)
+    settle_memory()
 
     async def timed(records: Sequence[Record]) -> Sequence[Rejected]:
-        nonlocal left, started
-        started = started or time.perf_counter()
+        nonlocal left, started, worked
+        started, worked = started or time.perf_counter(), worked or time.process_time()
         rejected = await handler(records)
         assert not rejected, rejected[0]
         left -= len(records)
         if not left:
-            done.set_result(count / (time.perf_counter() - started))
+            cpu_us = (time.process_time() - worked) / count * 1e6
+            done.set_result((count / (time.perf_counter() - started), cpu_us))
         return rejected
 
     async with Producer(kafka, client_id="bench") as producer:
@@ -141,7 +144,7 @@ async def posting(kafka: str, server: GivenPostgres, count: int) -> None:
     await topics.create(kafka, replication=1)
     await lay(kafka, count, org_budget)
     bare = await drain_bare(kafka, bare_pool, count)
-    ours = await drain_budget(kafka, pool, count)
+    ours, cpu_us = await drain_budget(kafka, pool, count)
     async with transaction(pool) as connection:
         posted = await connection.fetchval("SELECT posted FROM budget_window ORDER BY limit_amount DESC LIMIT 1")
     assert posted == count * COST_NANO, f"posted {posted} for {count} entries"
@@ -149,6 +152,7 @@ async def posting(kafka: str, server: GivenPostgres, count: int) -> None:
     await pool.close()
     print(f"{'bare getmany + insert of ids':44} {bare:>9,.0f} events/s")
     print(f"{'budget: windows, shares, marks, outbox':44} {ours:>9,.0f} events/s   ratio {ours / bare:.2f}")
+    print(f"{'  processor time of its process':44} {cpu_us:>9.1f} µs an event")
 
 
 def main() -> None:

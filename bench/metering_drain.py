@@ -46,6 +46,7 @@ from farebox.kafka import Message, Producer, Record, Rejected
 from farebox.outbox import backlog
 from farebox.postgres import migrate, open_pool, transaction
 from farebox.pricing import Usage
+from farebox.process import settle_memory
 from farebox_local.databases import create_database, create_role, create_schema, drop_database, role_of
 from farebox_local.kafka import Kafka
 from farebox_local.postgres import GivenPostgres, Postgres
@@ -239,7 +240,7 @@ async def drain_service(place: Place) -> dict[str, float]:
     )
     mark = uuid.uuid4().hex[:8]
     names = app.Names(requests=place.topic, group=f"metering-{mark}")
-    app.settle_memory()
+    settle_memory()
     pool = await open_pool(place.dsn, schema="metering", size=2)
     async with app.metering(settings, names):
         await done.wait()

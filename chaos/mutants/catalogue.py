@@ -179,8 +179,8 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
             Patch(
                 "budget",
                 "posting/rules.py",
-                "if share is None and not _counts(budget, entry, call):",
-                "if not _counts(budget, entry, call):",
+                "if start is not None:",
+                "if start is not None and _counts(lane.budget, entry):",
             ),
             Patch(
                 "farebox",

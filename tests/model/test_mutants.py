@@ -198,11 +198,11 @@ def a_gateway_is_released_on_an_operators_word(patch: Patch) -> None:
 def no_dedupe(patch: Patch) -> None:
     """An entry is posted every time it arrives."""
 
-    async def all_of_them(self: MemoryBooks, entry_ids: Any) -> set[Any]:
+    async def none_of_them(self: MemoryBooks, entry_ids: Any) -> set[Any]:
         self._tables.posted |= set(entry_ids)
-        return set(entry_ids)
+        return set()
 
-    patch.setattr(MemoryBooks, "first_seen", all_of_them)
+    patch.setattr(MemoryBooks, "seen_before", none_of_them)
 
 
 @mutant

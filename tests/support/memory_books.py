@@ -16,11 +16,12 @@ from budget.accounts.rules import Account
 from budget.alerts.occurrences import Crossing, Noted, Notes
 from budget.budgets.rules import Budget, BudgetsByAccount, Window, fresh_window
 from budget.budgets.windows import Span
-from budget.shares.rules import Share, ShareKey, WindowKey
+from budget.shares.rules import OwnShare, Share, ShareKey, WindowKey, release
 from budget.shares.silence import GatewayEpoch, Sign
 from budget.store.rows import SuspendedShare
 from farebox.errors import NotFound
 from farebox.kafka import Message, Offsets, Record
+from farebox.shares import ShareReport
 
 _FIRST_SIGN = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -110,12 +111,15 @@ class MemoryBooks:
     async def read(self, keys: Collection[WindowKey]) -> dict[WindowKey, Window]:
         return await self.lock(keys)
 
-    async def save(self, windows: Mapping[WindowKey, Window]) -> None:
+    async def save(
+        self, windows: Mapping[WindowKey, Window], shares: Sequence[Share] = (), now: datetime | None = None
+    ) -> None:
         for window in windows.values():
             room = window.room
             assert min(room.escrowed, room.suspended, room.uncertain) >= 0, "a figure fell below 0"
             assert room.out <= room.limit or room.is_over or not room.is_hard, "CHECK within_limit"
         self._tables.windows |= windows
+        self._tables.shares |= {share.key: share for share in shares}
 
     # Gateways and shares
 
@@ -169,9 +173,27 @@ class MemoryBooks:
             and (share.held or (share.key.gateway_id, share.key.epoch) == (gateway_id, epoch))
         ]
 
-    async def shares_of_epoch(self, keys: Collection[WindowKey], gateway_id: str, epoch: int) -> list[Share]:
-        wanted = [ShareKey(*key, gateway_id, epoch) for key in keys]
-        return [self._tables.shares[key] for key in wanted if key in self._tables.shares]
+    async def shares_of_epoch(self, keys: Sequence[WindowKey], gateway_id: str, epoch: int) -> list[OwnShare | None]:
+        return [self._own(ShareKey(*key, gateway_id, epoch)) for key in keys]
+
+    def _own(self, key: ShareKey) -> OwnShare | None:
+        if (share := self._tables.shares.get(key)) is None:
+            return None
+        measure = self._tables.budgets[key.budget_id].measure
+        return OwnShare(measure, share.granted, share.returned, share.overdrawn, share.is_suspended)
+
+    async def take(self, gateway_id: str, epoch: int, reports: Sequence[ShareReport]) -> int:
+        taken = set()
+        for each in reports:
+            key = ShareKey(each.budget_id, each.window_start, gateway_id, epoch)
+            before = self._tables.shares.get(key)
+            if before and not before.is_suspended:
+                after = before.reported(granted=each.granted, returned=each.returned, overdrawn=each.overdrawn)
+                window = self._tables.windows[key.window]
+                await self.save({key.window: window.with_room(release(before, after, window.room))})
+                self._tables.shares[key] = after
+                taken.add(key)
+        return len(taken)
 
     async def shares_named(self, keys: Collection[ShareKey]) -> list[Share]:
         return [self._tables.shares[key] for key in keys if key in self._tables.shares]
@@ -184,9 +206,6 @@ class MemoryBooks:
             if not share.is_final and not share.is_suspended
         ]
         return found[:limit]
-
-    async def save_shares(self, shares: Sequence[Share], now: datetime) -> None:
-        self._tables.shares |= {share.key: share for share in shares}
 
     async def recall(self, key: WindowKey, gateway_id: str, now: datetime) -> bool:
         asked = {
@@ -251,10 +270,10 @@ class MemoryBooks:
 
     # Postings and marks
 
-    async def first_seen(self, entry_ids: Collection[UUID]) -> set[UUID]:
-        fresh = set(entry_ids) - self._tables.posted
-        self._tables.posted |= fresh
-        return fresh
+    async def seen_before(self, entry_ids: Collection[UUID]) -> set[UUID]:
+        before = self._tables.posted & set(entry_ids)
+        self._tables.posted |= set(entry_ids)
+        return before
 
     async def noted(self, keys: Collection[WindowKey]) -> dict[WindowKey, Notes]:
         found: dict[WindowKey, dict[str, Noted]] = {}

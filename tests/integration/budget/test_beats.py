@@ -130,13 +130,17 @@ class _Counted:
 
     async def __aenter__(self) -> Any:
         unit = await self._inner.__aenter__()
-        lock = unit.books.lock
+        lock, take = unit.books.lock, unit.books.take
 
         async def counted(keys: Any) -> Any:
             self._locked.append(len(keys))
             return await lock(keys)
 
-        unit.books.lock = counted
+        async def counted_too(gateway_id: str, epoch: int, reports: Any) -> Any:
+            self._locked.append(len(reports))
+            return await take(gateway_id, epoch, reports)
+
+        unit.books.lock, unit.books.take = counted, counted_too
         return unit
 
     async def __aexit__(self, *error: object) -> Any:

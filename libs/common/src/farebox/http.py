@@ -39,6 +39,8 @@ class JSON(Response):
     media_type = "application/json"
 
     def render(self, content: object) -> bytes:
+        if isinstance(content, BaseModel):  # a beat's answer has thousands of parts
+            return content.__pydantic_serializer__.to_json(content)
         return orjson.dumps(content, default=_encode)
 
 

@@ -22,7 +22,7 @@ from farebox.kafka import Offsets, Producer, alive, make_broker, subscribe, unre
 from farebox.outbox import OutboxRelay
 from farebox.postgres import migrate as migrate_schema
 from farebox.postgres import open_pool, ping
-from farebox.process import serve
+from farebox.process import serve, settle_memory
 from farebox.recurring import Recurring
 
 SCHEMA = "budget"
@@ -38,6 +38,7 @@ async def migrate(settings: BudgetSettings) -> list[str]:
 
 async def run(settings: BudgetSettings) -> None:
     """Until SIGTERM: consume, answer, relay. Alive without Kafka and PostgreSQL, ready with both."""
+    settle_memory()
     clock = SystemClock()
     pool = await open_pool(settings.postgres_dsn.get_secret_value(), schema=SCHEMA, size=settings.postgres_pool)
     producer = Producer(settings.kafka_bootstrap, client_id=f"budget-{settings.instance}")

@@ -7,11 +7,11 @@ from typing import Any, Final
 from uuid import UUID
 
 from budget.posting.audit import Audit, entry_of
+from budget.posting.entries import Entry
 from budget.settings import BudgetSettings
 from budget.store import QUERIES, Store
 from farebox import outbox, topics
 from farebox.clock import SystemClock
-from farebox.events import UsagePriced
 from farebox.invariants import LAG, Broken, find_lost, main, read_through
 from farebox.kafka import Message, Record
 from farebox.kafka.dead import SUFFIX
@@ -66,7 +66,7 @@ async def _unposted(pool: Pool, records: Sequence[Record]) -> dict[UUID, tuple[R
     return {id_: (entries[id_][0], _shown(entries[id_][1])) for (id_,) in unposted}
 
 
-def _shown(entry: UsagePriced) -> Mapping[str, Any]:
+def _shown(entry: Entry) -> Mapping[str, Any]:
     return {"entry_id": entry.entry_id, "billed_nano": entry.billed_nano, "currency": entry.currency}
 
 

@@ -5,7 +5,7 @@ from typing import Final
 
 from prometheus_client import Counter, Gauge, Histogram
 
-from farebox.events import UsagePriced
+from budget.posting.entries import Entry, is_any
 
 POSTED: Final = Counter("farebox_budget_postings", "Ledger entries posted to budgets.", ["kind"])
 DUPLICATES: Final = Counter("farebox_budget_duplicate_entries", "Ledger entries seen before, and not posted again.")
@@ -40,9 +40,13 @@ RAISE_SECONDS: Final = Histogram(
 )
 
 
-def observe_postings(entries: Sequence[UsagePriced], *, lag_s: float) -> None:
+def observe_postings(entries: Sequence[Entry], *, lag_s: float) -> None:
     """Count a batch that is about to commit. `lag_s` is that of its newest entry."""
-    for kind in ("charge", "correction"):
-        POSTED.labels(kind).inc(sum(entry.kind == kind for entry in entries))
-    UNCERTAIN.inc(sum(entry.held is not None and any(vars(entry.held.uncertain).values()) for entry in entries))
+    corrections = uncertain = 0
+    for entry in entries:
+        corrections += entry.kind == "correction"
+        uncertain += entry.held is not None and is_any(entry.held.uncertain)
+    POSTED.labels("charge").inc(len(entries) - corrections)
+    POSTED.labels("correction").inc(corrections)
+    UNCERTAIN.inc(uncertain)
     POSTING_LAG.set(max(0.0, lag_s))

@@ -161,15 +161,28 @@ ON CONFLICT DO NOTHING;
 
 -- name: windows_for_update
 -- Locked in one order by everybody: (budget_id, window_start).
-SELECT w.*, b.measure
+SELECT w.budget_id, w.window_start, w.window_end, w.limit_amount, w.limit_revision, w.posted, w.escrowed, w.suspended,
+       w.uncertain, w.is_hard, w.is_over, w.revision, b.measure
 FROM budget_window w
 JOIN unnest($1::uuid[], $2::timestamptz[]) AS asked (budget_id, window_start) USING (budget_id, window_start)
 JOIN budget b USING (budget_id)
 ORDER BY w.budget_id, w.window_start
 FOR UPDATE OF w;
 
+-- name: windows_hold
+-- Locked in the same order, and not read.
+SELECT count(*)
+FROM (
+    SELECT
+    FROM budget_window w
+    JOIN unnest($1::uuid[], $2::timestamptz[]) AS asked (budget_id, window_start) USING (budget_id, window_start)
+    ORDER BY w.budget_id, w.window_start
+    FOR UPDATE OF w
+) held;
+
 -- name: windows
-SELECT w.*, b.measure
+SELECT w.budget_id, w.window_start, w.window_end, w.limit_amount, w.limit_revision, w.posted, w.escrowed, w.suspended,
+       w.uncertain, w.is_hard, w.is_over, w.revision, b.measure
 FROM budget_window w
 JOIN unnest($1::uuid[], $2::timestamptz[]) AS asked (budget_id, window_start) USING (budget_id, window_start)
 JOIN budget b USING (budget_id);
@@ -177,23 +190,6 @@ JOIN budget b USING (budget_id);
 -- name: windows_since
 -- The windows of a budget that are not over at $2.
 SELECT budget_id, window_start FROM budget_window WHERE budget_id = $1 AND (window_end IS NULL OR window_end > $2);
-
--- name: windows_update
-UPDATE budget_window w
-SET posted = new.posted,
-    escrowed = new.escrowed,
-    suspended = new.suspended,
-    uncertain = new.uncertain,
-    limit_amount = new.limit_amount,
-    limit_revision = new.limit_revision,
-    is_hard = new.is_hard,
-    is_over = new.is_over,
-    revision = new.revision
-FROM unnest($1::uuid[], $2::timestamptz[], $3::text[]::numeric[], $4::text[]::numeric[], $5::text[]::numeric[],
-            $6::text[]::numeric[], $7::text[]::numeric[], $8::integer[], $9::boolean[], $10::boolean[], $11::bigint[])
-         AS new (budget_id, window_start, posted, escrowed, suspended, uncertain, limit_amount, limit_revision, is_hard,
-                 is_over, revision)
-WHERE w.budget_id = new.budget_id AND w.window_start = new.window_start;
 
 -- Gateways and shares ----------------------------------------------------------------------------------------------
 
@@ -249,10 +245,12 @@ JOIN unnest($1::uuid[], $2::timestamptz[]) AS asked (budget_id, window_start) US
 WHERE s.granted + s.overdrawn > s.returned + s.posted OR (s.gateway_id = $3 AND s.epoch = $4);
 
 -- name: shares_of_epoch
--- Of these windows: what one gateway's epoch has. Looked up one by one (OFFSET 0): a plan that begins with all that the
--- epoch has is chosen while the table's statistics are old, and compares each with each.
-SELECT s.*
-FROM unnest($1::uuid[], $2::timestamptz[]) AS asked (budget_id, window_start)
+-- Of these windows: what one gateway's epoch has, by the window's place among those asked for. Looked up one by one
+-- (OFFSET 0): a plan that begins with all that the epoch has is chosen while the table's statistics are old, and compares
+-- each with each.
+SELECT asked.place, (SELECT b.measure FROM budget b WHERE b.budget_id = s.budget_id),
+       s.granted::text, s.returned::text, s.overdrawn::text, s.suspended_at IS NOT NULL
+FROM unnest($1::uuid[], $2::timestamptz[]) WITH ORDINALITY AS asked (budget_id, window_start, place)
 CROSS JOIN LATERAL (
     SELECT * FROM budget_share s
     WHERE s.budget_id = asked.budget_id AND s.window_start = asked.window_start AND s.gateway_id = $3 AND s.epoch = $4
@@ -274,13 +272,36 @@ WHERE s.gateway_id = $1 AND s.epoch < $2 AND NOT s.is_final AND s.suspended_at I
 ORDER BY s.budget_id, s.window_start
 LIMIT $3;
 
--- name: shares_save
+-- name: positions_save
+-- Windows that are locked, and shares of them, those that are new too. $12 is since when a new suspense is.
+WITH windows AS (
+    UPDATE budget_window w
+    SET posted = new.posted,
+        escrowed = new.escrowed,
+        suspended = new.suspended,
+        uncertain = new.uncertain,
+        limit_amount = new.limit_amount,
+        limit_revision = new.limit_revision,
+        is_hard = new.is_hard,
+        is_over = new.is_over,
+        revision = new.revision
+    FROM unnest($1::uuid[], $2::timestamptz[], string_to_array($3, ' ')::numeric[], string_to_array($4, ' ')::numeric[],
+                string_to_array($5, ' ')::numeric[], string_to_array($6, ' ')::numeric[],
+                string_to_array($7, ' ')::numeric[], string_to_array($8, ' ')::integer[],
+                string_to_array($9, ' ')::boolean[], string_to_array($10, ' ')::boolean[],
+                string_to_array($11, ' ')::bigint[])
+             AS new (budget_id, window_start, posted, escrowed, suspended, uncertain, limit_amount, limit_revision, is_hard,
+                     is_over, revision)
+    WHERE w.budget_id = new.budget_id AND w.window_start = new.window_start
+)
 INSERT INTO budget_share AS s (budget_id, window_start, gateway_id, epoch, granted, returned, overdrawn, posted, is_final,
                                suspended_at)
 SELECT new.budget_id, new.window_start, new.gateway_id, new.epoch, new.granted, new.returned, new.overdrawn, new.posted,
-       new.is_final, CASE WHEN new.is_suspended THEN $11::timestamptz END
-FROM unnest($1::uuid[], $2::timestamptz[], $3::text[], $4::bigint[], $5::text[]::numeric[],
-            $6::text[]::numeric[], $7::text[]::numeric[], $8::text[]::numeric[], $9::boolean[], $10::boolean[])
+       new.is_final, CASE WHEN new.is_suspended THEN $12::timestamptz END
+FROM unnest($13::uuid[], $14::timestamptz[], $15::text[], $16::bigint[], string_to_array($17, ' ')::numeric[],
+            string_to_array($18, ' ')::numeric[], string_to_array($19, ' ')::numeric[],
+            string_to_array($20, ' ')::numeric[], string_to_array($21, ' ')::boolean[],
+            string_to_array($22, ' ')::boolean[])
          AS new (budget_id, window_start, gateway_id, epoch, granted, returned, overdrawn, posted, is_final, is_suspended)
 ON CONFLICT (budget_id, window_start, gateway_id, epoch) DO UPDATE
 SET granted = excluded.granted,
@@ -289,6 +310,41 @@ SET granted = excluded.granted,
     posted = excluded.posted,
     is_final = excluded.is_final,
     suspended_at = CASE WHEN excluded.suspended_at IS NOT NULL THEN coalesce(s.suspended_at, excluded.suspended_at) END;
+
+-- name: shares_take
+-- An epoch's totals of shares that there are, their windows locked: of two totals the larger is true, and a window's escrow
+-- moves by what its share holds more or less (`Share.reported` and `release` say the same). What is in suspense is left to
+-- who can tell of it.
+WITH told AS (
+    SELECT budget_id, window_start, max(granted) AS granted, max(returned) AS returned, max(overdrawn) AS overdrawn
+    FROM unnest($3::uuid[], $4::timestamptz[], string_to_array($5, ' ')::numeric[], string_to_array($6, ' ')::numeric[],
+                string_to_array($7, ' ')::numeric[]) AS told (budget_id, window_start, granted, returned, overdrawn)
+    GROUP BY budget_id, window_start
+), larger AS (
+    SELECT s.budget_id, s.window_start, s.posted, greatest(s.granted, told.granted) AS granted,
+           greatest(s.returned, told.returned) AS returned, greatest(s.overdrawn, told.overdrawn) AS overdrawn,
+           greatest(0, s.granted + s.overdrawn - s.returned - s.posted) AS held_before
+    FROM told
+    CROSS JOIN LATERAL (
+        SELECT * FROM budget_share s
+        WHERE s.budget_id = told.budget_id AND s.window_start = told.window_start AND s.gateway_id = $1 AND s.epoch = $2
+        OFFSET 0
+    ) s
+    WHERE s.suspended_at IS NULL
+), moved AS (
+    SELECT *, greatest(0, granted + overdrawn - returned - posted) - held_before AS more FROM larger
+), windows AS (
+    UPDATE budget_window w
+    SET escrowed = w.escrowed + moved.more,
+        is_over = w.posted + w.escrowed + moved.more + w.suspended + w.uncertain > w.limit_amount,
+        revision = w.revision + 1
+    FROM moved
+    WHERE w.budget_id = moved.budget_id AND w.window_start = moved.window_start
+)
+UPDATE budget_share s
+SET granted = moved.granted, returned = moved.returned, overdrawn = moved.overdrawn
+FROM moved
+WHERE s.budget_id = moved.budget_id AND s.window_start = moved.window_start AND s.gateway_id = $1 AND s.epoch = $2;
 
 -- name: shares_recall
 -- Ask other gateways for what may lie idle in a window. Only those of a present epoch can still answer.
@@ -441,11 +497,14 @@ LIMIT $1;
 -- Postings and marks -----------------------------------------------------------------------------------------------
 
 -- name: postings_insert
--- Which of the entries are new: only those count.
-INSERT INTO posting (entry_id)
-SELECT entry_id FROM unnest($1::uuid[]) AS new (entry_id) ORDER BY entry_id
-ON CONFLICT DO NOTHING
-RETURNING entry_id;
+-- Which of the entries are not new, and do not count again: mostly none, so that little is sent.
+WITH noted AS (
+    INSERT INTO posting (entry_id)
+    SELECT entry_id FROM unnest($1::uuid[]) AS new (entry_id) ORDER BY entry_id
+    ON CONFLICT DO NOTHING
+    RETURNING entry_id
+)
+SELECT ARRAY(SELECT unnest($1::uuid[]) EXCEPT SELECT entry_id FROM noted);
 
 -- name: postings_of
 -- Those of the entries that were posted.

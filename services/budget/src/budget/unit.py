@@ -10,10 +10,11 @@ from budget.accounts.rules import Account
 from budget.alerts.occurrences import Crossing, Notes
 from budget.budgets.rules import Budget, BudgetsByAccount, Window
 from budget.budgets.windows import Span
-from budget.shares.rules import Share, ShareKey, WindowKey
+from budget.shares.rules import OwnShare, Share, ShareKey, WindowKey
 from budget.shares.silence import GatewayEpoch, Sign
 from budget.store.rows import SuspendedShare
 from farebox.kafka import Message, Offsets, Record
+from farebox.shares import ShareReport
 
 
 class Registry(Protocol):
@@ -37,7 +38,9 @@ class Books(Protocol):
 
     async def read(self, keys: Collection[WindowKey]) -> dict[WindowKey, Window]: ...
 
-    async def save(self, windows: Mapping[WindowKey, Window]) -> None: ...
+    async def save(
+        self, windows: Mapping[WindowKey, Window], shares: Sequence[Share] = (), now: datetime | None = None
+    ) -> None: ...
 
     async def start_gateway(
         self, gateway_id: str, process_id: UUID, *, last_epoch: int, last_record: int, is_whole: bool
@@ -53,13 +56,15 @@ class Books(Protocol):
 
     async def shares(self, keys: Collection[WindowKey], gateway_id: str, epoch: int) -> list[Share]: ...
 
-    async def shares_of_epoch(self, keys: Collection[WindowKey], gateway_id: str, epoch: int) -> list[Share]: ...
+    async def shares_of_epoch(
+        self, keys: Sequence[WindowKey], gateway_id: str, epoch: int
+    ) -> list[OwnShare | None]: ...
+
+    async def take(self, gateway_id: str, epoch: int, reports: Sequence[ShareReport]) -> int: ...
 
     async def shares_named(self, keys: Collection[ShareKey]) -> list[Share]: ...
 
     async def shares_to_end(self, gateway_id: str, before: int, limit: int) -> list[Share]: ...
-
-    async def save_shares(self, shares: Sequence[Share], now: datetime) -> None: ...
 
     async def recall(self, key: WindowKey, gateway_id: str, now: datetime) -> bool: ...
 
@@ -79,7 +84,7 @@ class Books(Protocol):
 
     async def forget_leases(self, before: datetime) -> None: ...
 
-    async def first_seen(self, entry_ids: Collection[UUID]) -> set[UUID]: ...
+    async def seen_before(self, entry_ids: Collection[UUID]) -> Collection[UUID]: ...
 
     async def noted(self, keys: Collection[WindowKey]) -> dict[WindowKey, Notes]: ...
 

@@ -1,6 +1,5 @@
 """Metering put together: the only module that knows all others."""
 
-import gc
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ from farebox.invariants import watched
 from farebox.kafka import Delivery, Offsets, Producer, Watched, alive, make_broker, subscribe, unready
 from farebox.outbox import OutboxRelay
 from farebox.postgres import Pool
-from farebox.process import serve
+from farebox.process import serve, settle_memory
 from farebox.recurring import Recurring
 from metering import metrics
 from metering.books_clock import BooksClock
@@ -37,7 +36,6 @@ PRICES_EVERY_S: Final = 60.0
 SETTLE_EVERY_S: Final = 300.0
 SUSPENSE_EVERY_S: Final = 10.0
 TIME_EVERY_S: Final = 30.0
-GC_OBJECTS: Final = 200_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,16 +98,6 @@ async def run(settings: Settings) -> None:
         asked = routes(service.store, service.prices, service.clock)
         api = http.api([*health, *asked, *correction_routes(service.corrections)], secret=secret)
         await serve(settings, api=api, ops=ops(health))
-
-
-def settle_memory() -> None:
-    """Keep the collector from walking all modules, and whole batches, again and again: it took half of the time.
-
-    A batch makes some hundred thousand objects that live until it is posted and are freed by their counts.
-    """
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(GC_OBJECTS, 20, 100)
 
 
 @asynccontextmanager

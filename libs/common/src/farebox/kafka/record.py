@@ -48,7 +48,8 @@ class Record:
     @property
     def headers(self) -> Mapping[str, bytes]:
         """By name. A null value reads as empty; of a name that comes twice the last counts."""
-        return {name: value or b"" for name, value in self.raw_headers}
+        headers: dict[str, Any] = dict(self.raw_headers)
+        return {name: value or b"" for name, value in headers.items()} if None in headers.values() else headers
 
     @property
     def deleted_as_of(self) -> int | None:

@@ -4,11 +4,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import ROUND_HALF_EVEN, Decimal
+from functools import lru_cache
 from typing import Final
 from uuid import UUID
 
 from budget.alerts.rules import Threshold, thresholds
-from budget.budgets.windows import Calendar, Span
+from budget.budgets.windows import Calendar, Kind, Span
 from budget.shares.rules import Room, WindowKey
 from farebox.events import AccountRef, BudgetState, BudgetWindow, Measure, ThresholdMark
 from farebox.events.budget import Mode
@@ -94,7 +95,7 @@ def state(budget: Budget, window: Window, *, spent: int | None = None) -> Budget
         measure=budget.measure,
         currency=budget.currency,
         mode=budget.mode,
-        window=BudgetWindow(kind=budget.calendar.kind, start=room.key[1], end=window.end, zone=budget.calendar.zone),
+        window=_told(budget.calendar.kind, room.key[1], window.end, budget.calendar.zone),
         limit=room.limit,
         limit_revision=window.limit_revision,
         spent=spent,
@@ -106,6 +107,11 @@ def state(budget: Budget, window: Window, *, spent: int | None = None) -> Budget
         active=budget.is_active,
         revision=window.revision,
     )
+
+
+@lru_cache(maxsize=4_096)
+def _told(kind: Kind, start: datetime, end: datetime | None, zone: str) -> BudgetWindow:
+    return BudgetWindow(kind=kind, start=start, end=end, zone=zone)
 
 
 def percent(spent: int, limit: int) -> Decimal:

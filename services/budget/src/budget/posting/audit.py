@@ -5,11 +5,12 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
 
+from budget.posting.entries import Entry, read
 from budget.posting.rules import tally
 from budget.shares.rules import WindowKey
 from budget.store import Unit
 from budget.store.books import Posted
-from farebox.events import Undecodable, UsagePriced, decode
+from farebox.events import Undecodable
 from farebox.kafka import Record
 
 UNSURE: Final = timedelta(minutes=1)
@@ -77,10 +78,10 @@ class Audit:
         ]
 
 
-def entry_of(record: Record) -> UsagePriced | None:
+def entry_of(record: Record) -> Entry | None:
     """None for what is no entry: poison is among the dead letters, what has no price yet is not posted."""
     try:
-        event = decode(headers=record.headers, value=record.value).event
+        event = read(headers=record.headers, value=record.value)
     except Undecodable:
         return None
-    return event if isinstance(event, UsagePriced) and event.suspense is None else None
+    return event if isinstance(event, Entry) and event.suspense is None else None

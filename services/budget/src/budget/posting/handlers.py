@@ -7,11 +7,12 @@ import structlog
 
 from budget import metrics
 from budget.alerts.operations import announce_courses, balances
+from budget.posting.entries import Entry, read
 from budget.posting.rules import LeftOut, Posted, Tally, apply, settle_at_once, tally
 from budget.unit import Store, Unit
 from farebox import faults
 from farebox.clock import Clock
-from farebox.events import Undecodable, UsagePriced, decode
+from farebox.events import Undecodable
 from farebox.kafka import Offsets, Record, Rejected
 
 log = structlog.get_logger()
@@ -40,17 +41,17 @@ class UsageHandler:
         self._wake()
         return rejected
 
-    async def _post(self, unit: Unit, entries: list[UsagePriced]) -> None:
-        by_id = {entry.entry_id: entry for entry in entries}
-        first = await unit.books.first_seen(by_id)
-        fresh = [entry for entry_id, entry in by_id.items() if entry_id in first]
+    async def _post(self, unit: Unit, entries: list[Entry]) -> None:
+        fresh = {entry.entry_id: entry for entry in entries}
+        for entry_id in await unit.books.seen_before(fresh):
+            del fresh[entry_id]
         metrics.DUPLICATES.inc(len(entries) - len(fresh))
         if fresh:
-            await self._post_fresh(unit, fresh)
+            await self._post_fresh(unit, list(fresh.values()))
 
-    async def _post_fresh(self, unit: Unit, fresh: list[UsagePriced]) -> None:
+    async def _post_fresh(self, unit: Unit, fresh: list[Entry]) -> None:
         now = self._clock.now()
-        budgets = await unit.registry.budgets_of({account for entry in fresh for account in entry.principal.path()})
+        budgets = await unit.registry.budgets_of(set().union(*{entry.principal.path() for entry in fresh}))
         leases = {entry.lease.lease_id for entry in fresh if entry.lease and not entry.held}
         settles = {entry.attempt_id for entry in fresh if entry.kind == "correction"}
         unsure = await unit.books.uncertain_of(settles) if settles else {}
@@ -58,14 +59,13 @@ class UsageHandler:
         _show(left)
         await unit.books.open({key: each.span for key, each in tallies.items()})
         windows = await unit.books.lock(tallies)
-        keys = {part.share for each in tallies.values() for part in each.parts if part.share}
+        keys = [key for each in tallies.values() for key in each.shares()]
         shares = {share.key: share for share in await unit.books.shares_named(keys)} if keys else {}
         open_ = await unit.books.uncertain_of(settles) if settles else {}
         if doubtful := {part.attempt_id for each in tallies.values() for part in each.parts if part.uncertain}:
             settle_at_once(tallies.values(), await unit.books.corrected(doubtful))
         outcome = apply(tallies.values(), windows, shares, open_)
-        await unit.books.save(outcome.windows)
-        await unit.books.save_shares(outcome.shares, now)
+        await unit.books.save(outcome.windows, outcome.shares, now)
         await unit.books.add_uncertain(outcome.uncertain, now)
         if settles:
             await unit.books.end_uncertain(settles, now, CORRECTED)
@@ -79,16 +79,16 @@ class UsageHandler:
         await unit.announce(balances(((each.budget, outcome.windows[each.key]) for each in tallies), now))
 
 
-def _read(records: Sequence[Record]) -> tuple[list[UsagePriced], list[Rejected]]:
-    entries: list[UsagePriced] = []
+def _read(records: Sequence[Record]) -> tuple[list[Entry], list[Rejected]]:
+    entries: list[Entry] = []
     rejected: list[Rejected] = []
     for record in records:
         try:
-            event = decode(headers=record.headers, value=record.value).event
+            event = read(headers=record.headers, value=record.value)
         except Undecodable as error:
             rejected.append(Rejected(record, error.reason, error.detail))
             continue
-        if not isinstance(event, UsagePriced):
+        if not isinstance(event, Entry):
             rejected.append(Rejected(record, "unexpected_type", event.type))
         elif event.suspense is None:
             entries.append(event)

@@ -64,7 +64,7 @@ async def foresee(unit: Unit, events: Sequence[UsagePriced], now: datetime) -> F
     settle_at_once(tallies.values(), await unit.books.corrected({entry.attempt_id for entry in fresh}))
     known = await unit.books.read(tallies)
     before = {key: known.get(key) or fresh_window(each.budget, each.span) for key, each in tallies.items()}
-    keys = {part.share for each in tallies.values() for part in each.parts if part.share}
+    keys = [key for each in tallies.values() for key in each.shares()]
     shares = {share.key: share for share in await unit.books.shares_named(keys)}
     outcome = apply(tallies.values(), before, shares, open_)
     alerts = await foresee_courses(unit, outcome.courses, outcome.windows, now)

@@ -4,18 +4,23 @@ tally(entries, …)   which windows, in which order of entries          (before 
 apply(tallies, …)   new figures, and how they went past marks         (while the rows are locked)
 """
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
+from operator import attrgetter
+from typing import Final, TypeAlias
 from uuid import UUID
+
+import msgspec
 
 from budget.alerts.occurrences import Standing
 from budget.alerts.rules import EXHAUSTED, OVER_LIMIT, Mark, Threshold, id_of, reached
 from budget.budgets.rules import Budget, BudgetsByAccount, Window
 from budget.budgets.windows import Span
+from budget.posting.entries import Amounts, Entry
 from budget.shares.rules import Room, Share, ShareKey, WindowKey, release
-from farebox.events import Measured, UsagePriced
-from farebox.matching import Admitted
+from farebox.events import Measure
+from farebox.matching import EVERYTHING, Admitted
 
 Leases = Mapping[UUID, Sequence[ShareKey]]
 """Where the calls of leases of the version before were held."""
@@ -24,17 +29,21 @@ Uncertain = Mapping[tuple[UUID, WindowKey], int]
 """What is open, by attempt and window."""
 
 
-@dataclass(frozen=True, slots=True)
-class Part:
-    """One entry's amount in one window; the share it was held in, if any, and what its gateway settled there.
+Holder: TypeAlias = tuple[str, int]
+"""A gateway and its epoch: within one window, that is the share."""
+
+
+class Part(msgspec.Struct, frozen=True, gc=False):
+    """One entry's amount in one window; who held it there, if anybody, and what that gateway settled.
 
     `uncertain` is what it adds to the window beside the amount; `settles` the attempt whose uncertain amount it ends.
+    A batch makes thousands: a dataclass takes ten times as long.
     """
 
     entry_id: UUID
     attempt_id: UUID
     amount: int
-    share: ShareKey | None = None
+    holder: Holder | None = None
     settled: int = 0
     uncertain: int = 0
     settles: UUID | None = None
@@ -48,6 +57,10 @@ class Tally:
     key: WindowKey
     span: Span
     parts: list[Part] = field(default_factory=list)
+
+    def shares(self) -> list[ShareKey]:
+        """Those that held something of it."""
+        return [ShareKey(*self.key, *holder) for holder in {part.holder for part in self.parts} if holder]
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +113,7 @@ class Posted:
 
 
 def tally(
-    entries: Sequence[UsagePriced], budgets: BudgetsByAccount, leases: Leases, open_: Uncertain
+    entries: Iterable[Entry], budgets: BudgetsByAccount, leases: Leases, open_: Uncertain
 ) -> tuple[dict[WindowKey, Tally], list[LeftOut]]:
     """Sort entries into windows: those that held the call, and those of its time where other budgets count it.
 
@@ -109,41 +122,82 @@ def tally(
     """
     tallies: dict[WindowKey, Tally] = {}
     left: list[LeftOut] = []
-    spans: dict[UUID, Span] = {}
+    lanes = _Lanes(budgets)
+    corrections: list[Entry] = []
     for entry in entries:
-        held = _held(entry, leases)
-        call = _admitted(entry)
-        for account in entry.principal.path():
-            for budget in budgets.get(account, ()):
-                share = held.get(budget.budget_id)
-                if share is None and not _counts(budget, entry, call):
-                    continue
-                if _is_foreign(budget, entry) and (share is None or entry.kind == "correction"):
-                    left.append(LeftOut(entry.entry_id, budget, entry.currency))
-                    continue
-                span = _span(budget, share.window_start if share else entry.occurred_at, spans)
-                _add(tallies, budget, span, _part(entry, budget, share))
-    if corrections := [entry for entry in entries if entry.kind == "correction"]:
+        held, holder = _held(entry, leases)
+        for lane in lanes.on(entry.principal.path()):
+            start = held.get(lane.budget.budget_id) if held else None
+            if start is None and not _counts(lane.budget, entry):
+                continue
+            if (start is None or entry.kind == "correction") and _is_foreign(lane.budget, entry):
+                left.append(LeftOut(entry.entry_id, lane.budget, entry.currency))
+            elif start is not None:
+                lane.tally_at(start, tallies).parts.append(_held_part(entry, lane, holder))
+            else:
+                lane.tally_at(entry.occurred_at, tallies).parts.append(_part(entry, lane.of_entry(entry)))
+        if entry.kind == "correction":
+            corrections.append(entry)
+    if corrections:
         _end_uncertain(tallies, corrections, budgets, open_)
     return tallies, left
 
 
-def _add(tallies: dict[WindowKey, Tally], budget: Budget, span: Span, part: Part) -> None:
+_OF_ENTRY: Final[Mapping[Measure, Callable[[Entry], int]]] = {
+    "money": attrgetter("billed_nano"),
+    "requests": attrgetter("requests"),
+    "tokens": attrgetter("tokens"),
+}
+
+
+class _Lane:
+    """One budget's way through a batch. Entries of one window mostly follow each other: the last one is at hand."""
+
+    def __init__(self, budget: Budget) -> None:
+        self.budget = budget
+        self.of_entry = _OF_ENTRY[budget.measure]
+        self.of: Callable[[Amounts], int] = attrgetter(budget.measure)
+        self._last: Tally | None = None
+
+    def tally_at(self, at: datetime, tallies: dict[WindowKey, Tally]) -> Tally:
+        """That of the window which holds an instant; a new one if need be."""
+        if self._last is None or at not in self._last.span:
+            self._last = _tally_of(tallies, self.budget, self.budget.calendar.span(at))
+        return self._last
+
+
+class _Lanes:
+    """Of all budgets; looked up once for each path, as many entries share one."""
+
+    def __init__(self, budgets: BudgetsByAccount) -> None:
+        self._by_account = {account: [_Lane(each) for each in some] for account, some in budgets.items()}
+        self._by_path: dict[tuple[str, ...], list[_Lane]] = {}
+
+    def on(self, path: tuple[str, ...]) -> Sequence[_Lane]:
+        found = self._by_path.get(path)
+        if found is None:
+            found = self._by_path[path] = [lane for account in path for lane in self._by_account.get(account, ())]
+        return found
+
+
+def _tally_of(tallies: dict[WindowKey, Tally], budget: Budget, span: Span) -> Tally:
     key = (budget.budget_id, span.start)
     found = tallies.get(key)
     if found is None:
         found = tallies[key] = Tally(budget, key, span)
-    found.parts.append(part)
+    return found
 
 
 def settle_at_once(tallies: Iterable[Tally], corrected: Collection[UUID]) -> None:
     """Of attempts whose truth was entered before their charge came, nothing becomes uncertain."""
     for each in tallies:
-        each.parts = [replace(part, uncertain=0) if part.attempt_id in corrected else part for part in each.parts]
+        each.parts = [
+            msgspec.structs.replace(part, uncertain=0) if part.attempt_id in corrected else part for part in each.parts
+        ]
 
 
 def _end_uncertain(
-    tallies: dict[WindowKey, Tally], corrections: Sequence[UsagePriced], budgets: BudgetsByAccount, open_: Uncertain
+    tallies: dict[WindowKey, Tally], corrections: Sequence[Entry], budgets: BudgetsByAccount, open_: Uncertain
 ) -> None:
     """Of the corrected attempts, nothing stays uncertain in a window that its correction does not post to."""
     unsure = set(open_)
@@ -156,20 +210,19 @@ def _end_uncertain(
         for _, (budget_id, start) in sorted(one for one in unsure if one[0] == entry.attempt_id):
             budget = by_id[budget_id]
             part = Part(entry.entry_id, entry.attempt_id, 0, settles=entry.attempt_id)
-            _add(tallies, budget, budget.calendar.span(start), part)
+            _tally_of(tallies, budget, budget.calendar.span(start)).parts.append(part)
 
 
-def _held(entry: UsagePriced, leases: Leases) -> dict[UUID, ShareKey]:
-    """The shares that held the call, by budget."""
-    if entry.held is not None:
-        held = entry.held
-        return {each.budget_id: ShareKey(each.budget_id, each.start, held.gateway, held.epoch) for each in held.windows}
-    if entry.lease is not None:
-        return {key.budget_id: key for key in leases.get(entry.lease.lease_id, ())}
-    return {}
+def _held(entry: Entry, leases: Leases) -> tuple[Mapping[UUID, datetime], Holder | None]:
+    """The windows that held the call, as their starts by budget, and who held it there."""
+    if (held := entry.held) is not None:
+        return {each.budget_id: each.start for each in held.windows}, (held.gateway, held.epoch)
+    if entry.lease is not None and (keys := leases.get(entry.lease.lease_id)):
+        return {key.budget_id: key.window_start for key in keys}, (keys[0].gateway_id, keys[0].epoch)
+    return {}, None
 
 
-def _admitted(entry: UsagePriced) -> Admitted:
+def _admitted(entry: Entry) -> Admitted:
     """What the call was admitted under; entries of the version before say only what served it."""
     if entry.held is None:
         return Admitted(entry.provider, entry.provider, entry.model, entry.feature, entry.session)
@@ -177,58 +230,38 @@ def _admitted(entry: UsagePriced) -> Admitted:
     return Admitted(call.upstream, call.provider, call.model, call.feature, call.session)
 
 
-def _counts(budget: Budget, entry: UsagePriced, call: Admitted) -> bool:
-    return entry.occurred_at >= budget.counts_from and budget.applies_to(call)
+def _counts(budget: Budget, entry: Entry) -> bool:
+    return entry.occurred_at >= budget.counts_from and (
+        budget.narrowed_to == EVERYTHING or budget.applies_to(_admitted(entry))
+    )
 
 
-def _is_foreign(budget: Budget, entry: UsagePriced) -> bool:
+def _is_foreign(budget: Budget, entry: Entry) -> bool:
     return budget.currency is not None and budget.currency != entry.currency
 
 
-def _span(budget: Budget, at: datetime, known: dict[UUID, Span]) -> Span:
-    span = known.get(budget.budget_id)
-    if span is None or at not in span:
-        span = known[budget.budget_id] = budget.calendar.span(at)
-    return span
+def _part(entry: Entry, amount: int) -> Part:
+    if entry.kind == "correction":
+        return Part(entry.entry_id, entry.attempt_id, amount, settles=entry.attempt_id)
+    return Part(entry.entry_id, entry.attempt_id, amount)
 
 
-def _part(entry: UsagePriced, budget: Budget, share: ShareKey | None) -> Part:
+def _held_part(entry: Entry, lane: _Lane, holder: Holder | None) -> Part:
     """The share loses what its gateway settled, or what is left of it could neither be spent nor returned. Where the
     charge is in a currency that the budget does not count in, it counts what was settled in its own."""
     if entry.kind == "correction":
-        return Part(entry.entry_id, entry.attempt_id, _amount(entry, budget), settles=entry.attempt_id)
-    if share is None:
-        return Part(entry.entry_id, entry.attempt_id, _amount(entry, budget))
-    settled, uncertain = _settled(entry, budget)
-    amount = settled - uncertain if _is_foreign(budget, entry) else _amount(entry, budget)
-    return Part(entry.entry_id, entry.attempt_id, amount, share, settled, uncertain)
-
-
-def _settled(entry: UsagePriced, budget: Budget) -> tuple[int, int]:
+        return _part(entry, lane.of_entry(entry))
     if entry.held is not None:
-        return _of(entry.held.settled, budget), _of(entry.held.uncertain, budget)
-    stated = entry.lease.settled_nano if entry.lease and budget.measure == "money" else None
-    return (_amount(entry, budget) if stated is None else stated), 0
+        settled, uncertain = lane.of(entry.held.settled), lane.of(entry.held.uncertain)
+    else:
+        settled, uncertain = _settled_of_lease(entry, lane), 0
+    amount = settled - uncertain if _is_foreign(lane.budget, entry) else lane.of_entry(entry)
+    return Part(entry.entry_id, entry.attempt_id, amount, holder, settled, uncertain)
 
 
-def _of(amounts: Measured, budget: Budget) -> int:
-    match budget.measure:
-        case "money":
-            return amounts.money
-        case "requests":
-            return amounts.requests
-        case "tokens":
-            return amounts.tokens
-
-
-def _amount(entry: UsagePriced, budget: Budget) -> int:
-    match budget.measure:
-        case "money":
-            return entry.billed_nano or 0
-        case "requests":
-            return entry.requests
-        case "tokens":
-            return entry.tokens
+def _settled_of_lease(entry: Entry, lane: _Lane) -> int:
+    stated = entry.lease.settled_nano if entry.lease and lane.budget.measure == "money" else None
+    return lane.of_entry(entry) if stated is None else stated
 
 
 def apply(
@@ -237,26 +270,48 @@ def apply(
     """Post every tally to its locked window, releasing what its shares held, and judge the marks."""
     outcome = Posted(windows={}, shares=[], courses=[], uncertain={})
     for each in tallies:
-        window = windows[each.key]
-        room, held = _posted(each, window.room, shares, open_)
-        outcome.uncertain.update({(p.attempt_id, each.key): p.uncertain for p in each.parts if p.uncertain})
+        window, sums = windows[each.key], _Sums(each.parts)
+        room, held = _posted(each, sums, window.room, shares, open_)
+        outcome.uncertain.update({(attempt, each.key): amount for attempt, amount in sums.uncertain.items()})
         outcome.shares.extend(held)
         outcome.windows[each.key] = window.with_room(room)
-        if _may_pass_a_mark(each, window, room):
+        if _may_pass_a_mark(each, sums, window, room):
             outcome.courses.append(_course(each, window, shares, open_))
     return outcome
 
 
-def _posted(each: Tally, room: Room, shares: Mapping[ShareKey, Share], open_: Uncertain) -> tuple[Room, list[Share]]:
-    """The window and the shares after all of a tally: sums alone, so that a large batch costs little."""
-    uncertain = sum(part.uncertain for part in each.parts) - sum(_ended(each, open_).values())
-    room = room.moved(posted=sum(part.amount for part in each.parts), uncertain=uncertain)
-    settled: dict[ShareKey, int] = {}
-    for part in each.parts:
-        if part.share:
-            settled[part.share] = settled.get(part.share, 0) + part.settled
+class _Sums:
+    """What parts come to: a large batch costs little by it."""
+
+    __slots__ = ("only_grows", "posted", "settled", "settles", "uncertain")
+
+    def __init__(self, parts: Iterable[Part]) -> None:
+        self.posted = 0
+        self.only_grows = True
+        self.settled: dict[Holder, int] = {}
+        self.uncertain: dict[UUID, int] = {}
+        self.settles: set[UUID] = set()
+        for part in parts:
+            self.posted += part.amount
+            if part.holder is not None:
+                self.settled[part.holder] = self.settled.get(part.holder, 0) + part.settled
+            if part.uncertain:
+                self.uncertain[part.attempt_id] = part.uncertain
+            if part.settles is not None:
+                self.settles.add(part.settles)
+            if part.amount < 0:
+                self.only_grows = False
+
+
+def _posted(
+    each: Tally, sums: _Sums, room: Room, shares: Mapping[ShareKey, Share], open_: Uncertain
+) -> tuple[Room, list[Share]]:
+    """The window and the shares after all of a tally."""
+    uncertain = sum(sums.uncertain.values()) - _ended(each.key, sums, open_)
+    room = room.moved(posted=sums.posted, uncertain=uncertain)
     held = []
-    for key, amount in settled.items():
+    for holder, amount in sums.settled.items():
+        key = ShareKey(*each.key, *holder)
         before = shares.get(key) or Share(key)
         after = before.charged(amount)
         room = release(before, after, room)
@@ -264,21 +319,18 @@ def _posted(each: Tally, room: Room, shares: Mapping[ShareKey, Share], open_: Un
     return room, held
 
 
-def _ended(each: Tally, open_: Uncertain) -> dict[UUID, int]:
-    """What stops being uncertain in the window, by attempt: what was open, or came with the same batch."""
-    settles = {part.settles for part in each.parts if part.settles}
-    if not settles:
-        return {}
-    fresh = {part.attempt_id: part.uncertain for part in each.parts if part.uncertain}
-    return {attempt: fresh.get(attempt, 0) or open_.get((attempt, each.key), 0) for attempt in settles}
+def _ended(key: WindowKey, sums: _Sums, open_: Uncertain) -> int:
+    """What stops being uncertain in the window: of each attempt what was open, or came with the same batch."""
+    return sum(sums.uncertain.get(attempt, 0) or open_.get((attempt, key), 0) for attempt in sums.settles)
 
 
-def _may_pass_a_mark(each: Tally, before: Window, after: Room) -> bool:
+def _may_pass_a_mark(each: Tally, sums: _Sums, before: Window, after: Room) -> bool:
     """Whether the entries must be looked at one by one. Where spending only grows, its two ends tell."""
-    only_grows = before.room.suspended == after.suspended and all(part.amount >= 0 for part in each.parts)
+    if not sums.only_grows or before.room.suspended != after.suspended:
+        return True
     marks = before.thresholds(each.budget)
     first, last = standing(each.budget, marks, before.room), standing(each.budget, marks, after)
-    return not only_grows or (first.reached, first.posted) != (last.reached, last.posted)
+    return (first.reached, first.posted) != (last.reached, last.posted)
 
 
 def _course(each: Tally, before: Window, shares: Mapping[ShareKey, Share], open_: Uncertain) -> Course:
@@ -288,7 +340,7 @@ def _course(each: Tally, before: Window, shares: Mapping[ShareKey, Share], open_
     standings = [standing(each.budget, marks, room)]
     held = dict(shares)
     for part in each.parts:
-        room, changed = _posted(replace(each, parts=[part]), room, held, open_)
+        room, changed = _posted(each, _Sums([part]), room, held, open_)
         held |= {share.key: share for share in changed}
         standings.append(standing(each.budget, marks, room))
     return Course(each.budget, each.key, tuple(part.entry_id for part in each.parts), tuple(standings))

@@ -6,10 +6,9 @@ from typing import Final, TypeVar
 from uuid import UUID
 
 from budget import metrics
-from budget.budgets.rules import Window
 from budget.errors import Fenced, StillAlive
 from budget.shares.positions import located, settled
-from budget.shares.rules import Positions, Share, ShareKey, WindowKey
+from budget.shares.rules import OwnShare, Positions, Share, ShareKey, WindowKey
 from budget.shares.silence import SilenceWatch
 from budget.store.rows import SuspendedShare
 from budget.unit import Store, Unit
@@ -76,7 +75,8 @@ class Shares:
             changes = await unit.books.policy_changes(beat.policy_revision, CHANGES_MAX + 1)
             newest = changes[0][0] if changes else await unit.books.newest_policy_change()
             recalled = await unit.books.recalled(beat.gateway_id, beat.epoch)
-            totals = await _totals(unit, [ShareKey(*window, beat.gateway_id, beat.epoch) for window in recalled])
+            own = await own_shares(unit, beat.gateway_id, beat.epoch, recalled)
+            totals = [_total(key, each, each.granted) for key, each in zip(recalled, own, strict=True) if each]
         for part in _parts(beat.reports):
             totals += await self._report(beat.gateway_id, beat.epoch, part)
         return BeatAnswer(
@@ -212,56 +212,50 @@ class Shares:
 
     async def _report(self, gateway_id: str, epoch: int, reports: Sequence[ShareReport]) -> list[ShareTotal]:
         """Locks only the windows in which something is new."""
+        windows = [(each.budget_id, each.window_start) for each in reports]
         async with self._store.transaction() as unit:
             _fence(await unit.books.epoch(gateway_id), epoch)
-            keys = share_keys(gateway_id, epoch, reports)
-            known = await unit.books.read({key.window for key in keys})
-            shares = await own_shares(unit, keys)
-            if changed := news(reports, keys, shares):
-                await _open_again(unit, {(each.budget_id, each.window_start) for each in changed}, known)
-                positions, windows = await located(unit, share_keys(gateway_id, epoch, changed))
-                take(positions, gateway_id, epoch, changed)
-                await settled(unit, positions, windows, self._clock.now())
-                known.update(windows)
-                shares.update(positions.shares)
-        return _told(keys, shares, known)
+            own = await own_shares(unit, gateway_id, epoch, windows)
+            if (changed := news(reports, own)) and await unit.books.take(gateway_id, epoch, changed) < len(changed):
+                await self._take_strange(unit, gateway_id, epoch, changed)
+                own = await own_shares(unit, gateway_id, epoch, windows)
+        return [
+            _total(key, each, max(each.granted, report.granted))
+            for key, report, each in zip(windows, reports, own, strict=True)
+            if each
+        ]
+
+    async def _take_strange(self, unit: Unit, gateway_id: str, epoch: int, reports: Sequence[ShareReport]) -> None:
+        """Totals also of shares that the database forgot, or that are in suspense: their gateway lives."""
+        named = {(each.budget_id, each.window_start) for each in reports}
+        await _open_again(unit, named, await unit.books.read(named))
+        positions, windows = await located(unit, share_keys(gateway_id, epoch, reports))
+        take(positions, gateway_id, epoch, reports)
+        await settled(unit, positions, windows, self._clock.now())
 
 
-async def _totals(unit: Unit, keys: Sequence[ShareKey]) -> list[ShareTotal]:
-    """Of shares that are asked back: the gateway may not know of all of them."""
-    shares = await own_shares(unit, keys)
-    return _told(keys, shares, await unit.books.read({key.window for key in keys}) if keys else {})
+def _total(key: WindowKey, own: OwnShare, granted: int) -> ShareTotal:
+    return ShareTotal(budget_id=key[0], window_start=key[1], measure=own.measure, granted=granted)
 
 
-def _told(
-    keys: Sequence[ShareKey], shares: Mapping[ShareKey, Share], windows: Mapping[WindowKey, Window]
-) -> list[ShareTotal]:
-    return [
-        ShareTotal(
-            budget_id=key.budget_id,
-            window_start=key.window_start,
-            measure=windows[key.window].room.measure,
-            granted=shares[key].granted,
-        )
-        for key in keys
-        if key in shares
-    ]
+async def own_shares(
+    unit: Unit, gateway_id: str, epoch: int, windows: Sequence[WindowKey]
+) -> Sequence[OwnShare | None]:
+    """One epoch's share of each window, if there is one. They only grow, so no lock is needed to see what is new."""
+    return await unit.books.shares_of_epoch(windows, gateway_id, epoch) if windows else []
 
 
-async def own_shares(unit: Unit, keys: Sequence[ShareKey]) -> dict[ShareKey, Share]:
-    """Those of one epoch's shares that there are. They only grow, so no lock is needed to see what is new."""
-    if not keys:
-        return {}
-    shares = await unit.books.shares_of_epoch([key.window for key in keys], keys[0].gateway_id, keys[0].epoch)
-    return {share.key: share for share in shares}
+def news(reports: Sequence[ShareReport], own: Sequence[OwnShare | None]) -> list[ShareReport]:
+    """Those reports that say something the books do not know: also that a gateway lives that was taken for lost."""
+    return [report for report, each in zip(reports, own, strict=True) if _is_news(report, each)]
 
 
-def news(
-    reports: Sequence[ShareReport], keys: Sequence[ShareKey], known: Mapping[ShareKey, Share]
-) -> list[ShareReport]:
-    """Those reports that say something the books do not know."""
-    shares = [known.get(key) or Share(key) for key in keys]
-    return [report for share, report in zip(shares, reports, strict=True) if _reported(share, report) != share]
+def _is_news(report: ShareReport, own: OwnShare | None) -> bool:
+    if own is None:
+        return report.granted > 0 or report.returned > 0 or report.overdrawn > 0
+    if report.granted > own.granted or report.returned > own.returned or report.overdrawn > own.overdrawn:
+        return True
+    return own.is_suspended
 
 
 def take(positions: Positions, gateway_id: str, epoch: int, reports: Sequence[ShareReport]) -> None:
@@ -309,5 +303,5 @@ def _changed(known: int, newest: int, changes: Sequence[tuple[int, str]]) -> tup
 
 def _parts(items: Iterable[KeyedT]) -> list[list[KeyedT]]:
     """BATCH at a time, in the order in which windows are locked."""
-    ordered = sorted(items, key=lambda each: (each.budget_id, each.window_start))
+    ordered = sorted(items, key=lambda each: (each.budget_id.int, each.window_start))
     return [ordered[place : place + BATCH] for place in range(0, len(ordered), BATCH)]

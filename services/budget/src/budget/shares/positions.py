@@ -28,8 +28,8 @@ async def settled(
         key: windows[key] if room == windows[key].room else windows[key].with_room(room)
         for key, room in positions.rooms.items()
     }
-    await unit.books.save({key: window for key, window in after.items() if window is not windows[key]})
-    await unit.books.save_shares([positions.shares[key] for key in sorted(positions.touched)], now)
+    changed = {key: window for key, window in after.items() if window is not windows[key]}
+    await unit.books.save(changed, [positions.shares[key] for key in positions.touched], now)
     moved = {key: window for key, window in after.items() if window.room.spent != windows[key].room.spent}
     if moved:
         budgets = await unit.registry.budgets_named({budget_id for budget_id, _ in moved})

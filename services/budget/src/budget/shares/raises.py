@@ -12,7 +12,7 @@ from budget.alerts.operations import announce_reached, refused
 from budget.budgets.rules import Budget, Window, fresh_window
 from budget.budgets.windows import Span
 from budget.errors import Fenced
-from budget.shares.operations import news, own_shares, share_keys, take
+from budget.shares.operations import news, own_shares, take
 from budget.shares.positions import settled
 from budget.shares.rules import Obstacle, Positions, Raised, ShareKey, Short, Wanted, WindowKey, raise_all
 from budget.unit import Store, Unit
@@ -110,8 +110,8 @@ class Raises:
     ) -> tuple[list[Raised | Short], Mapping[WindowKey, Window], dict[WindowKey, int]]:
         """Size every demand in turn under the windows' locks; the windows then, and the totals of their shares."""
         wanted = {key for demand in demands for key in demand.wanted}
-        told = share_keys(request.gateway_id, request.epoch, request.reports)
-        reports = news(request.reports, told, await own_shares(unit, told))
+        told = [(each.budget_id, each.window_start) for each in request.reports]
+        reports = news(request.reports, await own_shares(unit, request.gateway_id, request.epoch, told))
         if not wanted and not reports:
             return [Raised({}) for _ in demands], {}, {}
         found = await unit.books.lock(wanted | {(each.budget_id, each.window_start) for each in reports})
@@ -184,13 +184,10 @@ async def _places(unit: Unit, key_hashes: Collection[str], now: datetime) -> dic
 
 async def _own_shares(unit: Unit, request: RaiseRequest, places: Mapping[str, Place]) -> dict[WindowKey, int]:
     """What this epoch was granted of the windows that openings meet. Not locked: it never shrinks."""
-    keys = {
-        key for ask in request.asks if ask.opening and ask.key_hash in places for key in places[ask.key_hash].hard()
-    }
-    if not keys:
-        return {}
-    shares = await unit.books.shares_of_epoch(keys, request.gateway_id, request.epoch)
-    return {share.key.window: share.granted for share in shares}
+    openings = [ask for ask in request.asks if ask.opening and ask.key_hash in places]
+    keys = list({key for ask in openings for key in places[ask.key_hash].hard()})
+    own = await own_shares(unit, request.gateway_id, request.epoch, keys)
+    return {key: each.granted for key, each in zip(keys, own, strict=True) if each}
 
 
 def _demand(ask: Ask, place: Place, own: Mapping[WindowKey, int]) -> Demand:

@@ -163,6 +163,16 @@ class Share:
         return replace(self, posted=self.posted + settled)
 
 
+class OwnShare(NamedTuple):
+    """What a gateway is told of a share of its own, and what it told of it."""
+
+    measure: Measure
+    granted: int
+    returned: int
+    overdrawn: int
+    is_suspended: bool
+
+
 @dataclass(frozen=True, slots=True)
 class Wanted:
     """More of one window, in three amounts, each at least the one before: see `farebox.shares.WindowAsk`."""

@@ -10,10 +10,11 @@ import asyncpg
 from budget.alerts.occurrences import Crossing, Noted, Notes, Occurrence
 from budget.budgets.rules import Window
 from budget.budgets.windows import Span
-from budget.shares.rules import Room, Share, ShareKey, WindowKey
+from budget.shares.rules import OwnShare, Room, Share, ShareKey, WindowKey
 from budget.shares.silence import GatewayEpoch, Sign
 from budget.store.rows import OpenUncertain, SuspendedShare
 from farebox.postgres import Connection
+from farebox.shares import ShareReport
 
 LIVE_WITHIN = timedelta(seconds=10)
 """A gateway whose last beat is older, by PostgreSQL's clock, is not asked to give back."""
@@ -42,12 +43,12 @@ class Books:
         """Make the rows of windows that are new, under their budget's present limit."""
         if not spans:
             return
-        keys = sorted(spans)
-        await self._connection.execute(self._sql["windows_open"], *_columns(keys), [spans[key].end for key in keys])
+        ends = [span.end for span in spans.values()]
+        await self._connection.execute(self._sql["windows_open"], *_columns(list(spans)), ends)
 
     async def lock(self, keys: Collection[WindowKey]) -> dict[WindowKey, Window]:
         """Windows that exist, locked until the transaction ends."""
-        rows = await self._connection.fetch(self._sql["windows_for_update"], *_columns(sorted(keys)))
+        rows = await self._connection.fetch(self._sql["windows_for_update"], *_columns(list(keys)))
         return {(row["budget_id"], row["window_start"]): _window(row) for row in rows}
 
     async def read(self, keys: Collection[WindowKey]) -> dict[WindowKey, Window]:
@@ -60,24 +61,34 @@ class Books:
         rows = await self._connection.fetch(self._sql["windows_since"], budget_id, now)
         return [(row["budget_id"], row["window_start"]) for row in rows]
 
-    async def save(self, windows: Mapping[WindowKey, Window]) -> None:
-        """Write locked windows back. The table's CHECK judges the limit once more."""
-        if not windows:
+    async def save(
+        self, windows: Mapping[WindowKey, Window], shares: Sequence[Share] = (), now: datetime | None = None
+    ) -> None:
+        """Write back locked windows, and shares of locked windows, those that are new too: one statement. The table's
+        CHECK judges the limit once more. `now` is since when a new suspense is."""
+        if not (windows or shares):
             return
-        keys = sorted(windows)
-        rooms = [windows[key].room for key in keys]
+        rooms = [window.room for window in windows.values()]
         await self._connection.execute(
-            self._sql["windows_update"],
-            *_columns(keys),
-            _amounts(room.posted for room in rooms),
-            _amounts(room.escrowed for room in rooms),
-            _amounts(room.suspended for room in rooms),
-            _amounts(room.uncertain for room in rooms),
-            _amounts(room.limit for room in rooms),
-            [windows[key].limit_revision for key in keys],
-            [room.is_hard for room in rooms],
-            [room.is_over for room in rooms],
-            [windows[key].revision for key in keys],
+            self._sql["positions_save"],
+            *_columns(list(windows)),
+            _joined(room.posted for room in rooms),
+            _joined(room.escrowed for room in rooms),
+            _joined(room.suspended for room in rooms),
+            _joined(room.uncertain for room in rooms),
+            _joined(room.limit for room in rooms),
+            _joined(window.limit_revision for window in windows.values()),
+            _joined(room.is_hard for room in rooms),
+            _joined(room.is_over for room in rooms),
+            _joined(window.revision for window in windows.values()),
+            now,
+            *_share_columns([share.key for share in shares]),
+            _joined(share.granted for share in shares),
+            _joined(share.returned for share in shares),
+            _joined(share.overdrawn for share in shares),
+            _joined(share.posted for share in shares),
+            _joined(share.is_final for share in shares),
+            _joined(share.is_suspended for share in shares),
         )
 
     # Gateways and shares
@@ -118,10 +129,31 @@ class Books:
         rows = await self._connection.fetch(self._sql["shares"], *_columns(list(keys)), gateway_id, epoch)
         return [_share(row) for row in rows]
 
-    async def shares_of_epoch(self, keys: Collection[WindowKey], gateway_id: str, epoch: int) -> list[Share]:
-        """What this epoch has of these windows."""
-        rows = await self._connection.fetch(self._sql["shares_of_epoch"], *_columns(list(keys)), gateway_id, epoch)
-        return [_share(row) for row in rows]
+    async def shares_of_epoch(self, keys: Sequence[WindowKey], gateway_id: str, epoch: int) -> list[OwnShare | None]:
+        """What this epoch has of each of these windows."""
+        rows = await self._connection.fetch(self._sql["shares_of_epoch"], *_columns(keys), gateway_id, epoch)
+        found: list[OwnShare | None] = [None] * len(keys)
+        for place, measure, granted, returned, overdrawn, is_suspended in rows:
+            found[place - 1] = OwnShare(measure, int(granted), int(returned), int(overdrawn), is_suspended)
+        return found
+
+    async def take(self, gateway_id: str, epoch: int, reports: Sequence[ShareReport]) -> int:
+        """Lock windows, and take an epoch's totals of those of its shares that are there and not in suspense; how many.
+
+        One statement, where `Positions` would need a read and a write of each.
+        """
+        columns = _columns([(each.budget_id, each.window_start) for each in reports])
+        await self._connection.execute(self._sql["windows_hold"], *columns)
+        status = await self._connection.execute(
+            self._sql["shares_take"],
+            gateway_id,
+            epoch,
+            *columns,
+            _joined(each.granted for each in reports),
+            _joined(each.returned for each in reports),
+            _joined(each.overdrawn for each in reports),
+        )
+        return int(status.rpartition(" ")[2])
 
     async def shares_named(self, keys: Collection[ShareKey]) -> list[Share]:
         """Those of the shares that there are. True only under the windows' locks."""
@@ -132,22 +164,6 @@ class Books:
         """What the gateway's epochs before this one hold and nobody has accounted for; a batch of them."""
         rows = await self._connection.fetch(self._sql["shares_to_end"], gateway_id, before, limit)
         return [_share(row) for row in rows]
-
-    async def save_shares(self, shares: Sequence[Share], now: datetime) -> None:
-        """Write shares of locked windows, those that are new too. `now` is since when a new suspense is."""
-        if not shares:
-            return
-        await self._connection.execute(
-            self._sql["shares_save"],
-            *_share_columns([share.key for share in shares]),
-            _amounts(share.granted for share in shares),
-            _amounts(share.returned for share in shares),
-            _amounts(share.overdrawn for share in shares),
-            _amounts(share.posted for share in shares),
-            [share.is_final for share in shares],
-            [share.is_suspended for share in shares],
-            now,
-        )
 
     async def recall(self, key: WindowKey, gateway_id: str, now: datetime) -> bool:
         """Ask the other live gateways for what they hold of a window; whether any holds something."""
@@ -252,10 +268,10 @@ class Books:
 
     # Postings and marks
 
-    async def first_seen(self, entry_ids: Collection[UUID]) -> set[UUID]:
-        """Note ledger entries as posted; which of them had not been."""
-        rows = await self._connection.fetch(self._sql["postings_insert"], list(entry_ids))
-        return {row["entry_id"] for row in rows}
+    async def seen_before(self, entry_ids: Collection[UUID]) -> list[UUID]:
+        """Note ledger entries as posted; which of them had been."""
+        before: list[UUID] = await self._connection.fetchval(self._sql["postings_insert"], list(entry_ids))
+        return before
 
     async def posted(self, entry_ids: Collection[UUID]) -> set[UUID]:
         """Those of the ledger entries that were posted."""
@@ -311,9 +327,9 @@ def _columns(keys: Sequence[WindowKey]) -> tuple[list[UUID], list[datetime]]:
     return [key[0] for key in keys], [key[1] for key in keys]
 
 
-def _amounts(amounts: Iterable[int]) -> list[str]:
-    """As text: asyncpg writes a numeric in five times the time, and a beat saves thousands."""
-    return list(map(str, amounts))
+def _joined(column: Iterable[int]) -> str:
+    """A column of numbers or booleans as one text: asyncpg writes arrays of them in many times the time."""
+    return " ".join(map(str, column))
 
 
 def _share_columns(keys: Sequence[ShareKey]) -> tuple[list[UUID], list[datetime], list[str], list[int]]:

@@ -4,7 +4,8 @@ import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import astuple, dataclass
 from datetime import datetime
-from typing import Any
+from functools import lru_cache
+from typing import Any, Final
 from uuid import UUID
 
 import asyncpg
@@ -20,6 +21,7 @@ from farebox.matching import Narrowing
 from farebox.postgres import Connection
 
 LIST_MAX = 1_000
+_REMEMBERED: Final = 4_096
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,7 +233,7 @@ def _budget(row: asyncpg.Record) -> Budget:
     return Budget(
         budget_id=row["budget_id"],
         name=row["name"],
-        account=AccountRef(id=row["account_id"], kind=row["account_kind"], name=row["account_name"]),
+        account=_account_ref(row["account_id"], row["account_kind"], row["account_name"]),
         path=tuple(row["path"]),
         measure=row["measure"],
         currency=row["currency"],
@@ -240,11 +242,29 @@ def _budget(row: asyncpg.Record) -> Budget:
         limit_revision=row["limit_revision"],
         mode=row["mode"],
         is_active=row["active"],
-        marks=tuple(ThresholdMark.model_validate(mark) for mark in json.loads(row["thresholds"])),
-        narrowed_to=Narrowing(**json.loads(row["narrowed_to"])),
+        marks=_marks(row["thresholds"]),
+        narrowed_to=_narrowing(row["narrowed_to"]),
         counts_from=row["counts_from"],
         hard_since=row["hard_since"],
     )
+
+
+# A batch reads hundreds of budgets, the same ones as the batch before.
+
+
+@lru_cache(maxsize=_REMEMBERED)
+def _account_ref(account_id: str, kind: AccountKind, name: str) -> AccountRef:
+    return AccountRef(id=account_id, kind=kind, name=name)
+
+
+@lru_cache(maxsize=_REMEMBERED)
+def _marks(text: str) -> tuple[ThresholdMark, ...]:
+    return tuple(ThresholdMark.model_validate(mark) for mark in json.loads(text))
+
+
+@lru_cache(maxsize=_REMEMBERED)
+def _narrowing(text: str) -> Narrowing:
+    return Narrowing(**json.loads(text))
 
 
 def _marks_json(marks: Sequence[ThresholdMark]) -> str:
