@@ -15,6 +15,7 @@ from farebox.events import RequestCompleted, UsagePriced, decode
 from farebox.ids import new_id
 from farebox.invariants import look
 from farebox.postgres import session
+from farebox.pricing import Usage
 from metering.invariants import QUERIES
 from support.attempts import KRW, attempt
 from support.books import Books
@@ -264,3 +265,41 @@ async def test_a_correction_reaches_usage_priced_once_under_its_entrys_id(books:
         charge, correction = await books.priced(2)
     assert (charge.entry_id, correction.corrects) == (event.attempt_id, event.attempt_id)
     assert (charge.billed_nano, correction.billed_nano) == (6_250_000, -6_250_000)
+
+
+RATES: dict[str, Any] = {"input": "2.5", "cache_read": "1.25", "output": "10", "tool:telepathy": "20000"}
+
+
+async def listed(service: MeteringService) -> None:
+    """The tool that nobody knew gets a price, as of the beginning."""
+    price = {"provider": "openai", "model": "gpt-4o", "rates": RATES, "effective_from": "2020-01-01T00:00:00Z"}
+    async with service.api() as api:
+        answered = await api.post("/api/prices", json=price)
+    assert answered.status_code == 201, answered.text
+
+
+@pytest.mark.parametrize("settles_first", [False, True])
+async def test_a_unit_that_waits_beside_its_charge_is_in_the_truth_and_not_charged_again(
+    service: MeteringService, settles_first: bool
+) -> None:
+    event = attempt(usage=Usage(input=500, output=500, tool_calls={"telepathy": 3}))
+    await service.post(event)
+    if settles_first:
+        await listed(service)
+        assert await service.posting.settle() == 1
+    made = await corrected(service, event, amount="0.05", currency="USD")
+    assert len(made["entries"]) == (1 if settles_first else 2)
+    if not settles_first:
+        await listed(service)
+        assert await service.posting.settle() == 0
+    assert (await service.summary())["cost_usd"] == (await explained(service, event))["billed"] == "0.05"
+    assert len(await told(service)) == len(await ledger(service)) + 1
+    assert await broken(service) == set()
+
+
+async def test_a_true_usage_with_a_unit_that_has_no_rate_is_refused(service: MeteringService) -> None:
+    event = attempt()
+    await service.post(event)
+    answered = await answer(service, event, usage={"input": 500, "tool_calls": {"telepathy": 3}})
+    assert (answered.status_code, "tool:telepathy" in answered.text) == (422, True)
+    assert len(await ledger(service)) == 1

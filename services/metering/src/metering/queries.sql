@@ -175,6 +175,15 @@ SELECT attempt_id, stated, reason, answer FROM correction WHERE correction_id = 
 -- The attempt, if it waits for its price; settlement and a redelivered event wait for the caller.
 SELECT attempt, occurred_at FROM suspense WHERE attempt_id = $1 AND settled_at IS NULL FOR UPDATE;
 
+-- name: correction_units
+-- What of a charged attempt waits for its rate; settlement passes over it meanwhile.
+SELECT u.unit, u.count, charge.attempt, charge.occurred_at
+FROM entry AS charge
+JOIN suspended_unit AS u ON u.request_id = charge.request_id AND u.attempt_id = charge.attempt_id
+WHERE charge.entry_id = $1 AND charge.made_at = uuid_extract_timestamp($1) AND u.settled_at IS NULL
+ORDER BY u.entry_id
+FOR UPDATE OF u;
+
 -- name: correction_entries
 -- An attempt's entries; of those in the line from its charge through its corrections, whether a later one corrects it.
 SELECT

@@ -11,6 +11,7 @@ from farebox.postgres import Connection, Queries
 from metering import rows
 from metering.attempt import Attempt
 from metering.corrections.rules import Booked, Correction
+from metering.units import UnitLeft
 
 _SQL: Final = Queries.load("metering")
 
@@ -43,6 +44,13 @@ class Entries:
         """The attempt, if it waits for its price. It does so until the transaction ends."""
         row = await self._connection.fetchrow(_SQL["correction_waiting"], self._attempt_id)
         return None if row is None else rows.attempt_of(row["attempt"], row["occurred_at"])
+
+    async def units(self) -> list[UnitLeft]:
+        """What of a charged attempt waits for its rate. It does so until the transaction ends."""
+        found = await self._connection.fetch(_SQL["correction_units"], self._attempt_id)
+        return [
+            UnitLeft(rows.attempt_of(row["attempt"], row["occurred_at"]), row["unit"], row["count"]) for row in found
+        ]
 
     async def booked(self) -> Booked | None:
         """The charge and its corrections, added up; None if there is no charge."""

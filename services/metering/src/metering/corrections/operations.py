@@ -1,6 +1,6 @@
 """Making a correction: one transaction, in which prices stand still and nobody else corrects the attempt."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from functools import partial
 from typing import Any, Final, NamedTuple
@@ -14,7 +14,7 @@ from farebox.events import Envelope, UsagePriced, decode
 from farebox.ids import instant_of, new_id
 from farebox.kafka import Message
 from farebox.outbox import OutboxRelay
-from metering import metrics
+from metering import announcement, metrics
 from metering.announcement import SOURCE
 from metering.attempt import Attempt
 from metering.booking import Booking
@@ -27,6 +27,7 @@ from metering.posting import with_newest_prices
 from metering.prices import Prices
 from metering.store import Store
 from metering.tariff import STATED
+from metering.units import UnitEntry, UnitLeft
 
 log = structlog.get_logger()
 
@@ -79,17 +80,19 @@ class Corrections:
             await entries.begin()
             if before := await entries.made(wanted.correction_id):
                 return Made(_answer_again(before, noted), is_new=False)
-            waiting = await entries.waiting()
+            waiting, units = await entries.waiting(), _nothing_for(await entries.units())
             booked = opened(waiting) if waiting else await entries.booked()
             if booked is None:
                 raise UnknownAttempt(f"attempt_id: nothing of attempt {wanted.attempt_id} is in the books")
             correction = correct(booked, wanted.truth, book)
             opening = self._opening(waiting, at) if waiting else None
             told = event_of(correction, entry_id, at)
-            answer = _answer(wanted, booked, correction, opening, told)
+            charges = [*(opening.priced.values() if opening else ()), *(self._told_of(unit, at) for unit in units)]
+            answer = _answer(wanted, booked, correction, [*map(_event, charges), told])
             if not wanted.dry_run:
                 if opening:
                     await self._open(booking, opening)
+                await booking.write_units(units, at, topic=self._topic)
                 await entries.add(correction, entry_id, at, self._message(told))
                 noted = noted._replace(answer=orjson.dumps(answer, default=str).decode())
                 await entries.note(wanted.correction_id, entry_id, correction.corrects, at, noted)
@@ -106,10 +109,18 @@ class Corrections:
         await self._store.add_months(instant_of(attempt_id), instant_of(attempt_id))
         await booking.write(opening)
 
+    def _told_of(self, unit: UnitEntry, at: datetime) -> Message:
+        return announcement.priced_unit(unit, at, topic=self._topic)
+
     def _message(self, told: UsagePriced) -> Message:
         subject = told.principal.subject()
         envelope = Envelope(told.entry_id, SOURCE, told.priced_at, subject, told)
         return Message.carrying(envelope, topic=self._topic, key=subject)
+
+
+def _nothing_for(units: Sequence[UnitLeft]) -> list[UnitEntry]:
+    """Charges of nothing for units that waited for their rate: the correction has all that the attempt cost."""
+    return [UnitEntry(unit, 0, 0, STATED) for unit in units]
 
 
 _STATED_BEFORE: Final = "was used before for another attempt, usage, amount or reason: nothing was changed"
@@ -122,17 +133,14 @@ def _answer_again(before: Noted, noted: Noted) -> Mapping[str, Any]:
     return answer
 
 
-def _answer(
-    wanted: Wanted, booked: Booked, correction: Correction, opening: Draft | None, told: UsagePriced
-) -> dict[str, Any]:
-    opened_by = [_event(message) for message in opening.priced.values()] if opening else []
+def _answer(wanted: Wanted, booked: Booked, correction: Correction, events: Sequence[UsagePriced]) -> dict[str, Any]:
     return {
         "correction_id": wanted.correction_id,
         "attempt_id": wanted.attempt_id,
-        "request_id": told.request_id,
+        "request_id": events[-1].request_id,
         "reason": wanted.reason,
         "dry_run": wanted.dry_run,
-        **shown(booked, correction, [*opened_by, told]),
+        **shown(booked, correction, events),
     }
 
 

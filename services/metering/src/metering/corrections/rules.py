@@ -119,6 +119,8 @@ def _priced(attempt: Attempt, usage: Usage, book: PriceBook) -> tuple[int, int, 
     charged = charge(book, attempt._replace(event=event))
     if isinstance(charged, Suspended):
         raise Invalid(f"usage: has no price ({charged.detail}); add one, or state the amount")
+    if charged.left:
+        raise Invalid(f"usage: has no price for {', '.join(charged.left)}; add one, or state the amount")
     return charged.cost_nano_usd, charged.billed_nano, charged.tariff
 
 
