@@ -29,7 +29,7 @@ from gateway.shares.shares import Shares
 
 sys.path[0] = str(Path(__file__).resolve().parent.parent / "tests")
 
-from support.reservations import WINDOW, known, reservation  # noqa: E402 - the tests' admitted call, found one line up
+from support.reservations import WINDOW, key_policy, reservation  # noqa: E402 - the tests' admitted call, found one line up
 
 ROUNDS, RUNS = 5_000, 7
 BODY: Final = orjson.dumps(
@@ -51,7 +51,7 @@ def microseconds(call: Callable[[], object]) -> float:
 
 
 def main() -> None:
-    admitted, terms = reservation(), known().terms
+    admitted, settings = reservation(), key_policy().settings
     shares, path, amount = Shares(), [WINDOW], admitted.estimate.amount
     shares.granted(WINDOW, 1 << 60, 0)
     call = read("openai", BODY, {}, max_tokens_limit=10_000)
@@ -84,7 +84,7 @@ def main() -> None:
 
         rows = {
             "read: parse the body, check its fields": lambda: read("openai", BODY, {}, max_tokens_limit=10_000),
-            "estimate: worst case at the rates in force": lambda: estimate(admitted.rates, terms.fx_rate, limits),
+            "estimate: worst case at the rates in force": lambda: estimate(admitted.rates, settings.fx_rate, limits),
             "reserve in the share, and give back": reserved,
             "reserve, intent, settle, completed, event": whole,
         }

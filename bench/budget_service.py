@@ -6,7 +6,7 @@ from typing import Any
 
 import httpx
 
-from budget.administration import Office
+from budget.administration import Administration
 from budget.app import SCHEMA
 from budget.routes import routes
 from budget.shares.operations import Shares
@@ -48,7 +48,7 @@ async def database(server: GivenPostgres) -> str:
 
 async def company(store: Store) -> str:
     """An org with a hard budget, its users with soft ones; the API key of the first user."""
-    app = api(routes(Office(store, SystemClock(), nothing), shares_of(store), raises_of(store)), secret=SECRET)
+    app = api(routes(Administration(store, SystemClock(), nothing), shares_of(store), raises_of(store)), secret=SECRET)
     token = sign(SECRET, Caller("bench", Role.PLATFORM_ADMIN), datetime.now(UTC))
     headers = {"authorization": f"Bearer {token}"}
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://b", headers=headers) as admin:

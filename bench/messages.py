@@ -17,7 +17,7 @@ from aiokafka import AIOKafkaProducer
 
 from farebox import topics
 from farebox.kafka import Message, Producer, Record, Rejected, make_broker, subscribe
-from farebox.outbox import Relay, backlog, enqueue
+from farebox.outbox import OutboxRelay, backlog, enqueue
 from farebox.postgres import Pool, migrate, open_pool, transaction
 from farebox_local.kafka import Kafka
 from farebox_local.postgres import Postgres
@@ -99,7 +99,7 @@ async def outbox(bootstrap: str, pool: Pool) -> None:
     calls = [messages() for _ in range(ROUNDS)]
     async with Producer(bootstrap, client_id="bench") as producer:
         await producer.send(messages(1), TIMEOUT_S)
-        relay = Relay(pool, producer, schema="budget")
+        relay = OutboxRelay(pool, producer, schema="budget")
         with measured("outbox, enqueue alone", CALL * ROUNDS):
             for call in calls:
                 await _put(pool, call)

@@ -34,7 +34,7 @@ WITHIN_S: Final = 30.0
 POLL_S: Final = 0.005
 
 
-class Office:
+class AdminClient:
     """The administrator, and the caller of probes."""
 
     def __init__(self, stack: Stack) -> None:
@@ -118,27 +118,27 @@ def load(url: str, key: str, per_s: float, seconds: float) -> Iterator[subproces
         process.wait()
 
 
-def measure(office: Office, per_s: float, probes: int) -> None:
-    office.made("accounts", id="bench", kind="org", parent="platform", name="Bench", currency="USD")
-    office.made("channels", account="bench", kind="webhook", url=office.sink)
-    busy = office.user("busy", "1000000")
+def measure(admin: AdminClient, per_s: float, probes: int) -> None:
+    admin.made("accounts", id="bench", kind="org", parent="platform", name="Bench", currency="USD")
+    admin.made("channels", account="bench", kind="webhook", url=admin.sink)
+    busy = admin.user("busy", "1000000")
     keys = {f"probe-{uuid.uuid4().hex[:8]}": "" for _ in range(probes)}
-    keys = {name: office.user(name, "1000") for name in keys}
+    keys = {name: admin.user(name, "1000") for name in keys}
     ended: dict[str, float] = {}
     seen: list[float] = []
     seconds = probes * 0.35 + 3.0
-    with load(office.gateway, busy, per_s, seconds) as calling:
+    with load(admin.gateway, busy, per_s, seconds) as calling:
         time.sleep(3.0)
         began = time.monotonic()
         for place, (name, key) in enumerate(keys.items()):
             time.sleep(max(0.0, began + place * 0.35 - time.monotonic()))
-            at, ended[name] = office.call(key)
-            seen.append(office.seconds_until_seen(name, at))
+            at, ended[name] = admin.call(key)
+            seen.append(admin.seconds_until_seen(name, at))
         said, _ = calling.communicate()
     done = json.loads(said)
     if done["errors"]:
         raise SystemExit(f"{done['errors']} requests of the load failed")
-    deliveries = office.first_deliveries(list(keys))
+    deliveries = admin.first_deliveries(list(keys))
     print(f"load: {done['requests'] / done['seconds']:,.0f} requests/s of {per_s:,.0f} asked for")
     spread("request end → balance visible", seen)
     spread("request end → first webhook", [deliveries[name][1] - ended[name] for name in keys])
@@ -157,7 +157,7 @@ def main() -> None:
     parser.add_argument("--probes", type=int, default=60)
     arguments = parser.parse_args()
     with farebox() as stack:
-        measure(Office(stack), arguments.per_s, arguments.probes)
+        measure(AdminClient(stack), arguments.per_s, arguments.probes)
 
 
 if __name__ == "__main__":

@@ -48,7 +48,7 @@ class Injector:
         self._processes = processes
         self._outages = outages
         self._say = say
-        alone = (*SERVICES, "kafka", "postgres", *(f"link {name}" for name in LINKS), "office")
+        alone = (*SERVICES, "kafka", "postgres", *(f"link {name}" for name in LINKS), "admin")
         self._turns = {name: asyncio.Lock() for name in alone}
         self.record = processes.record
         self._ways: dict[str, Callable[[Fault], Awaitable[None]]] = {
@@ -212,7 +212,7 @@ def _turns(fault: Fault) -> list[str]:
         case "replay":
             return sorted(_GROUPS[fault.target][0])
         case kind if kind in _OFFICE:
-            return ["office"]
+            return ["admin"]
         case "poison" | "duplicates":
             return []
         case _:

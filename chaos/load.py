@@ -14,9 +14,9 @@ from typing import Final
 
 import aiohttp
 
+from chaos.admin import NANO
 from chaos.calls import Call, Draw, Drawn
 from chaos.meter import Meter
-from chaos.office import NANO
 
 PATIENCE_S: Final = 8.0
 """How long a caller waits for an answer."""

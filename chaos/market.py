@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
 
+from chaos.admin import AdminClient
 from chaos.budgets import PAUSED, Budget, Target
-from chaos.office import Office
 from chaos.schedule import Fault
 from chaos.tariff import Rate, Tariff
 from chaos.tenants import Key, Tenant, new_key
@@ -22,8 +22,8 @@ KEYS_MADE_MAX = 20
 class Market:
     """`models` are those with a price of ours; callers ask for them before they have one."""
 
-    def __init__(self, office: Office, tenants: Sequence[Tenant], tariff: Tariff) -> None:
-        self._office = office
+    def __init__(self, admin: AdminClient, tenants: Sequence[Tenant], tariff: Tariff) -> None:
+        self._admin = admin
         self._tenants = tenants
         self._tariff = tariff
         self.models: list[str] = []
@@ -62,13 +62,13 @@ class Market:
         account = chance.choice(chance.choice(tenant.keys).path[1:])
         limit = chance.choice((8_000_000, 30_000_000, 100_000_000))
         narrowed = chance.choice((Target(), Target(feature="chat"), Target(provider="anthropic")))
-        budget = await self._office.budget(account, limit, narrowed_to=narrowed)
+        budget = await self._admin.budget(account, limit, narrowed_to=narrowed)
         tenant.budgets.append(budget)
 
     async def switch_budget(self, fault: Fault) -> None:
         """Soft to hard, hard to paused, paused to hard."""
         budget = _chance(fault).choice(self._money())
-        await self._office.switch(budget, PAUSED if budget.phases[-1].mode == "hard" else "hard")
+        await self._admin.switch(budget, PAUSED if budget.phases[-1].mode == "hard" else "hard")
 
     async def revoke_key(self, fault: Fault) -> None:
         """Its callers go on calling with it; its account gets another."""
@@ -78,21 +78,21 @@ class Market:
 
     async def revoke(self, key: Key, tenant: Tenant) -> None:
         if len(tenant.keys) < KEYS_MADE_MAX:
-            tenant.keys.append(await new_key(self._office, key.path))
+            tenant.keys.append(await new_key(self._admin, key.path))
         key.revocation_asked_at = min(key.revocation_asked_at, time.monotonic())
-        await self._office.revoke(key.key_id)
+        await self._admin.revoke(key.key_id)
         key.revoked_at = min(key.revoked_at, time.monotonic())
 
     def _money(self) -> list[Budget]:
         return [budget for tenant in self._tenants for budget in tenant.budgets if budget.measure == "money"]
 
     async def _change(self, budget: Budget, percent: int) -> None:
-        await self._office.limit(budget, budget.newest_limit * percent // 100)
+        await self._admin.limit(budget, budget.newest_limit * percent // 100)
 
     async def _announce(self, model: str, rate: Rate) -> None:
         """In USD a million tokens. It may be in force once it was asked for; from when on it is, the answer says."""
         asked_at = time.monotonic()
-        row = await self._office.price(model, {"input": _usd(rate.input), "output": _usd(rate.output)})
+        row = await self._admin.price(model, {"input": _usd(rate.input), "output": _usd(rate.output)})
         ahead_s = (datetime.fromisoformat(row["effective_from"]) - datetime.now(UTC)).total_seconds()
         self._tariff.put(model, rate, since=asked_at, surely=time.monotonic() + max(0.0, ahead_s))
 

@@ -17,6 +17,7 @@ from chaos.suspense import Operator
 from chaos.twins import Zombie, twin_of
 from farebox.faults import VARIABLE
 from farebox_local.errors import PartFailed
+from farebox_local.parts import ServedPart
 from farebox_local.stack import Stack
 
 READY_WITHIN_S: Final = 60.0 + sum(AWAY_S.values())
@@ -227,9 +228,10 @@ class Processes:
                 if fault.detail != AWAKE:
                     await asyncio.to_thread(self._stack.pause, gateway)
                     await asyncio.sleep(STANDSTILL_S)
-                await asyncio.to_thread(twin.start)
+                is_up = await self._is_up(twin)
                 await asyncio.to_thread(self._stack.resume, gateway)
-                await self._be_two(gateway, name, twin.url, fault.for_s)
+                if is_up:
+                    await self._be_two(gateway, name, twin.url, fault.for_s)
                 await asyncio.to_thread(self._stack.stop, gateway)
                 await asyncio.to_thread(twin.stop)
             finally:
@@ -238,6 +240,15 @@ class Processes:
                 with contextlib.suppress(PartFailed):  # it has stopped
                     await asyncio.to_thread(self._stack.resume, gateway)
             await self.up(gateway)
+
+    async def _is_up(self, twin: ServedPart) -> bool:
+        """Start it; where Kafka is away it does not become ready, and there are no two."""
+        try:
+            await asyncio.to_thread(twin.start)
+        except PartFailed:
+            self.record.faults["zombie not ready"] += 1
+            return False
+        return True
 
     async def _be_two(self, gateway: str, twin: str, url: str, for_s: float) -> None:
         """Callers call both."""

@@ -10,8 +10,10 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
+from chaos.admin import AdminClient
 from chaos.budgets import Midnight
 from chaos.calls import Draw, Mix
+from chaos.crashes import crashes
 from chaos.disk import Disk
 from chaos.evidence import gathered
 from chaos.injector import Injector
@@ -20,7 +22,6 @@ from chaos.links import Links
 from chaos.load import Journal, Load
 from chaos.market import Market
 from chaos.meter import Meter
-from chaos.office import Office
 from chaos.oracle import Verdict, judge
 from chaos.outages import Outages
 from chaos.processes import Processes, Record
@@ -126,16 +127,16 @@ def _links(stack: Stack) -> Links:
 
 async def _run(order: Order, stack: Stack, links: Links, say: Callable[[str], None]) -> Result:
     zero = datetime.now(UTC) - timedelta(seconds=time.monotonic())
-    office, outages, record = Office(stack.around, GATEWAYS), Outages(), Record()
-    tenants, everybodys = await found(office, stack.around, scale=order.scale)
-    tenants.append(rolling := await new_org(office, stack.around, "rolling"))
-    await found_rolling(office, rolling, _midnights(order, order.folder / "zones"))
+    admin, outages, record = AdminClient(stack.around, GATEWAYS), Outages(), Record()
+    tenants, everybodys = await found(admin, stack.around, scale=order.scale)
+    tenants.append(rolling := await new_org(admin, stack.around, "rolling"))
+    await found_rolling(admin, rolling, _midnights(order, order.folder / "zones"))
     tariff = Tariff()
     for model, rate in SEED.items():
         tariff.put(model, rate)
     calling = [tenant for tenant in tenants if not order.orgs or tenant.org in order.orgs]
     journal = Journal(Meter(everybodys, outages))
-    market, operator = Market(office, calling, tariff), Operator(office)
+    market, operator = Market(admin, calling, tariff), Operator(admin)
     kafka = Kafka(stack.around.kafka_bootstrap, random.Random(order.seed))  # noqa: S311 - which records, not secrets
     gateways = {name: stack.around.url(name) for name in GATEWAYS}
     disk = Disk(stack.folder / "journal")
@@ -158,7 +159,7 @@ async def _run(order: Order, stack: Stack, links: Links, say: Callable[[str], No
         outages=outages,
         say=say,
     )
-    office.is_running = True
+    admin.is_running = True
     under_load = asyncio.create_task(load.run())
     async with _background(injector.watch(), disk.watch(), follow(stack, journal.meter)):
         await asyncio.sleep(order.calm_s)
@@ -169,9 +170,10 @@ async def _run(order: Order, stack: Stack, links: Links, say: Callable[[str], No
         say(f"{len(journal.calls)} calls made; waiting for quiet")
         here = [name for name in GATEWAYS if name not in record.gone]
         restless = await quiet(stack, kafka, here, say)
+    record.troubles += crashes(stack.folder / "logs")
     journal.keep(order.folder / "calls.jsonl")
     evidence = await gathered(stack, kafka)
-    await office.close()
+    await admin.close()
     known = Run(
         zero,
         tenants,

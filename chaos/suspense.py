@@ -13,8 +13,8 @@ from typing import Any, Final
 
 import asyncpg
 
+from chaos.admin import NANO, AdminClient
 from chaos.meter import Meter
-from chaos.office import NANO, Office
 from farebox_local.stack import Stack
 
 LOOK_EVERY_S: Final = 0.5
@@ -55,8 +55,8 @@ async def follow(stack: Stack, meter: Meter) -> None:
 class Operator:
     """Releases what is in suspense, whether it is wise or not. `unheard` are gateways that live all the same."""
 
-    def __init__(self, office: Office) -> None:
-        self._office = office
+    def __init__(self, admin: AdminClient) -> None:
+        self._admin = admin
         self.unheard: set[str] = set()
         self.releases: list[Release] = []
 
@@ -72,14 +72,14 @@ class Operator:
             await self._release(items, gateway, epoch)
 
     async def _listed(self) -> list[dict[str, Any]]:
-        status, answer = await self._office.asked("GET", "suspended-shares")
+        status, answer = await self._admin.asked("GET", "suspended-shares")
         items: list[dict[str, Any]] = answer["items"] if status == 200 else []
         return items
 
     async def _release(self, items: list[dict[str, Any]], gateway: str, epoch: int) -> None:
         body = {"gateway": gateway, "epoch": epoch, "reason": "nothing of it was spent, says an operator"}
         at = time.monotonic()
-        status, _ = await self._office.asked("POST", "suspended-shares/release", body)
+        status, _ = await self._admin.asked("POST", "suspended-shares/release", body)
         for item in items:
             if (item["gateway"], item["epoch"]) == (gateway, epoch):
                 amount = _nano(item["held"], item["currency"])

@@ -6,8 +6,8 @@ from typing import Final
 
 import httpx
 
+from chaos.admin import NANO, AdminClient
 from chaos.budgets import Budget, Midnight, Target
-from chaos.office import NANO, Office
 from chaos.tariff import NEVER
 from farebox_local.services import Surroundings
 
@@ -46,76 +46,76 @@ class Tenant:
         return [each for each in (*everybodys, *self.budgets) if each.account in path and each.counts(target)]
 
 
-async def found(office: Office, around: Surroundings, *, scale: float) -> tuple[list[Tenant], list[Budget]]:
+async def found(admin: AdminClient, around: Surroundings, *, scale: float) -> tuple[list[Tenant], list[Budget]]:
     """Make everybody but `rolling`, and the platform's own budgets. `scale` multiplies the money in large budgets."""
 
     def large(nano: int) -> int:
         return int(nano * scale)
 
     everybodys = [
-        await office.budget(
+        await admin.budget(
             PLATFORM, 10_000_000, measure="requests", thresholds=(), narrowed_to=Target(provider="openai")
         ),
-        await office.budget(PLATFORM, 2_000, measure="requests", mode="soft", window="day"),
+        await admin.budget(PLATFORM, 2_000, measure="requests", mode="soft", window="day"),
     ]
-    tight = await new_org(office, around, "tight")
-    tight.budgets.append(await office.budget(tight.org, 20_000_000, thresholds=(50, 80, 90, 100)))
-    deep = await new_org(office, around, "deep")
+    tight = await new_org(admin, around, "tight")
+    tight.budgets.append(await admin.budget(tight.org, 20_000_000, thresholds=(50, 80, 90, 100)))
+    deep = await new_org(admin, around, "deep")
     deep.budgets += [
-        await office.budget(deep.org, large(400_000_000), window="month"),
-        await office.budget(f"{deep.org}-a", large(120_000_000)),
-        await office.budget(f"{deep.org}-a1", 30_000_000, window="day"),
-        await office.budget(deep.keys[0].key_id, 15_000_000, window="week"),
-        await office.budget(f"{deep.org}-b", large(50_000_000), mode="soft"),
+        await admin.budget(deep.org, large(400_000_000), window="month"),
+        await admin.budget(f"{deep.org}-a", large(120_000_000)),
+        await admin.budget(f"{deep.org}-a1", 30_000_000, window="day"),
+        await admin.budget(deep.keys[0].key_id, 15_000_000, window="week"),
+        await admin.budget(f"{deep.org}-b", large(50_000_000), mode="soft"),
     ]
-    wide = await new_org(office, around, "wide")
+    wide = await new_org(admin, around, "wide")
     wide.budgets += [
-        await office.budget(wide.org, large(5_000_000_000)),
-        await office.budget(f"{wide.org}-a1", 50_000_000, mode="soft"),
-        await office.budget(f"{wide.org}-b1", 1_000_000, measure="tokens"),
+        await admin.budget(wide.org, large(5_000_000_000)),
+        await admin.budget(f"{wide.org}-a1", 50_000_000, mode="soft"),
+        await admin.budget(f"{wide.org}-b1", 1_000_000, measure="tokens"),
     ]
-    clamped = await new_org(office, around, "clamped", clamp=True)
+    clamped = await new_org(admin, around, "clamped", clamp=True)
     clamped.budgets += [
-        await office.budget(clamped.org, 30_000_000),
-        await office.budget(f"{clamped.org}-a1", 10_000_000),
+        await admin.budget(clamped.org, 30_000_000),
+        await admin.budget(f"{clamped.org}-a1", 10_000_000),
     ]
-    won = await new_org(office, around, "won", currency="KRW", fx=1300, language="ko")
+    won = await new_org(admin, around, "won", currency="KRW", fx=1300, language="ko")
     won.budgets += [
-        await office.budget(won.org, 100 * NANO, window="day"),
-        await office.budget(f"{won.org}-b", 400, measure="requests", window="day"),
+        await admin.budget(won.org, 100 * NANO, window="day"),
+        await admin.budget(f"{won.org}-b", 400, measure="requests", window="day"),
     ]
-    soft = await new_org(office, around, "soft", language="vi")
+    soft = await new_org(admin, around, "soft", language="vi")
     soft.budgets += [
-        await office.budget(soft.org, 20_000_000, mode="soft"),
-        await office.budget(f"{soft.org}-a1", 5_000_000, mode="shadow"),
+        await admin.budget(soft.org, 20_000_000, mode="soft"),
+        await admin.budget(f"{soft.org}-a1", 5_000_000, mode="shadow"),
     ]
-    narrow = await _narrow(office, around)
+    narrow = await _narrow(admin, around)
     return [tight, deep, wide, clamped, won, soft, narrow], everybodys
 
 
-async def _narrow(office: Office, around: Surroundings) -> Tenant:
+async def _narrow(admin: AdminClient, around: Surroundings) -> Tenant:
     """Budgets that count some of the calls."""
-    narrow = await new_org(office, around, "narrow")
+    narrow = await new_org(admin, around, "narrow")
     narrow.budgets += [
-        await office.budget(narrow.org, 15_000_000, narrowed_to=Target(model="gpt-4o-mini")),
-        await office.budget(narrow.org, 25_000_000, narrowed_to=Target(provider="anthropic")),
-        await office.budget(f"{narrow.org}-a", 12_000_000, narrowed_to=Target(feature="search")),
-        await office.budget(f"{narrow.org}-a1", 10_000_000, mode="soft", narrowed_to=Target(provider="openai")),
-        await office.budget(f"{narrow.org}-b1", 4_000_000, mode="soft", narrowed_to=Target(model="claude-haiku-4-5")),
+        await admin.budget(narrow.org, 15_000_000, narrowed_to=Target(model="gpt-4o-mini")),
+        await admin.budget(narrow.org, 25_000_000, narrowed_to=Target(provider="anthropic")),
+        await admin.budget(f"{narrow.org}-a", 12_000_000, narrowed_to=Target(feature="search")),
+        await admin.budget(f"{narrow.org}-a1", 10_000_000, mode="soft", narrowed_to=Target(provider="openai")),
+        await admin.budget(f"{narrow.org}-b1", 4_000_000, mode="soft", narrowed_to=Target(model="claude-haiku-4-5")),
     ]
     return narrow
 
 
-async def found_rolling(office: Office, rolling: Tenant, midnights: Sequence[Midnight]) -> None:
+async def found_rolling(admin: AdminClient, rolling: Tenant, midnights: Sequence[Midnight]) -> None:
     """A budget by the day for each midnight: on the org, then on each user. Made last, so that days end on time."""
     accounts = [rolling.org, *(f"{rolling.org}-{user}" for user in ("a1", "a2", "b1"))]
     for account, midnight in zip(accounts, midnights, strict=False):
         limit = 100_000_000 if account == rolling.org else 6_000_000
-        rolling.budgets.append(await office.budget(account, limit, window="day", midnight=midnight))
+        rolling.budgets.append(await admin.budget(account, limit, window="day", midnight=midnight))
 
 
 async def new_org(
-    office: Office,
+    admin: AdminClient,
     around: Surroundings,
     name: str,
     *,
@@ -126,7 +126,7 @@ async def new_org(
 ) -> Tenant:
     """org → teams a, b → users a1, a2, b1 with a key each; a mailbox and a webhook, another webhook for team a."""
     tenant = Tenant(name, currency, fx, clamp)
-    await office.made(
+    await admin.made(
         "accounts",
         id=name,
         kind="org",
@@ -138,28 +138,28 @@ async def new_org(
         language=language,
     )
     for team, users in (("a", ("a1", "a2")), ("b", ("b1",))):
-        await office.made("accounts", id=f"{name}-{team}", kind="team", parent=name, name=team)
+        await admin.made("accounts", id=f"{name}-{team}", kind="team", parent=name, name=team)
         for user in users:
             account = f"{name}-{user}"
-            await office.made("accounts", id=account, kind="user", parent=f"{name}-{team}", name=user)
-            tenant.keys.append(await new_key(office, (PLATFORM, name, f"{name}-{team}", account)))
-    await _channels(office, around, tenant)
+            await admin.made("accounts", id=account, kind="user", parent=f"{name}-{team}", name=user)
+            tenant.keys.append(await new_key(admin, (PLATFORM, name, f"{name}-{team}", account)))
+    await _channels(admin, around, tenant)
     return tenant
 
 
-async def new_key(office: Office, path: tuple[str, ...]) -> Key:
+async def new_key(admin: AdminClient, path: tuple[str, ...]) -> Key:
     """A key of the path's last account."""
-    key = await office.made("keys", account=path[-1], name="chaos")
+    key = await admin.made_at_least_once("keys", account=path[-1], name="chaos")
     return Key(key["key_id"], key["api_key"], path)
 
 
-async def _channels(office: Office, around: Surroundings, tenant: Tenant) -> None:
+async def _channels(admin: AdminClient, around: Surroundings, tenant: Tenant) -> None:
     address = f"{tenant.org}@example.com"
-    await office.made("channels", account=tenant.org, kind="email", recipients=[address])
+    await admin.made("channels", account=tenant.org, kind="email", recipients=[address])
     tenant.mailboxes.append((tenant.org, address))
     for account in (tenant.org, f"{tenant.org}-a"):
         url = f"{around.url('webhooks')}/hooks/{account}"
-        channel = await office.made("channels", account=account, kind="webhook", url=url)
+        channel = await admin.made("channels", account=account, kind="webhook", url=url)
         async with httpx.AsyncClient(trust_env=False) as client:
             (await client.put(url, json={"secret": channel["secret"]})).raise_for_status()
         tenant.hooks.append((account, account))

@@ -17,7 +17,7 @@ from uuid import UUID
 
 import orjson
 
-from budget.accounts.rules import Account, Terms
+from budget.accounts.rules import Account, AccountSettings
 from budget.budgets.rules import Budget
 from budget.budgets.windows import Calendar
 from budget.posting.handlers import UsageHandler
@@ -47,7 +47,7 @@ from gateway.budget_link.client import BudgetLink, Question, Raise
 from gateway.journal.journal import Journal
 from gateway.journal.record import Entry
 from gateway.journal.replay import Place
-from gateway.policy.policies import Known, Policies
+from gateway.policy.policies import KeyPolicy, Policies
 from gateway.shares.amount import Amount
 from gateway.shares.shares import Hold, Report, Shares
 from gateway.shares.shares import Path as SharePath
@@ -105,10 +105,10 @@ class Books:
         self.highest: dict[WindowKey, int] = {}
         tables = self.store.tables
         tables.accounts["platform"] = _account("platform", "platform", (), _PLATFORM)
-        tables.accounts[ORG] = _account(ORG, "org", ("platform",), Terms())
+        tables.accounts[ORG] = _account(ORG, "org", ("platform",), AccountSettings())
         for user in users:
-            tables.accounts[user] = _account(user, "user", ("platform", ORG), Terms())
-            tables.accounts[f"key-{user}"] = _account(f"key-{user}", "key", ("platform", ORG, user), Terms())
+            tables.accounts[user] = _account(user, "user", ("platform", ORG), AccountSettings())
+            tables.accounts[f"key-{user}"] = _account(f"key-{user}", "key", ("platform", ORG, user), AccountSettings())
             tables.keys[key_hash(user)] = f"key-{user}"
         tables.budgets |= {budget.budget_id: budget for budget in budgets}
 
@@ -238,20 +238,20 @@ class Gateway:
 
     # Calls
 
-    def known(self, user: str) -> Known | None:
+    def key_policy(self, user: str) -> KeyPolicy | None:
         return self.policies.fresh(key_hash(user), self.books.clock.monotonic())
 
     def admit(self, user: str, model: str, reserve: int, bill: int) -> Call | Question:
         """As `Reservations` decides once the price is known: the call, or what to ask."""
         worst = Amount(reserve, 1, TOKENS)
-        known = self.known(user)
-        if known is None:
+        key_policy = self.key_policy(user)
+        if key_policy is None:
             need = worst.need(reserve)
             attributes = CallAttributes(**admitted(model)._asdict())
             return Question(key_hash(user), opening=Opening(attributes=attributes, least=need, need=need))
         nobody: Any = None
-        free = Reservation(nobody, nobody, nobody, known, nobody, _estimate(worst), None, BEGINNING)
-        path = known.path(admitted(model))
+        free = Reservation(nobody, nobody, nobody, key_policy, nobody, _estimate(worst), None, BEGINNING)
+        path = key_policy.path(admitted(model))
         verdict = self.reservations._held(free, path, may_clamp=False)
         if not isinstance(verdict, Reservation):
             return self._question(user, path, worst)
@@ -387,7 +387,7 @@ def admitted(model: str) -> Admitted:
     return Admitted("demo", "openai", model)
 
 
-_PLATFORM: Final = Terms(
+_PLATFORM: Final = AccountSettings(
     currency="USD",
     fx_rate=Decimal(1),
     fx_source="identity",
@@ -401,7 +401,7 @@ _PLATFORM: Final = Terms(
 )
 
 
-def _account(account_id: str, kind: AccountKind, above: tuple[str, ...], terms: Terms) -> Account:
+def _account(account_id: str, kind: AccountKind, above: tuple[str, ...], terms: AccountSettings) -> Account:
     return Account(account_id, kind, (*above, account_id), account_id, terms, 1)
 
 

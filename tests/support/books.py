@@ -17,8 +17,8 @@ from farebox.kafka import Message, Producer, Record
 from metering.app import Metering, Names, metering
 from metering.settings import Settings
 from support.attempts import message_of
-from support.desk import ADMIN, SECRET, api_client
 from support.eventually import eventually
+from support.metering_service import ADMIN, SECRET, api_client
 from support.records import everything
 from support.topic import create_topics
 

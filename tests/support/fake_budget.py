@@ -16,7 +16,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from budget.accounts.rules import Account, Terms
+from budget.accounts.rules import Account, AccountSettings
 from budget.budgets.rules import Budget
 from budget.budgets.windows import Calendar
 from budget.shares.operations import Shares
@@ -37,7 +37,7 @@ ResultT = TypeVar("ResultT")
 
 ORG: Final = "acme"
 _ABOVE: Final = ("platform", ORG)
-_PLATFORM: Final = Terms(
+_PLATFORM: Final = AccountSettings(
     currency="USD",
     fx_rate=Decimal(1),
     fx_source="test",
@@ -149,12 +149,12 @@ class FakeBudget:
         self._thread.start()
         tables = self.store.tables
         tables.accounts["platform"] = _account("platform", "platform", (), _PLATFORM)
-        tables.accounts[ORG] = _account(ORG, "org", ("platform",), Terms())
+        tables.accounts[ORG] = _account(ORG, "org", ("platform",), AccountSettings())
 
     def open(self, api_key: str, **settings: Any) -> FakeAccount:
         """A key whose user has a budget."""
-        known = self.accounts.get(key_hash(api_key))
-        return known or self.do(self._open(FakeAccount(self, api_key, **settings)))
+        account = self.accounts.get(key_hash(api_key))
+        return account or self.do(self._open(FakeAccount(self, api_key, **settings)))
 
     def epoch(self, gateway_id: str = "gateway-test") -> int:
         """The newest that a gateway claimed; 0 for one that never did."""
@@ -242,8 +242,8 @@ class FakeBudget:
 
     async def _open(self, account: FakeAccount) -> FakeAccount:
         tables = self.store.tables
-        tables.accounts[account.user] = _account(account.user, "user", _ABOVE, Terms(clamp=account.clamp))
-        tables.accounts[account.key] = _account(account.key, "key", (*_ABOVE, account.user), Terms())
+        tables.accounts[account.user] = _account(account.user, "user", _ABOVE, AccountSettings(clamp=account.clamp))
+        tables.accounts[account.key] = _account(account.key, "key", (*_ABOVE, account.user), AccountSettings())
         tables.keys[key_hash(account.api_key)] = account.key
         tables.budgets[account.budget_id] = Budget(
             budget_id=account.budget_id,
@@ -292,7 +292,7 @@ class FakeBudget:
                 del self._elsewhere[budget_id]
 
 
-def _account(account_id: str, kind: AccountKind, above: tuple[str, ...], terms: Terms) -> Account:
+def _account(account_id: str, kind: AccountKind, above: tuple[str, ...], terms: AccountSettings) -> Account:
     return Account(account_id, kind, (*above, account_id), account_id, terms, 1)
 
 

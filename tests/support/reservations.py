@@ -15,7 +15,7 @@ from farebox.shares import Attributes, PathBudget, Policy
 from gateway.admission.estimate import Estimate, bounds, estimate
 from gateway.admission.verdict import Reservation
 from gateway.dialects.call import read
-from gateway.policy.policies import Known, Policies
+from gateway.policy.policies import KeyPolicy, Policies
 from gateway.shares.shares import Shares, Window, WindowKey
 from gateway.upstreams.directory import Upstream, UpstreamConfig
 
@@ -67,7 +67,7 @@ def policy(**change: Any) -> Policy:
     return Policy(**(fields | change))
 
 
-def known(**change: Any) -> Known:
+def key_policy(**change: Any) -> KeyPolicy:
     return Policies(fresh_s=30, stale_s=60).learn("key", policy(**change), asked_at=0)
 
 
@@ -87,4 +87,4 @@ def reservation(*, hard: bool = True, headers: dict[bytes, bytes] | None = None,
         assert hold
     what_for = call.attribution
     admitted = Admitted(UPSTREAM.name, UPSTREAM.provider, call.model, what_for.feature, what_for.session)
-    return Reservation(call, UPSTREAM, admitted, known(), rates, worst, hold, NOW)
+    return Reservation(call, UPSTREAM, admitted, key_policy(), rates, worst, hold, NOW)

@@ -51,8 +51,8 @@ def test_the_event_is_one_of_the_contract_and_says_nothing_else(admitted: Reserv
     model = RequestCompleted.model_validate(event)
     assert event.keys() <= RequestCompleted.model_fields.keys()
     assert model.usage == outcome.usage
-    assert model.billing.fx_rate == admitted.known.terms.fx_rate
-    assert tuple(model.principal.model_dump().values()) == admitted.known.who
+    assert model.billing.fx_rate == admitted.key_policy.settings.fx_rate
+    assert tuple(model.principal.model_dump().values()) == admitted.key_policy.who
     assert model.held is not None
     assert (model.held.windows == ()) == (admitted.hold is None)
     assert model.outcome == outcome.name
@@ -95,7 +95,7 @@ def test_the_record_is_what_the_contract_would_have_written() -> None:
     fields = event_fields(id_, new_id(), admitted, GATEWAY)
     settle(fields, NOTHING, NOTHING)
     json = event_json(fields, Outcome(USED, "gpt-4o", 200), completed_at=NOW, latency_ms=0)
-    record = message(Entry(id_, (), NOTHING, admitted.known.who.subject, NOW, json))
+    record = message(Entry(id_, (), NOTHING, admitted.key_policy.who.subject, NOW, json))
     headers = {name: value or b"" for name, value in record.headers}
     envelope = decode(headers=headers, value=record.value)
     assert record.headers == headers_of(Envelope(id_, SOURCE, NOW, "ann", envelope.event))

@@ -4,10 +4,10 @@ from collections.abc import AsyncIterator, Callable
 
 import pytest
 
-from support.office import BudgetOffice, open_office
+from support.budget_service import BudgetService, open_budget_service
 
 
 @pytest.fixture
-async def office(database: Callable[[str], str]) -> AsyncIterator[BudgetOffice]:
-    async with open_office(database("budget")) as office:
-        yield office
+async def service(database: Callable[[str], str]) -> AsyncIterator[BudgetService]:
+    async with open_budget_service(database("budget")) as service:
+        yield service

@@ -18,8 +18,8 @@ from budget.store.registry import Registry
 from farebox.errors import NotFound, Transient
 from farebox.postgres import Pool, session, transaction
 from farebox.shares import Answer, ShareTotal
+from support.budget_service import BudgetService, held, nothing, report, total, won
 from support.eventually import eventually
-from support.office import BudgetOffice, held, nothing, report, total, won
 
 COST = 6_000_000
 GATED = "SELECT locked.*, pg_advisory_xact_lock_shared(7) FROM (…) AS locked"
@@ -44,41 +44,41 @@ class GatedStore(Store):
             yield Unit(Registry(connection, QUERIES), Books(connection, self._queries), connection)
 
 
-async def two_at_once(office: BudgetOffice, *locking: str) -> list[Answer | BaseException]:
+async def two_at_once(service: BudgetService, *locking: str) -> list[Answer | BaseException]:
     """A raise by each query; their paths cross in two windows. They go on when both wait: at the gate, or for a row."""
-    await office.org()
-    await office.admin.post("/api/accounts", json={"id": "lan", "kind": "user", "parent": "core", "name": "Lan"})
-    keys = [await office.key(user) for user in ("minh", "lan")]
+    await service.org()
+    await service.admin.post("/api/accounts", json={"id": "lan", "kind": "user", "parent": "core", "name": "Lan"})
+    keys = [await service.key(user) for user in ("minh", "lan")]
     for account in ("acme", "minh", "lan", "core"):  # ids rise: the two that both need are first and last
-        await office.budget("800", account=account)
-    await office.start()
-    shares = [(await office.raise_(key, COST)).shares for key in keys]
-    raises = [Raises(GatedStore(office.pool, sql), office.clock, nothing) for sql in locking]
-    async with session(office.pool) as keeper:
+        await service.budget("800", account=account)
+    await service.start()
+    shares = [(await service.raise_(key, COST)).shares for key in keys]
+    raises = [Raises(GatedStore(service.pool, sql), service.clock, nothing) for sql in locking]
+    async with session(service.pool) as keeper:
         await keeper.execute(SHUT)
         asked = [
-            office.raise_(key, windows=[total(share, won(limit)) for share in held_], by=by)
+            service.raise_(key, windows=[total(share, won(limit)) for share in held_], by=by)
             for key, held_, by, limit in zip(keys, shares, raises, ("20", "30"), strict=True)
         ]
         answers = asyncio.gather(*asked, return_exceptions=True)
 
         async def both_wait() -> bool:
-            return bool(await office.pool.fetchval(WAITING) == len(asked))
+            return bool(await service.pool.fetchval(WAITING) == len(asked))
 
         await eventually(both_wait)
         await keeper.execute(OPEN)
         return list(await answers)
 
 
-async def test_raises_that_lock_in_one_order_wait_for_each_other(office: BudgetOffice) -> None:
-    answers = await two_at_once(office, LOCKING, LOCKING)
+async def test_raises_that_lock_in_one_order_wait_for_each_other(service: BudgetService) -> None:
+    answers = await two_at_once(service, LOCKING, LOCKING)
     assert all(isinstance(answer, Answer) and not answer.refusal for answer in answers), answers
-    assert (await office.balance())["held"] == "30"
+    assert (await service.balance())["held"] == "30"
 
 
-async def test_raises_that_lock_in_their_own_order_deadlock(office: BudgetOffice) -> None:
+async def test_raises_that_lock_in_their_own_order_deadlock(service: BudgetService) -> None:
     assert OTHER_WAY_ROUND != LOCKING
-    answers = await two_at_once(office, LOCKING, OTHER_WAY_ROUND)
+    answers = await two_at_once(service, LOCKING, OTHER_WAY_ROUND)
     (failed,) = [answer for answer in answers if isinstance(answer, Transient)]
     assert isinstance(failed.__cause__, asyncpg.DeadlockDetectedError)
 
@@ -86,8 +86,8 @@ async def test_raises_that_lock_in_their_own_order_deadlock(office: BudgetOffice
 class Traffic:
     """Three gateways, three users and operators at work on the same few windows, in any order."""
 
-    def __init__(self, office: BudgetOffice, keys: Sequence[dict[str, Any]], seed: int) -> None:
-        self._office = office
+    def __init__(self, service: BudgetService, keys: Sequence[dict[str, Any]], seed: int) -> None:
+        self._office = service
         self._keys = keys
         self._random = random.Random(seed)  # noqa: S311 - a story is to be told again
         self._epochs = dict.fromkeys(GATEWAYS, 1)
@@ -158,15 +158,15 @@ class Traffic:
         await asyncio.gather(*(work() for _ in range(at_once)))
 
 
-async def test_whatever_runs_at_once_nobody_is_ended_by_a_deadlock(office: BudgetOffice) -> None:
-    await office.org()
-    await office.admin.post("/api/accounts", json={"id": "lan", "kind": "user", "parent": "core", "name": "Lan"})
+async def test_whatever_runs_at_once_nobody_is_ended_by_a_deadlock(service: BudgetService) -> None:
+    await service.org()
+    await service.admin.post("/api/accounts", json={"id": "lan", "kind": "user", "parent": "core", "name": "Lan"})
     for account in ("minh", "acme", "lan", "core"):
-        await office.budget("2000", account=account)
+        await service.budget("2000", account=account)
     for gateway in GATEWAYS:
-        await office.start(gateway)
-    traffic = Traffic(office, [await office.key(user) for user in ("minh", "lan", "core")], seed=8)
-    office.shares = Shares(Store(office.pool), office.clock, nothing, release_after_s=0)
+        await service.start(gateway)
+    traffic = Traffic(service, [await service.key(user) for user in ("minh", "lan", "core")], seed=8)
+    service.shares = Shares(Store(service.pool), service.clock, nothing, release_after_s=0)
     await traffic.run(operations=1_000, at_once=8)
-    assert await office.broken() == set()
-    assert await office.pool.fetchval(WORKED) > 300, "the traffic was traffic"
+    assert await service.broken() == set()
+    assert await service.pool.fetchval(WORKED) > 300, "the traffic was traffic"

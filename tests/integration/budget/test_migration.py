@@ -11,7 +11,7 @@ import pytest
 
 from farebox.events import LeaseUse, Principal
 from farebox.postgres import migrate
-from support.office import BudgetOffice, open_office
+from support.budget_service import BudgetService, open_budget_service
 
 BUDGET = UUID(int=1)
 LIVE, OVERSPENT, CLOSED, LOST, UNPOSTED = (UUID(int=number) for number in range(11, 16))
@@ -76,32 +76,32 @@ def old_dsn(database: Callable[[str], str]) -> str:
 
 
 @pytest.fixture
-async def office(old_dsn: str) -> AsyncIterator[BudgetOffice]:
+async def service(old_dsn: str) -> AsyncIterator[BudgetService]:
     """On books of the version before, migrated."""
     await old_books(old_dsn, limit=100)
     await migrate(old_dsn, schema="budget", package="budget")
-    async with open_office(old_dsn) as office:
-        yield office
+    async with open_budget_service(old_dsn) as service:
+        yield service
 
 
-async def window(office: BudgetOffice) -> tuple[Any, ...]:
-    (row,) = await office.pool.fetch("SELECT posted, escrowed, suspended, is_over FROM budget_window")
+async def window(service: BudgetService) -> tuple[Any, ...]:
+    (row,) = await service.pool.fetch("SELECT posted, escrowed, suspended, is_over FROM budget_window")
     return tuple(row)
 
 
-async def test_what_leases_held_their_shares_hold(office: BudgetOffice) -> None:
-    rows = await office.pool.fetch("SELECT gateway_id, epoch, is_final, suspended_at IS NOT NULL FROM budget_share")
+async def test_what_leases_held_their_shares_hold(service: BudgetService) -> None:
+    rows = await service.pool.fetch("SELECT gateway_id, epoch, is_final, suspended_at IS NOT NULL FROM budget_share")
     assert sorted(map(tuple, rows)) == [("gw", 1, True, False), ("gw", 2, False, False), ("lost", 1, False, True)]
-    assert await window(office) == (30, 35 + 5 + 14, 6, False)
-    assert await office.broken() == set()
+    assert await window(service) == (30, 35 + 5 + 14, 6, False)
+    assert await service.broken() == set()
 
 
 async def test_what_was_spent_above_a_lease_may_put_the_window_over(old_dsn: str) -> None:
     await old_books(old_dsn, limit=86)
     await migrate(old_dsn, schema="budget", package="budget")
-    async with open_office(old_dsn) as office:
-        assert await window(office) == (30, 54, 6, True)
-        assert await office.broken() == set()
+    async with open_budget_service(old_dsn) as service:
+        assert await window(service) == (30, 54, 6, True)
+        assert await service.broken() == set()
 
 
 @pytest.mark.parametrize(
@@ -109,34 +109,34 @@ async def test_what_was_spent_above_a_lease_may_put_the_window_over(old_dsn: str
     [(LIVE, (35, 49, 6, False)), (CLOSED, (35, 49, 6, False)), (LOST, (35, 54, 1, False))],
 )
 async def test_an_event_that_names_a_lease_posts_to_its_share(
-    office: BudgetOffice, lease: UUID, after: tuple[int, int, int, bool]
+    service: BudgetService, lease: UUID, after: tuple[int, int, int, bool]
 ) -> None:
     use = LeaseUse(lease_id=lease, reserve_nano=5)
     principal = Principal(org="acme", key="key")
-    await office.post(office.priced({"key_id": "key"}, 5, lease=use, principal=principal))
-    assert await window(office) == after
-    assert await office.broken() == set()
+    await service.post(service.priced({"key_id": "key"}, 5, lease=use, principal=principal))
+    assert await window(service) == after
+    assert await service.broken() == set()
 
 
-async def test_the_gateway_goes_on_under_its_next_epoch_and_ends_what_its_leases_held(office: BudgetOffice) -> None:
+async def test_the_gateway_goes_on_under_its_next_epoch_and_ends_what_its_leases_held(service: BudgetService) -> None:
     key = (BUDGET, datetime(1970, 1, 1, tzinfo=UTC))
-    assert await office.start("gw", last_epoch=2, spent={key: 10 + 15 + 2 + 14}) == 3
-    assert await window(office) == (30, 5 + 16, 6, False)
-    assert await office.broken() == set()
+    assert await service.start("gw", last_epoch=2, spent={key: 10 + 15 + 2 + 14}) == 3
+    assert await window(service) == (30, 5 + 16, 6, False)
+    assert await service.broken() == set()
 
 
-async def test_a_replica_of_the_version_before_can_grant_no_lease_any_more(office: BudgetOffice) -> None:
+async def test_a_replica_of_the_version_before_can_grant_no_lease_any_more(service: BudgetService) -> None:
     with pytest.raises(asyncpg.SerializationError, match="leases are over"):
-        await office.pool.execute("UPDATE lease_share SET granted = granted + 1")
+        await service.pool.execute("UPDATE lease_share SET granted = granted + 1")
 
 
-async def test_budgets_of_before_count_and_are_guaranteed_from_their_making(office: BudgetOffice) -> None:
-    (budget,) = (await office.admin.get("/api/budgets")).json()["items"]
+async def test_budgets_of_before_count_and_are_guaranteed_from_their_making(service: BudgetService) -> None:
+    (budget,) = (await service.admin.get("/api/budgets")).json()["items"]
     assert (budget["counts_from"], budget["hard_since"]) == ("2026-01-01T00:00:00+00:00",) * 2
 
 
-async def test_leases_are_forgotten_after_a_month(office: BudgetOffice) -> None:
-    await office.pool.execute("ALTER TABLE lease DISABLE TRIGGER leases_are_over")
-    await office.pool.execute("UPDATE lease SET granted_at = '2026-01-30' WHERE lease_id = $1", LIVE)
-    await office.shares.forget()
-    assert await office.pool.fetchval("SELECT count(*) FROM lease") == len(LEASES) - 1
+async def test_leases_are_forgotten_after_a_month(service: BudgetService) -> None:
+    await service.pool.execute("ALTER TABLE lease DISABLE TRIGGER leases_are_over")
+    await service.pool.execute("UPDATE lease SET granted_at = '2026-01-30' WHERE lease_id = $1", LIVE)
+    await service.shares.forget()
+    assert await service.pool.fetchval("SELECT count(*) FROM lease") == len(LEASES) - 1

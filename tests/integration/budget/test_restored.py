@@ -5,10 +5,10 @@ from typing import Any
 
 from farebox.kafka import Producer
 from farebox_local.postgres import GivenPostgres
+from support.budget_service import BudgetService, announcing, open_budget_service, won
 from support.eventually import eventually
 from support.failover import snapshot
 from support.group import Group, grouped
-from support.office import BudgetOffice, announcing, open_office, won
 from support.records import committed
 
 
@@ -16,34 +16,34 @@ async def test_a_service_on_a_restored_database_posts_again_what_it_has_forgotte
     database: Callable[[str], str], postgres: GivenPostgres, kafka: str, topic: Callable[..., Awaitable[str]]
 ) -> None:
     dsn, source = database("budget"), await topic("usage.priced")
-    async with open_office(dsn) as office, Producer(kafka, client_id="test") as producer:
-        await office.org()
-        await office.budget("20000")
-        key = await office.key()
+    async with open_budget_service(dsn) as service, Producer(kafka, client_id="test") as producer:
+        await service.org()
+        await service.budget("20000")
+        key = await service.key()
 
         async def spend(times: int, total: int) -> None:
-            await producer.send([announcing(source, office.priced(key, won("1"))) for _ in range(times)], 30)
-            await eventually(lambda: spent(office, total))
+            await producer.send([announcing(source, service.priced(key, won("1"))) for _ in range(times)], 30)
+            await eventually(lambda: spent(service, total))
 
         async with grouped(kafka, source, producer) as group:
-            member = await group.join(office.handler, offsets=office.offsets)
+            member = await group.join(service.handler, offsets=service.offsets)
             await spend(10, 10)
             async with snapshot(postgres.dsn(), dsn) as restore:
-                await eventually(lambda: spent(office, 10))
+                await eventually(lambda: spent(service, 10))
                 await spend(10, 20)
                 await eventually(lambda: handled(kafka, group, source, 20))
                 await member.stop()
                 await restore()
-            await group.join(office.handler, offsets=office.offsets)
-            await eventually(lambda: spent(office, 20))
-        await office.post(office.priced(key, won("1")))
-        assert await spent(office, 21)
+            await group.join(service.handler, offsets=service.offsets)
+            await eventually(lambda: spent(service, 20))
+        await service.post(service.priced(key, won("1")))
+        assert await spent(service, 21)
 
 
 async def handled(kafka: str, group: Group, topic: str, count: int) -> bool:
     return await committed(kafka, group.id, topic, 1) == count
 
 
-async def spent(office: BudgetOffice, amount: int) -> bool:
-    balance: dict[str, Any] = await office.balance()
+async def spent(service: BudgetService, amount: int) -> bool:
+    balance: dict[str, Any] = await service.balance()
     return bool(balance["spent"] == str(amount))

@@ -7,7 +7,7 @@ import pytest
 
 from farebox.kafka import Message, Producer, Undelivered
 from farebox.kafka.batch import Batch
-from farebox.outbox import Backlog, Relay, backlog, enqueue
+from farebox.outbox import Backlog, OutboxRelay, backlog, enqueue
 from farebox.postgres import Pool, open_pool, transaction
 from support.eventually import eventually
 from support.records import digits, numbered, read
@@ -51,7 +51,7 @@ async def test_committed_messages_arrive_whole_and_leave_the_outbox(
     pool: Pool, producer: Producer, kafka: str, source: str
 ) -> None:
     message = Message(source, b"\x00key", b"\xffvalue", (("ce_id", b"7"), ("latin", b"caf\xe9"), ("null", None)))
-    async with Relay(pool, producer, schema=SCHEMA) as relay:
+    async with OutboxRelay(pool, producer, schema=SCHEMA) as relay:
         await put(pool, [message])
         relay.wake()
         (record,) = await read(kafka, source, 1)
@@ -65,20 +65,20 @@ async def test_rolled_back_messages_are_never_published(
     with pytest.raises(ZeroDivisionError):
         await put(pool, numbered(source, 3), fail=True)
     await put(pool, [Message(source, b"key", b"only")])
-    async with Relay(pool, producer, schema=SCHEMA):
+    async with OutboxRelay(pool, producer, schema=SCHEMA):
         assert [record.value for record in await read(kafka, source, 1)] == [b"only"]
 
 
 async def test_tombstones_are_relayed_as_null(pool: Pool, producer: Producer, kafka: str, source: str) -> None:
     await put(pool, [Message(source, b"key", None)])
-    async with Relay(pool, producer, schema=SCHEMA):
+    async with OutboxRelay(pool, producer, schema=SCHEMA):
         assert [(record.key, record.value) for record in await read(kafka, source, 1)] == [(b"key", None)]
 
 
 async def test_messages_of_a_key_keep_their_order_over_claims_and_relays(
     pool: Pool, producer: Producer, kafka: str, source: str
 ) -> None:
-    first, second = (Relay(pool, producer, schema=SCHEMA, claim_bytes_max=1) for _ in range(2))
+    first, second = (OutboxRelay(pool, producer, schema=SCHEMA, claim_bytes_max=1) for _ in range(2))
     async with first, second:
         for n in range(40):
             await put(pool, numbered(source, 5, first=5 * n))
@@ -89,7 +89,7 @@ async def test_messages_of_a_key_keep_their_order_over_claims_and_relays(
 
 async def test_one_relay_works_at_a_time(pool: Pool, producer: Producer, source: str) -> None:
     await put(pool, numbered(source, 1))
-    relay = Relay(pool, producer, schema=SCHEMA)
+    relay = OutboxRelay(pool, producer, schema=SCHEMA)
     async with transaction(pool) as elsewhere:
         await elsewhere.execute(
             "SELECT pg_advisory_xact_lock(hashtextextended('farebox.outbox.' || current_schema(), 0))"
@@ -100,7 +100,7 @@ async def test_one_relay_works_at_a_time(pool: Pool, producer: Producer, source:
 
 async def test_lost_acknowledgement_publishes_again_the_newest_last(pool: Pool, kafka: str, source: str) -> None:
     await put(pool, numbered(source, 3))
-    async with Unreliable(kafka, failures=1) as unreliable, Relay(pool, unreliable, schema=SCHEMA):
+    async with Unreliable(kafka, failures=1) as unreliable, OutboxRelay(pool, unreliable, schema=SCHEMA):
         assert [record.value for record in await read(kafka, source, 6)] == digits(3) * 2
         await eventually(lambda: _is_empty(pool))
 
@@ -117,10 +117,10 @@ async def test_relay_killed_between_publish_and_delete_publishes_again(
             published.set()
             await asyncio.Event().wait()
 
-    async with Killed(kafka, client_id="killed") as killed, Relay(pool, killed, schema=SCHEMA):
+    async with Killed(kafka, client_id="killed") as killed, OutboxRelay(pool, killed, schema=SCHEMA):
         await published.wait()
     assert await depth(pool) == 3
-    async with Relay(pool, producer, schema=SCHEMA):
+    async with OutboxRelay(pool, producer, schema=SCHEMA):
         assert [record.value for record in await read(kafka, source, 6)] == digits(3) * 2
 
 
@@ -129,7 +129,7 @@ async def test_message_too_large_is_buried_and_the_others_go_on(
 ) -> None:
     large = Message(source, b"key", b"x" * 1_100_000)
     await put(pool, [Message(source, b"key", b"0"), large, Message(source, b"key", b"1")])
-    async with Relay(pool, producer, schema=SCHEMA):
+    async with OutboxRelay(pool, producer, schema=SCHEMA):
         assert [record.value for record in await read(kafka, source, 2)] == digits(2)
         await eventually(lambda: _is_empty(pool))
     assert await pool.fetchval("SELECT (length(value), reason)::text FROM outbox_dead") == "(1100000,too_large)"
@@ -144,7 +144,7 @@ async def test_backlog_tells_depth_and_age(pool: Pool, source: str) -> None:
 
 
 async def test_relay_outlives_the_loss_of_the_database(pool: Pool, producer: Producer, kafka: str, source: str) -> None:
-    async with Relay(pool, producer, schema=SCHEMA) as relay:
+    async with OutboxRelay(pool, producer, schema=SCHEMA) as relay:
         await put(pool, numbered(source, 1))
         await read(kafka, source, 1)
         await _end_sessions(pool)

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Callable
 import pytest
 
 from support.books import Books, open_books
-from support.desk import Desk, open_desk
+from support.metering_service import MeteringService, open_metering_service
 
 
 @pytest.fixture
@@ -16,7 +16,7 @@ async def books(kafka: str, database: Callable[[str], str]) -> AsyncIterator[Boo
 
 
 @pytest.fixture
-async def desk(database: Callable[[str], str]) -> AsyncIterator[Desk]:
+async def service(database: Callable[[str], str]) -> AsyncIterator[MeteringService]:
     """Metering on a database of the test's own, without Kafka."""
-    async with open_desk(database("metering")) as desk:
-        yield desk
+    async with open_metering_service(database("metering")) as service:
+        yield service

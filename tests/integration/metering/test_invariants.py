@@ -12,7 +12,7 @@ from farebox.kafka.dead import dead_letter
 from metering.invariants import QUERIES, attempts_are_booked, dead_letters_are_bad, entries_are_announced
 from support.attempts import VND, attempt, message_of
 from support.books import Books
-from support.desk import Desk
+from support.metering_service import MeteringService
 
 BREAKING = {
     "entries_are_rolled_up": "UPDATE usage_hour SET billed_nano = billed_nano + 1",
@@ -22,31 +22,31 @@ BREAKING = {
 }
 
 
-async def at_work(desk: Desk) -> None:
+async def at_work(service: MeteringService) -> None:
     """One attempt priced, in another currency, and one that waits for its price."""
-    await desk.post(attempt(billing=VND), attempt(served_model="nobody-knows"))
+    await service.post(attempt(billing=VND), attempt(served_model="nobody-knows"))
 
 
-async def test_sound_books_break_no_sentence(desk: Desk) -> None:
-    await at_work(desk)
-    found = await look(desk.pool, QUERIES)
+async def test_sound_books_break_no_sentence(service: MeteringService) -> None:
+    await at_work(service)
+    found = await look(service.pool, QUERIES)
     assert {each.name for each in found} == set(BREAKING)
     assert [each for each in found if each.rows] == []
 
 
 @pytest.mark.parametrize("name", BREAKING)
-async def test_wrong_books_are_found(desk: Desk, name: str) -> None:
-    await at_work(desk)
-    await desk.pool.execute(BREAKING[name])
-    assert name in {each.name for each in await look(desk.pool, QUERIES) if each.rows}
+async def test_wrong_books_are_found(service: MeteringService, name: str) -> None:
+    await at_work(service)
+    await service.pool.execute(BREAKING[name])
+    assert name in {each.name for each in await look(service.pool, QUERIES) if each.rows}
 
 
-async def test_an_entry_that_is_in_no_outbox_and_on_no_topic_is_found(desk: Desk, kafka: str) -> None:
+async def test_an_entry_that_is_in_no_outbox_and_on_no_topic_is_found(service: MeteringService, kafka: str) -> None:
     await topics.create(kafka, replication=1)
-    await at_work(desk)
-    assert not (await entries_are_announced(kafka, desk.pool)).rows
-    await desk.pool.execute("DELETE FROM outbox")
-    assert len((await entries_are_announced(kafka, desk.pool)).rows) == 1
+    await at_work(service)
+    assert not (await entries_are_announced(kafka, service.pool)).rows
+    await service.pool.execute("DELETE FROM outbox")
+    assert len((await entries_are_announced(kafka, service.pool)).rows) == 1
 
 
 async def lost(books: Books) -> tuple[set[UUID], set[UUID]]:

@@ -10,7 +10,7 @@ from farebox.errors import Transient
 from farebox.ids import instant_of
 from farebox.pricing import Usage
 from support.attempts import ALICE, BOB, KRW, USD, VND, attempt, id_made_at
-from support.desk import Desk
+from support.metering_service import MeteringService
 
 MOVED = """
 INSERT INTO entry
@@ -64,21 +64,21 @@ WITH rolled AS (
 
 
 @pytest.mark.parametrize("statement", ["UPDATE {} SET amount_nano = 0", "DELETE FROM {}", "TRUNCATE {}"])
-async def test_the_ledger_refuses_every_change(desk: Desk, statement: str) -> None:
-    [entry_id] = (await desk.post(attempt())).entries
+async def test_the_ledger_refuses_every_change(service: MeteringService, statement: str) -> None:
+    [entry_id] = (await service.post(attempt())).entries
     for table in ("entry", f"entry_{instant_of(entry_id):%Y_%m}"):
         with pytest.raises(asyncpg.RestrictViolationError, match="append-only"):
-            await desk.fetch(statement.format(table))
+            await service.fetch(statement.format(table))
 
 
-async def test_an_entry_cannot_claim_another_instant_than_its_ids(desk: Desk) -> None:
-    await desk.post(attempt())
+async def test_an_entry_cannot_claim_another_instant_than_its_ids(service: MeteringService) -> None:
+    await service.post(attempt())
     with pytest.raises(asyncpg.CheckViolationError, match="instant_is_the_ids"):
-        await desk.fetch(MOVED)
+        await service.fetch(MOVED)
 
 
 @pytest.mark.parametrize("seed", [1, 2])
-async def test_rollups_are_the_sums_of_the_ledger(desk: Desk, seed: int) -> None:
+async def test_rollups_are_the_sums_of_the_ledger(service: MeteringService, seed: int) -> None:
     chance = random.Random(seed)  # noqa: S311 - draws test data
     now = datetime.now(UTC)
     events = [
@@ -98,10 +98,10 @@ async def test_rollups_are_the_sums_of_the_ledger(desk: Desk, seed: int) -> None
         for _ in range(400)
     ]
     for start in range(0, 400, 100):
-        await desk.post(*events[start : start + 100], *chance.sample(events, 50))
+        await service.post(*events[start : start + 100], *chance.sample(events, 50))
     for differing in (HOURS, DAYS, SESSIONS):
-        assert await desk.fetch(differing) == []
-    assert len(await desk.fetch("SELECT FROM suspense")) == len(
+        assert await service.fetch(differing) == []
+    assert len(await service.fetch("SELECT FROM suspense")) == len(
         {event.attempt_id for event in events if event.served_model == "no-such-model"}
     )
 
@@ -117,18 +117,20 @@ async def test_rollups_are_the_sums_of_the_ledger(desk: Desk, seed: int) -> None
         ),
     ],
 )
-async def test_attempts_wait_for_books_that_are_not_in_order(desk: Desk, broken: str, mended: str) -> None:
+async def test_attempts_wait_for_books_that_are_not_in_order(
+    service: MeteringService, broken: str, mended: str
+) -> None:
     event = attempt()
-    await desk.fetch(broken)
+    await service.fetch(broken)
     with pytest.raises(Transient):
-        await desk.post(event)
-    await desk.fetch(mended)
-    assert len((await desk.post(event)).entries) == 1
+        await service.post(event)
+    await service.fetch(mended)
+    assert len((await service.post(event)).entries) == 1
 
 
-async def test_a_partition_that_is_gone_is_made_again(desk: Desk) -> None:
-    [entry_id] = (await desk.post(attempt())).entries
-    await desk.fetch(f"DROP TABLE entry_{instant_of(entry_id):%Y_%m}")
+async def test_a_partition_that_is_gone_is_made_again(service: MeteringService) -> None:
+    [entry_id] = (await service.post(attempt())).entries
+    await service.fetch(f"DROP TABLE entry_{instant_of(entry_id):%Y_%m}")
     with pytest.raises(Transient):
-        await desk.post(attempt())
-    assert len((await desk.post(attempt())).entries) == 1
+        await service.post(attempt())
+    assert len((await service.post(attempt())).entries) == 1

@@ -11,8 +11,8 @@ from farebox.pricing import Catalogue, Rates
 from gateway.policy.prices import Prices as GatewayPrices
 from metering.app import Metering
 from support.books import Books
-from support.desk import LEAD, Desk
 from support.eventually import eventually
+from support.metering_service import LEAD, MeteringService
 
 PRICE = {"provider": "openai", "model": "gpt-99", "rates": {"input": "9", "output": "9"}}
 CHEAPER = {**PRICE, "rates": {"input": "5", "output": "5"}}
@@ -112,28 +112,30 @@ async def test_gateways_are_told_how_old_their_prices_are_once_for_all_replicas(
     assert abs(as_of.as_of - datetime.now(UTC)) < timedelta(minutes=5)
 
 
-async def test_a_raise_takes_effect_a_lead_time_after_it_is_made(desk: Desk) -> None:
+async def test_a_raise_takes_effect_a_lead_time_after_it_is_made(service: MeteringService) -> None:
     before = datetime.now(UTC)
-    async with desk.api() as api:
+    async with service.api() as api:
         await add(api, PRICE)
         raised = await add(api, DEARER)
     assert before + LEAD <= datetime.fromisoformat(raised["effective_from"]) <= datetime.now(UTC) + LEAD
-    shown = (await desk.get("/api/prices", provider="openai", model="gpt-99")).json()
+    shown = (await service.get("/api/prices", provider="openai", model="gpt-99")).json()
     assert shown["in_force"]["standard"][0]["per_million_tokens"]["input"] == "9"
 
 
-async def test_a_cheaper_price_takes_effect_at_once(desk: Desk) -> None:
-    async with desk.api() as api:
+async def test_a_cheaper_price_takes_effect_at_once(service: MeteringService) -> None:
+    async with service.api() as api:
         await add(api, PRICE)
         await add(api, CHEAPER)
-    shown = (await desk.get("/api/prices", provider="openai", model="gpt-99")).json()
+    shown = (await service.get("/api/prices", provider="openai", model="gpt-99")).json()
     assert shown["in_force"]["standard"][0]["per_million_tokens"]["input"] == "5"
 
 
-async def test_a_raise_that_is_to_take_effect_sooner_is_refused_with_the_earliest_instant(desk: Desk) -> None:
+async def test_a_raise_that_is_to_take_effect_sooner_is_refused_with_the_earliest_instant(
+    service: MeteringService,
+) -> None:
     asked_at = datetime.now(UTC)
     sooner = (asked_at + LEAD / 2).isoformat()
-    async with desk.api() as api:
+    async with service.api() as api:
         await add(api, PRICE)
         refused = await api.post("/api/prices", json={**DEARER, "effective_from": sooner})
     assert refused.status_code == 422
@@ -142,14 +144,16 @@ async def test_a_raise_that_is_to_take_effect_sooner_is_refused_with_the_earlies
     assert asked_at + LEAD <= earliest <= datetime.now(UTC) + LEAD
 
 
-async def test_a_raise_waits_until_the_last_promise_ends_also_when_the_clock_goes_back(desk: Desk) -> None:
-    async with desk.api() as api:
+async def test_a_raise_waits_until_the_last_promise_ends_also_when_the_clock_goes_back(
+    service: MeteringService,
+) -> None:
+    async with service.api() as api:
         await add(api, PRICE)
-        await desk.prices.promise()
-        ahead = await desk.pool.fetchval(
+        await service.prices.promise()
+        ahead = await service.pool.fetchval(
             "UPDATE price_promise SET as_of = as_of + interval '1 day', lasts_until = lasts_until + interval '1 day' "
             "RETURNING lasts_until"
         )
-        assert await desk.prices.promise(), "the clock is behind what was told"
+        assert await service.prices.promise(), "the clock is behind what was told"
         raised = await add(api, DEARER)
     assert datetime.fromisoformat(raised["effective_from"]) == ahead

@@ -9,7 +9,7 @@ from starlette.responses import RedirectResponse, Response, StreamingResponse
 
 from farebox.ids import new_id
 from notifier.app import SCHEDULES, database
-from notifier.delivery import Outcome, State, Step, Verdict
+from notifier.delivery import DeliveryResult, State, Step, Verdict
 from notifier.store import Store
 from support.alerts import crossed
 from support.eventually import eventually
@@ -200,8 +200,8 @@ async def test_what_a_killed_replica_had_claimed_is_taken_over_and_the_late_resu
         [lost] = await store.claim(busy={}, per_channel=4, limit=10, lease=OVER_AT_ONCE, instance="killed")
         [taken] = await store.claim(busy={}, per_channel=4, limit=10, lease=LEASE, instance="other")
         assert (taken.delivery_id, taken.number) == (lost.delivery_id, 2)
-        assert not await store.finish(lost, Outcome(Verdict.RETRY, 500), Step(State.FAILED), 1)
-        assert await store.finish(taken, Outcome(Verdict.ACCEPTED, 204), Step(State.DELIVERED), 1)
+        assert not await store.finish(lost, DeliveryResult(Verdict.RETRY, 500), Step(State.FAILED), 1)
+        assert await store.finish(taken, DeliveryResult(Verdict.ACCEPTED, 204), Step(State.DELIVERED), 1)
 
 
 async def test_a_channel_with_its_slots_taken_is_not_claimed_for(dsn: str, inbox: Inbox, hook: Hook) -> None:

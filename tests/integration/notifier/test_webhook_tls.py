@@ -11,7 +11,7 @@ from farebox.events import value_of
 from farebox.ids import new_id
 from notifier.address import Address, Policy
 from notifier.channel import Kind
-from notifier.delivery import Job, Outcome, Verdict
+from notifier.delivery import DeliveryResult, Job, Verdict
 from notifier.seal import Seal
 from notifier.signature import new_secret
 from notifier.webhook import WebhookSender
@@ -22,7 +22,7 @@ from support.receivers import webhook_endpoint
 SEAL = Seal(Fernet.generate_key().decode())
 
 
-async def posted(url: str, tls: ssl.SSLContext) -> Outcome:
+async def posted(url: str, tls: ssl.SSLContext) -> DeliveryResult:
     """One attempt at a URL whose host, whatever it is, is on loopback; the first address answers nobody."""
 
     async def resolve(_: str, __: int) -> Sequence[Address]:
@@ -53,13 +53,13 @@ async def posted(url: str, tls: ssl.SSLContext) -> Outcome:
 @pytest.mark.parametrize(
     ("certified", "expected"),
     [
-        ("hooks.example", Outcome(Verdict.ACCEPTED, 204)),
-        ("127.0.0.1", Outcome(Verdict.RETRY, error="tls_failed")),
-        ("evil.example", Outcome(Verdict.RETRY, error="tls_failed")),
+        ("hooks.example", DeliveryResult(Verdict.ACCEPTED, 204)),
+        ("127.0.0.1", DeliveryResult(Verdict.RETRY, error="tls_failed")),
+        ("evil.example", DeliveryResult(Verdict.RETRY, error="tls_failed")),
     ],
 )
 async def test_the_certificate_must_be_the_hosts_though_the_connection_is_to_an_address(
-    certified: str, expected: Outcome, tmp_path: Path
+    certified: str, expected: DeliveryResult, tmp_path: Path
 ) -> None:
     authority = Authority(tmp_path)
     async with webhook_endpoint(authority.server(certified)) as hook:

@@ -12,7 +12,16 @@ from budget.budgets.rules import Budget, fresh_window
 from budget.budgets.windows import Calendar
 from budget.posting.rules import Part, Tally, apply, tally
 from budget.shares.rules import Share, ShareKey
-from farebox.events import AccountRef, CallAttributes, Held, HeldWindow, LeaseUse, Measured, Principal, UsagePriced
+from farebox.events import (
+    AccountRef,
+    CallAttributes,
+    Held,
+    HeldWindow,
+    LeaseUse,
+    Measured,
+    Principal,
+    UsagePriced,
+)
 from farebox.matching import EVERYTHING, Narrowing
 
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)

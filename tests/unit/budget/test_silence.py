@@ -3,16 +3,16 @@ from datetime import UTC, datetime, timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
-from budget.shares.silence import LOOK_EVERY_S, Silence
+from budget.shares.silence import LOOK_EVERY_S, SilenceWatch
 
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
 GATEWAY = ("gw", 1)
 LONG = 20 * LOOK_EVERY_S
 
 
-def looked(*seen_at: datetime, every_s: float = LOOK_EVERY_S) -> Silence:
+def looked(*seen_at: datetime, every_s: float = LOOK_EVERY_S) -> SilenceWatch:
     """What is known of a gateway after one look for each of these."""
-    silence = Silence()
+    silence = SilenceWatch()
     for number, at in enumerate(seen_at):
         silence.look({GATEWAY: at}, number * every_s)
     return silence

@@ -15,8 +15,8 @@ from farebox.shares import (
     Need,
     Opening,
     RaiseAnswer,
+    RaiseRefusal,
     RaiseRequest,
-    Refusal,
     ShareTotal,
     StartAnswer,
     StartRequest,
@@ -131,7 +131,7 @@ def granted(total: int, *windows: Window) -> Answer:
 
 
 def refused() -> Answer:
-    refusal = Refusal(code="budget_exceeded", budget_id=WINDOW.key.budget_id)
+    refusal = RaiseRefusal(code="budget_exceeded", budget_id=WINDOW.key.budget_id)
     return Answer(policy=policy(), refusal=refusal)
 
 
@@ -252,7 +252,7 @@ async def test_a_refusal_is_told_with_the_policy(live: Linked) -> None:
     learnt = await live.ask()
     assert learnt is not None
     assert learnt.refusal is not None
-    assert learnt.known.who.key == "k1"
+    assert learnt.key_policy.who.key == "k1"
 
 
 async def test_renewals_wait_for_a_raise_also_where_they_need_nothing(live: Linked) -> None:

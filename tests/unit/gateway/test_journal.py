@@ -195,6 +195,18 @@ def test_a_damaged_segment_is_set_aside_and_what_can_be_read_is_kept(open_journa
     assert not open_journal().recovered.is_whole, "what was lost is lost until there is a new epoch"
 
 
+def test_a_damaged_segment_of_which_nothing_is_waiting_is_kept_to_be_looked_at(
+    open_journal: Opener, tmp_path: Path
+) -> None:
+    journal = open_journal()
+    done = entry(40)
+    journal.published([(done.id, ended(journal, done)[0])])
+    path = tmp_path / segments(tmp_path)[0]
+    path.write_bytes(path.read_bytes() + b"not a record\n")
+    assert not open_journal().recovered.is_whole
+    assert segments(tmp_path)[0] == f"damaged-{path.name}"
+
+
 def test_segments_are_deleted_when_all_of_them_is_published(open_journal: Opener, tmp_path: Path) -> None:
     journal = open_journal(segment_bytes=300)
     done = [entry(10) for _ in range(4)]

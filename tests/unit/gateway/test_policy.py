@@ -135,17 +135,17 @@ def test_an_unknown_key_is_remembered_for_a_moment(policies: Policies) -> None:
 def test_only_hard_budgets_that_apply_hold_a_call() -> None:
     policies = Policies(fresh_s=30, stale_s=100)
     narrowed = budget(3, model="gpt-4o-mini")
-    known = policies.learn("key", policy(budget(2), narrowed, budget(1, mode="soft")), asked_at=0)
-    assert [window.key.budget_id.int for window in known.path(CALL)] == [2]
-    assert [window.key.budget_id.int for window in known.path(CALL._replace(model="gpt-4o-mini"))] == [2, 3]
+    key_policy = policies.learn("key", policy(budget(2), narrowed, budget(1, mode="soft")), asked_at=0)
+    assert [window.key.budget_id.int for window in key_policy.path(CALL)] == [2]
+    assert [window.key.budget_id.int for window in key_policy.path(CALL._replace(model="gpt-4o-mini"))] == [2, 3]
 
 
 @pytest.mark.parametrize(
     "narrowed", [{"provider": "demo"}, {"provider": "OpenAI"}, {"model": "GPT-4o"}, {"model": "gpt-4o-2024-08-06"}]
 )
 def test_a_narrowed_budget_holds_a_call_by_any_name_of_its_provider_and_model(narrowed: dict[str, str]) -> None:
-    known = Policies(fresh_s=30, stale_s=100).learn("key", policy(budget(1, **narrowed)), asked_at=0)
-    assert len(known.path(CALL)) == 1
+    key_policy = Policies(fresh_s=30, stale_s=100).learn("key", policy(budget(1, **narrowed)), asked_at=0)
+    assert len(key_policy.path(CALL)) == 1
 
 
 def test_of_two_answers_the_newer_window_wins_whichever_comes_last() -> None:
@@ -162,9 +162,9 @@ def test_a_slow_answer_does_not_end_a_window_early() -> None:
     """An instant counted from the question is never late: of two, the later is nearer the truth."""
     policies = Policies(fresh_s=30, stale_s=100)
     ending = budget(1).model_copy(update={"ends_in_ms": 7_000})
-    known = policies.learn("a", policy(ending), asked_at=10)
+    key_policy = policies.learn("a", policy(ending), asked_at=10)
     policies.learn("b", policy(ending.model_copy(update={"ends_in_ms": 6_900})), asked_at=13)
-    assert [window.ends_at for window in known.path(CALL)] == [19.9]
+    assert [window.ends_at for window in key_policy.path(CALL)] == [19.9]
 
 
 def test_keys_share_their_budgets_figures() -> None:

@@ -7,15 +7,15 @@ import pytest
 from gateway.admission.estimate import Reason
 from gateway.admission.verdict import Refused
 from gateway.errors import BadCall, BudgetAway, Fenced, JournalFull, ModelNotFound, NoKey, UnknownKey
-from gateway.policy.policies import Known
+from gateway.policy.policies import KeyPolicy
 from gateway.refusals.refusals import Refusal, of, refused
-from support.reservations import known, path_budget
+from support.reservations import key_policy, path_budget
 
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
 
 
-def short(reason: Reason = Reason.BUDGET_EXCEEDED, whose: Known | None = None) -> Refusal:
-    whose = whose or known()
+def short(reason: Reason = Reason.BUDGET_EXCEEDED, whose: KeyPolicy | None = None) -> Refusal:
+    whose = whose or key_policy()
     return refused(Refused(reason, whose, whose.budgets[0]), "gpt-4o", NOW)
 
 
@@ -50,14 +50,14 @@ def test_a_402_names_budget_figures_and_what_to_do() -> None:
 
 @pytest.mark.parametrize(("language", "word"), [("vi", "nạp thêm"), ("ko", "충전"), ("en", "Top up")])
 def test_an_empty_balance_is_told_in_the_accounts_language(language: str, word: str) -> None:
-    refusal = short(Reason.INSUFFICIENT_BALANCE, known(language=language))
+    refusal = short(Reason.INSUFFICIENT_BALANCE, key_policy(language=language))
     assert refusal.status == 402
     assert word in error(refusal)["message"]
 
 
 def test_a_used_up_quota_is_429_until_it_resets() -> None:
     quota = path_budget(measure="requests", currency=None, limit=100, spent=100, held=0)
-    refusal = short(Reason.QUOTA_EXCEEDED, known(budgets=(quota,)))
+    refusal = short(Reason.QUOTA_EXCEEDED, key_policy(budgets=(quota,)))
     assert refusal.status == 429
     assert refusal.headers["retry-after"] == str(int((quota.resets_at - NOW).total_seconds()))  # type: ignore[operator]
     assert error(refusal)["limit"] == "100"
@@ -93,11 +93,11 @@ def test_every_error_has_its_status_and_its_code(raised: Any, status: int, code:
 
 @pytest.mark.parametrize("reason", [Reason.MODEL_NOT_ALLOWED, Reason.MODEL_NOT_PRICED])
 def test_a_model_this_key_may_not_use_is_403(reason: Reason) -> None:
-    refusal = refused(Refused(reason, known()), "gpt-4o", NOW)
+    refusal = refused(Refused(reason, key_policy()), "gpt-4o", NOW)
     assert (refusal.status, refusal.code, refusal.param) == (403, reason.value, "model")
 
 
 def test_outdated_prices_are_a_503_that_says_why() -> None:
-    refusal = refused(Refused(Reason.PRICES_OUTDATED, known(), detail="Prices here are old."), "gpt-4o", NOW)
+    refusal = refused(Refused(Reason.PRICES_OUTDATED, key_policy(), detail="Prices here are old."), "gpt-4o", NOW)
     assert (refusal.status, refusal.code, refusal.headers["retry-after"]) == (503, "prices_outdated", "5")
     assert refusal.message.startswith("Prices here are old. ")

@@ -94,7 +94,7 @@ async def test_a_refusal_tells_what_is_left_in_this_gateways_own_hand(gateway: A
     budgets.open(KEY)
     worst = held(await gateway.admit(KEY)).estimate.amount.money
     budgets.open("fbx_bob", user="bob", limit=worst + worst // 2)
-    window = held(await gateway.admit("fbx_bob")).known.budgets[0].window
+    window = held(await gateway.admit("fbx_bob")).key_policy.budgets[0].window
     await gateway.link.obtain(Question(key_hash("fbx_bob"), raises=(Raise(window, worst // 2, worst // 2),)))
     verdict = await gateway.admit("fbx_bob")
     assert isinstance(verdict, Refused)

@@ -1,7 +1,7 @@
 import orjson
 import pytest
 
-from gateway.dialects.streams import Relay
+from gateway.dialects.streams import StreamFilter
 
 FRAME = {"id": "c", "object": "chat.completion.chunk", "model": "gpt-4o-2024-08-06", "service_tier": "default"}
 USAGE = {"prompt_tokens": 9, "completion_tokens": 2}
@@ -25,7 +25,7 @@ ASKED_FOR_US = [
 
 @pytest.mark.parametrize("size", [1, 7, 64, 10_000])
 def test_what_only_the_gateway_asked_for_is_taken_out_however_it_is_cut_up(size: int) -> None:
-    relay = Relay("openai", strips_usage=True)
+    relay = StreamFilter("openai", strips_usage=True)
     stream = b"".join(ASKED_FOR_US)
     passed = b"".join(relay.feed(stream[at : at + size]) for at in range(0, len(stream), size)) + relay.finish()
     assert passed == event(choices=delta("a")) + event(choices=delta("b")) + b"data: [DONE]\n\n"
@@ -34,20 +34,20 @@ def test_what_only_the_gateway_asked_for_is_taken_out_however_it_is_cut_up(size:
 
 
 def test_a_caller_who_asked_for_usage_gets_the_stream_byte_for_byte() -> None:
-    relay = Relay("openai", strips_usage=False)
+    relay = StreamFilter("openai", strips_usage=False)
     stream = b"".join(ASKED_FOR_US)
     assert relay.feed(stream) + relay.finish() == stream
     assert relay.usage == USAGE
 
 
 def test_usage_beside_content_loses_the_field_and_keeps_the_event() -> None:
-    relay = Relay("openai", strips_usage=True)
+    relay = StreamFilter("openai", strips_usage=True)
     assert relay.feed(event(choices=delta("z"), usage=USAGE)) == event(choices=delta("z"))
     assert relay.usage == USAGE
 
 
 def test_a_running_usage_is_the_whole_one_only_once_the_answer_has_ended() -> None:
-    relay = Relay("openai", strips_usage=False)
+    relay = StreamFilter("openai", strips_usage=False)
     relay.feed(event(choices=delta("a"), usage=USAGE))
     assert not relay.is_final
     relay.feed(event(choices=[{"index": 0, "delta": {}, "finish_reason": "stop"}], usage=USAGE))
@@ -55,40 +55,40 @@ def test_a_running_usage_is_the_whole_one_only_once_the_answer_has_ended() -> No
 
 
 def test_a_stream_that_came_to_its_own_end_has_said_all_it_will() -> None:
-    relay = Relay("openai", strips_usage=False)
+    relay = StreamFilter("openai", strips_usage=False)
     relay.feed(event(choices=delta("a"), usage=USAGE))
     relay.is_whole = True
     assert relay.is_final
 
 
 def test_the_word_usage_in_a_text_changes_nothing() -> None:
-    relay = Relay("openai", strips_usage=True)
+    relay = StreamFilter("openai", strips_usage=True)
     said = event(choices=delta('see "usage":null in the docs'))
     assert relay.feed(said) == said
     assert relay.usage is None
 
 
 def test_served_model_and_tier_come_from_the_stream() -> None:
-    relay = Relay("openai", strips_usage=True)
+    relay = StreamFilter("openai", strips_usage=True)
     relay.feed(event(choices=delta("a")))
     assert (relay.model, relay.tier) == ("gpt-4o-2024-08-06", "default")
 
 
 def test_a_broken_event_passes_as_it_is() -> None:
-    relay = Relay("openai", strips_usage=True)
+    relay = StreamFilter("openai", strips_usage=True)
     broken = b'data: {"usage": [{"del\n\n'
     assert relay.feed(broken) == broken
 
 
 def test_carriage_returns_are_kept() -> None:
-    relay = Relay("openai", strips_usage=True)
+    relay = StreamFilter("openai", strips_usage=True)
     stream = b"".join(ASKED_FOR_US).replace(b"\n", b"\r\n")
     wanted = (event(choices=delta("a")) + event(choices=delta("b")) + b"data: [DONE]\n\n").replace(b"\n", b"\r\n")
     assert relay.feed(stream) == wanted
 
 
 def test_anthropic_usage_is_what_the_stream_said_last() -> None:
-    relay = Relay("anthropic", strips_usage=False)
+    relay = StreamFilter("anthropic", strips_usage=False)
     start = {
         "type": "message_start",
         "message": {"model": "claude-x", "usage": {"input_tokens": 7, "output_tokens": 1}},
@@ -103,7 +103,7 @@ def test_anthropic_usage_is_what_the_stream_said_last() -> None:
 
 
 def test_output_is_guessed_from_deltas_and_from_their_bytes() -> None:
-    relay = Relay("openai", strips_usage=True)
+    relay = StreamFilter("openai", strips_usage=True)
     for text in ("one", "two", "a longer delta of forty bytes, more or less"):
         relay.feed(event(choices=delta(text)))
     assert relay.guessed_output() == 13  # 49 bytes

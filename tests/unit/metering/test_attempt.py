@@ -7,14 +7,14 @@ import pytest
 
 from farebox.events import Envelope, PriceListed, value_of
 from farebox.ids import new_id
-from metering.attempt import Attempt, Refusal, Window, examine
+from metering.attempt import Attempt, NotBookable, Window, examine
 from support.attempts import attempt, enveloped, id_made_at
 
 NOW = datetime(2026, 3, 15, 12, tzinfo=UTC)
 WINDOW = Window.at(NOW, timedelta(days=90))
 
 
-def examined(envelope: Envelope) -> Attempt | Refusal:
+def examined(envelope: Envelope) -> Attempt | NotBookable:
     return examine(envelope, value_of(envelope.event), WINDOW)
 
 
@@ -59,24 +59,24 @@ def test_an_id_of_a_clock_that_is_off_is_taken(year: int) -> None:
 
 def test_an_id_from_beyond_the_calendar_is_refused() -> None:
     event = attempt(UUID("ffffffff-ffff-7000-8000-000000000000"), started_at=NOW)
-    assert examined(enveloped(event)) is Refusal.ABSURD_INSTANT
+    assert examined(enveloped(event)) is NotBookable.ABSURD_INSTANT
 
 
 @pytest.mark.parametrize("id_", [uuid4(), UUID(int=0), UUID("01993b2f-0000-7000-0000-000000000000")])
 def test_an_id_that_carries_no_instant_is_refused(id_: UUID) -> None:
     event = attempt(id_, started_at=NOW)
-    assert examined(enveloped(event)) is Refusal.NOT_UUID7
+    assert examined(enveloped(event)) is NotBookable.NOT_UUID7
 
 
 def test_an_envelope_of_another_attempt_is_refused() -> None:
-    assert examined(enveloped(attempt(id_made_at(NOW)), id_=new_id())) is Refusal.ID_MISMATCH
+    assert examined(enveloped(attempt(id_made_at(NOW)), id_=new_id())) is NotBookable.ID_MISMATCH
 
 
 def test_another_type_of_event_is_refused() -> None:
     listed = PriceListed(provider="openai", model="gpt-4o", rows=())
-    assert examined(Envelope(new_id(), "test", NOW, "x", listed)) is Refusal.UNEXPECTED_TYPE
+    assert examined(Envelope(new_id(), "test", NOW, "x", listed)) is NotBookable.UNEXPECTED_TYPE
 
 
 def test_a_nul_character_is_refused_because_no_text_column_takes_it() -> None:
     event = attempt(id_made_at(NOW), session="chat\0")
-    assert examined(enveloped(event)) is Refusal.NUL_CHARACTER
+    assert examined(enveloped(event)) is NotBookable.NUL_CHARACTER

@@ -1,6 +1,6 @@
 import pytest
 
-from notifier.delivery import Outcome, State, Step, Verdict, step_after
+from notifier.delivery import DeliveryResult, State, Step, Verdict, step_after
 from notifier.mail import outcome_of
 from notifier.retry import Schedule
 
@@ -8,7 +8,7 @@ TWICE = Schedule((5.0,))
 
 
 def step(verdict: Verdict, attempts: int = 1) -> Step:
-    return step_after(Outcome(verdict), attempts=attempts, schedule=TWICE, jitter=0.0)
+    return step_after(DeliveryResult(verdict), attempts=attempts, schedule=TWICE, jitter=0.0)
 
 
 def test_accepted_is_delivered() -> None:

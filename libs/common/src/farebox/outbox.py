@@ -109,7 +109,7 @@ async def waiting(connection: Connection, topic: str) -> list[Message]:
     return [message for row in rows for message in unpack(Batch(*row))]
 
 
-class Relay:
+class OutboxRelay:
     """Publishes a schema's outbox. One per replica may run; one at a time does the work.
 
     Entering starts it in the background, and it goes on through the loss of Kafka, of PostgreSQL, or of both.

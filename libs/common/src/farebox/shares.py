@@ -144,7 +144,7 @@ class Policy(Wire):
 RefusalCode = Literal["budget_exceeded", "insufficient_balance", "quota_exceeded"]
 
 
-class Refusal(Wire):
+class RaiseRefusal(Wire):
     """The first budget, from the platform down, that cannot carry `least`.
 
     `is_recalling`: other gateways hold rights in it that may lie idle, and have been asked for them; what they give
@@ -161,7 +161,7 @@ class Answer(Wire):
 
     policy: Policy | None
     shares: tuple[ShareTotal, ...] = ()
-    refusal: Refusal | None = None
+    refusal: RaiseRefusal | None = None
 
 
 class RaiseAnswer(Wire):

@@ -33,7 +33,7 @@ class Body(BaseModel):
 
 
 @dataclass(frozen=True, slots=True)
-class Office:
+class Administration:
     """Where administrative acts are done."""
 
     store: Store

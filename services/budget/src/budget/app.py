@@ -4,7 +4,7 @@ from contextlib import AsyncExitStack
 from datetime import timedelta
 
 from budget import metrics
-from budget.administration import Office
+from budget.administration import Administration
 from budget.posting.handlers import UsageHandler
 from budget.published import Balances, PolicyNews, by_window
 from budget.routes import routes
@@ -19,7 +19,7 @@ from farebox.compacted import CompactedTopic, by_revision
 from farebox.http import api, health_routes, ops
 from farebox.invariants import watched
 from farebox.kafka import Offsets, Producer, alive, make_broker, subscribe, unready
-from farebox.outbox import Relay
+from farebox.outbox import OutboxRelay
 from farebox.postgres import migrate as migrate_schema
 from farebox.postgres import open_pool, ping
 from farebox.process import serve
@@ -42,7 +42,7 @@ async def run(settings: BudgetSettings) -> None:
     pool = await open_pool(settings.postgres_dsn.get_secret_value(), schema=SCHEMA, size=settings.postgres_pool)
     producer = Producer(settings.kafka_bootstrap, client_id=f"budget-{settings.instance}")
     broker = make_broker(settings.kafka_bootstrap, client_id=f"budget-{settings.instance}")
-    relay = Relay(pool, producer, schema=SCHEMA)
+    relay = OutboxRelay(pool, producer, schema=SCHEMA)
     store = Store(pool)
     release_after_s = SILENT_S + settings.longest_call_s
     shares = Shares(store, clock, relay.wake, release_after_s=release_after_s)
@@ -79,8 +79,8 @@ async def run(settings: BudgetSettings) -> None:
         return unready(producer, broker) + await ping(pool)
 
     health = health_routes(live=live, ready=ready)
-    office = Office(store, clock, relay.wake)
-    served = [*health, *routes(office, shares, raises)]
+    administration = Administration(store, clock, relay.wake)
+    served = [*health, *routes(administration, shares, raises)]
     async with AsyncExitStack() as stack:
         stack.push_async_callback(pool.close)
         await stack.enter_async_context(producer)

@@ -25,7 +25,7 @@ from gateway.budget_link.books_clock import BooksClock
 from gateway.budget_link.client import BudgetLink
 from gateway.budget_link.service import BudgetService
 from gateway.http import proxy
-from gateway.http.model_calls import Door
+from gateway.http.model_calls import ModelCalls
 from gateway.http.proxy import Proxy
 from gateway.http.routes import Front, routes
 from gateway.journal.journal import Journal, boot_of
@@ -157,12 +157,12 @@ async def run(settings: GatewaySettings) -> None:
         inner = api([*health, *_routes(gateway, forwarding)], secret=gateway.secret)
         gc.freeze()  # what is here now stays: no collection needs to look at it again
         gc.set_threshold(*GC_THRESHOLDS)
-        doors = _doors(gateway, transport)
-        metrics.UNDER_WAY.set_function(lambda: sum(door.under_way for door in doors.values()))
-        await serve(settings, api=Front(doors, inner), ops=ops(health))
+        endpoints = _model_calls(gateway, transport)
+        metrics.UNDER_WAY.set_function(lambda: sum(endpoint.under_way for endpoint in endpoints.values()))
+        await serve(settings, api=Front(endpoints, inner), ops=ops(health))
 
 
-def _doors(gateway: Gateway, transport: Transport) -> dict[str, Door]:
+def _model_calls(gateway: Gateway, transport: Transport) -> dict[str, ModelCalls]:
     settings = gateway.settings
     limits = Limits(settings.answer_limit_bytes, settings.drain_s, settings.drain_bytes)
     dispatch = Dispatch(
@@ -173,8 +173,8 @@ def _doors(gateway: Gateway, transport: Transport) -> dict[str, Door]:
         limits=limits,
     )
 
-    def door(dialect: Dialect) -> Door:
-        return Door(
+    def endpoint(dialect: Dialect) -> ModelCalls:
+        return ModelCalls(
             dialect,
             directory=gateway.directory,
             reservations=gateway.reservations,
@@ -185,7 +185,7 @@ def _doors(gateway: Gateway, transport: Transport) -> dict[str, Door]:
             max_tokens_limit=settings.max_tokens_limit,
         )
 
-    return {"/v1/chat/completions": door("openai"), "/v1/messages": door("anthropic")}
+    return {"/v1/chat/completions": endpoint("openai"), "/v1/messages": endpoint("anthropic")}
 
 
 def _routes(gateway: Gateway, forwarding: httpx.AsyncClient) -> Sequence[BaseRoute]:

@@ -14,7 +14,7 @@ from farebox.events import SuspenseReason
 from farebox.http import health_routes, ops
 from farebox.invariants import watched
 from farebox.kafka import Delivery, Offsets, Producer, Watched, alive, make_broker, subscribe, unready
-from farebox.outbox import Relay
+from farebox.outbox import OutboxRelay
 from farebox.postgres import Pool
 from farebox.process import serve
 from farebox.recurring import Recurring
@@ -115,7 +115,7 @@ async def metering(settings: Settings, names: Names = NAMES, clock: Clock = CLOC
     )
     client = f"metering-{settings.instance}"
     producer = Producer(settings.kafka_bootstrap, client_id=client)
-    relay = Relay(pool, producer, schema=SCHEMA)
+    relay = OutboxRelay(pool, producer, schema=SCHEMA)
     store = Store(pool)
     books = BooksClock(store, clock)
     lead = timedelta(seconds=settings.price_lead_s)

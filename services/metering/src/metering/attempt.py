@@ -28,7 +28,7 @@ class Attempt(NamedTuple):
         return self._replace(event=self.event.model_copy(update={"started_at": at}))
 
 
-class Refusal(StrEnum):
+class NotBookable(StrEnum):
     """Why an event of the contract cannot become a ledger entry, in order of precedence."""
 
     UNEXPECTED_TYPE = "unexpected_type"
@@ -52,7 +52,7 @@ class Window:
         return cls(now - retention, now, now + AHEAD_MAX)
 
 
-def examine(envelope: Envelope, received: bytes, window: Window) -> Attempt | Refusal:
+def examine(envelope: Envelope, received: bytes, window: Window) -> Attempt | NotBookable:
     """The attempt an event tells of, or why the ledger can never take it.
 
     One that started outside the window comes from a machine whose clock is off. It is charged all the same, as of when
@@ -60,15 +60,15 @@ def examine(envelope: Envelope, received: bytes, window: Window) -> Attempt | Re
     """
     event = envelope.event
     if not isinstance(event, RequestCompleted):
-        return Refusal.UNEXPECTED_TYPE
+        return NotBookable.UNEXPECTED_TYPE
     if envelope.id != event.attempt_id:
-        return Refusal.ID_MISMATCH
+        return NotBookable.ID_MISMATCH
     bits = envelope.id.int
     if (bits >> 76) & 0xF != 7 or (bits >> 62) & 0b11 != 0b10:  # RFC 9562: version 7, variant 10
-        return Refusal.NOT_UUID7
+        return NotBookable.NOT_UUID7
     if bits >> 80 >= _IDS_END_MS:
-        return Refusal.ABSURD_INSTANT
+        return NotBookable.ABSURD_INSTANT
     if b"\\u0000" in received:  # PostgreSQL's text cannot hold it, and no name needs it
-        return Refusal.NUL_CHARACTER
+        return NotBookable.NUL_CHARACTER
     attempt = Attempt(event, received.decode())
     return attempt if window.earliest <= event.started_at <= window.latest else attempt.dated(window.now)

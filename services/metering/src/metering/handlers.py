@@ -12,7 +12,7 @@ from farebox.events.price import AS_OF_KEY
 from farebox.kafka import Offsets, Record, Rejected
 from farebox.recurring import Recurring
 from metering import metrics
-from metering.attempt import Attempt, Refusal, Window, examine
+from metering.attempt import Attempt, NotBookable, Window, examine
 from metering.books_clock import BooksClock
 from metering.posting import Posting
 
@@ -75,7 +75,7 @@ class Reading:
             self.rejected.append(Rejected(record, error.reason, error.detail))
             return None
         examined = examine(envelope, record.value or b"", self._window)
-        if isinstance(examined, Refusal):
+        if isinstance(examined, NotBookable):
             self.rejected.append(Rejected(record, examined.value, f"{envelope.event.type} {envelope.id}"))
             return None
         if examined.event is not envelope.event:

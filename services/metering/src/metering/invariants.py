@@ -13,7 +13,7 @@ from farebox.invariants import LAG, Broken, find_lost, instant_of, main, read_th
 from farebox.kafka import Record
 from farebox.kafka.dead import SUFFIX
 from farebox.postgres import Connection, Pool, Queries, session
-from metering.attempt import Refusal, Window, examine
+from metering.attempt import NotBookable, Window, examine
 from metering.settings import Settings
 
 QUERIES: Final = Queries.load("metering")
@@ -71,7 +71,7 @@ def _attempt(record: Record, retention: timedelta) -> RequestCompleted | None:
     except Undecodable:
         return None
     examined = examine(envelope, record.value or b"", Window.at(instant_of(record), retention))
-    return None if isinstance(examined, Refusal) else examined.event
+    return None if isinstance(examined, NotBookable) else examined.event
 
 
 def _shown(attempt: RequestCompleted) -> Mapping[str, Any]:

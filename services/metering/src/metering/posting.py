@@ -8,7 +8,7 @@ from uuid import UUID
 import structlog
 
 from farebox.clock import Clock
-from farebox.outbox import Relay
+from farebox.outbox import OutboxRelay
 from metering import metrics
 from metering.attempt import Attempt
 from metering.booking import Fresh
@@ -29,7 +29,7 @@ T = TypeVar("T")
 class Posting:
     """Charges attempts as they come, and again those in suspense when prices have changed."""
 
-    def __init__(self, store: Store, prices: Prices, relay: Relay, clock: Clock, *, topic: str) -> None:
+    def __init__(self, store: Store, prices: Prices, relay: OutboxRelay, clock: Clock, *, topic: str) -> None:
         self._store = store
         self._prices = prices
         self._relay = relay

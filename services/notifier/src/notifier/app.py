@@ -18,7 +18,7 @@ from notifier import retry
 from notifier.address import Policy, system_resolver
 from notifier.channel import Kind
 from notifier.handlers import AlertHandler
-from notifier.mail import MailSender, Relay
+from notifier.mail import MailSender, SmtpRelay
 from notifier.retry import Schedule
 from notifier.routes import Api
 from notifier.seal import Seal
@@ -126,7 +126,7 @@ def _seal(settings: NotifierSettings) -> Seal:
 
 
 def _mail_sender(settings: NotifierSettings, clock: Clock) -> MailSender:
-    relay = Relay(
+    relay = SmtpRelay(
         host=settings.smtp_host,
         port=settings.smtp_port,
         tls=settings.smtp_tls,

@@ -38,7 +38,7 @@ class Verdict(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class DeliveryResult:
     """An attempt's result. `status` is the receiver's HTTP or SMTP code; `error` never repeats what it said beside.
 
     `accepted` are the mail addresses that the relay took over in this attempt.
@@ -84,10 +84,10 @@ class Step:
 class Sender(Protocol):
     """Makes one attempt. Expected failures are outcomes; bounded in time by its caller."""
 
-    async def send(self, job: Job) -> Outcome: ...
+    async def send(self, job: Job) -> DeliveryResult: ...
 
 
-def step_after(outcome: Outcome, *, attempts: int, schedule: Schedule, jitter: float) -> Step:
+def step_after(outcome: DeliveryResult, *, attempts: int, schedule: Schedule, jitter: float) -> Step:
     """The step after attempt number `attempts` ended with this outcome."""
     match outcome.verdict:
         case Verdict.ACCEPTED:

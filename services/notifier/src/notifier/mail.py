@@ -18,7 +18,7 @@ from aiosmtplib import (
 
 from farebox.clock import Clock
 from notifier.alert import TEST_TYPE, stored_alert
-from notifier.delivery import Job, Outcome, Verdict, outstanding
+from notifier.delivery import DeliveryResult, Job, Verdict, outstanding
 from notifier.letter import letter
 from notifier.message import Message, compose
 
@@ -26,7 +26,7 @@ _PERMANENT_FROM: Final = 500
 
 
 @dataclass(frozen=True, slots=True)
-class Relay:
+class SmtpRelay:
     """The mail relay. `password` is asked at every connection, so that it may change."""
 
     host: str
@@ -40,14 +40,14 @@ class Relay:
 class MailSender:
     """One attempt at a mail."""
 
-    def __init__(self, relay: Relay, *, sender: str, console_url: str, clock: Clock, timeout_s: float) -> None:
+    def __init__(self, relay: SmtpRelay, *, sender: str, console_url: str, clock: Clock, timeout_s: float) -> None:
         self._relay = relay
         self._sender = sender
         self._console_url = console_url
         self._clock = clock
         self._timeout_s = timeout_s
 
-    async def send(self, job: Job) -> Outcome:
+    async def send(self, job: Job) -> DeliveryResult:
         """Hand the mail to the relay for every recipient it has not accepted yet."""
         message = message_of(job, console_url=self._console_url)
         mail = letter(
@@ -62,12 +62,12 @@ class MailSender:
             return outcome_of(recipients, codes, had_some=bool(job.accepted))
         except SMTPDataError as error:
             permanent = error.code >= _PERMANENT_FROM
-            return Outcome(Verdict.REFUSED if permanent else Verdict.RETRY, error.code, "content_refused")
+            return DeliveryResult(Verdict.REFUSED if permanent else Verdict.RETRY, error.code, "content_refused")
         except SMTPResponseException as error:
             # A wrong password or sender is the operator's to mend: retried, whatever the relay's code says.
-            return Outcome(Verdict.RETRY, error.code, "relay_refused")
+            return DeliveryResult(Verdict.RETRY, error.code, "relay_refused")
         except (SMTPException, OSError) as error:
-            return Outcome(Verdict.RETRY, error=_word(error))
+            return DeliveryResult(Verdict.RETRY, error=_word(error))
         return outcome_of(recipients, {address: answer.code for address, answer in refused.items()}, had_some=True)
 
     def _connection(self) -> aiosmtplib.SMTP:
@@ -103,7 +103,7 @@ def message_of(job: Job, *, console_url: str) -> Message:
     )
 
 
-def outcome_of(recipients: list[str], refused: Mapping[str, int], *, had_some: bool) -> Outcome:
+def outcome_of(recipients: list[str], refused: Mapping[str, int], *, had_some: bool) -> DeliveryResult:
     """What a relay's answers for each recipient come to.
 
     Temporary refusals (4xx: greylisting, a full mailbox) are retried for those recipients alone. Permanent ones do not
@@ -113,6 +113,6 @@ def outcome_of(recipients: list[str], refused: Mapping[str, int], *, had_some: b
     status = max(refused.values(), default=250)
     error = f"{len(refused)}_of_{len(recipients)}_recipients_refused" if refused else None
     if any(code < _PERMANENT_FROM for code in refused.values()):
-        return Outcome(Verdict.RETRY, status, error, accepted=accepted)
+        return DeliveryResult(Verdict.RETRY, status, error, accepted=accepted)
     verdict = Verdict.ACCEPTED if had_some or accepted else Verdict.REFUSED
-    return Outcome(verdict, status, error, accepted=accepted)
+    return DeliveryResult(verdict, status, error, accepted=accepted)

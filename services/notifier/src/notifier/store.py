@@ -11,7 +11,7 @@ from farebox.ids import new_id
 from farebox.postgres import Connection, Pool, Queries, is_about_data, session, transaction
 from notifier.alert import Alert
 from notifier.channel import Channel, ChannelState, Kind
-from notifier.delivery import Job, Outcome, Step
+from notifier.delivery import DeliveryResult, Job, Step
 from notifier.errors import Unstorable
 from notifier.routing import channels_for
 
@@ -129,7 +129,7 @@ class Store:
         )
         return [_job(row) for row in rows]
 
-    async def finish(self, job: Job, outcome: Outcome, step: Step, duration_ms: int) -> bool:
+    async def finish(self, job: Job, outcome: DeliveryResult, step: Step, duration_ms: int) -> bool:
         """Log the attempt and move the delivery; False when the claim was lost, and the delivery stays as it is."""
         delay = None if step.delay_s is None else timedelta(seconds=step.delay_s)
         async with transaction(self._pool) as connection:

@@ -9,7 +9,7 @@ import orjson
 
 from farebox.clock import Clock
 from notifier.address import Address, Policy, Resolver, checked_addresses
-from notifier.delivery import Job, Outcome, Verdict
+from notifier.delivery import DeliveryResult, Job, Verdict
 from notifier.errors import AddressRefused, CannotUnseal
 from notifier.retry import retry_after_s
 from notifier.seal import Seal
@@ -47,7 +47,7 @@ class WebhookSender:
     async def __aexit__(self, *_: object) -> None:
         await self._client.aclose()
 
-    async def send(self, job: Job) -> Outcome:
+    async def send(self, job: Job) -> DeliveryResult:
         """Post the alert and judge the answer by its status alone; its body is not read."""
         try:
             url = httpx.URL(job.url or "")
@@ -55,15 +55,15 @@ class WebhookSender:
             addresses = await checked_addresses(url.scheme, url.host, port, policy=self._policy, resolve=self._resolve)
             return await self._post(job, url, addresses[:_ADDRESSES_TRIED_MAX])
         except (AddressRefused, CannotUnseal) as error:
-            return Outcome(Verdict.RETRY, error=error.code)
+            return DeliveryResult(Verdict.RETRY, error=error.code)
         except httpx.InvalidURL:
-            return Outcome(Verdict.REFUSED, error="bad_url")
+            return DeliveryResult(Verdict.REFUSED, error="bad_url")
         except httpx.TimeoutException:
-            return Outcome(Verdict.RETRY, error="timeout")
+            return DeliveryResult(Verdict.RETRY, error="timeout")
         except httpx.HTTPError as error:
-            return Outcome(Verdict.RETRY, error=_word(error))
+            return DeliveryResult(Verdict.RETRY, error=_word(error))
 
-    async def _post(self, job: Job, url: httpx.URL, addresses: Sequence[Address]) -> Outcome:
+    async def _post(self, job: Job, url: httpx.URL, addresses: Sequence[Address]) -> DeliveryResult:
         body = payload(job)
         headers = self._headers(job, url, body)
         for address in addresses[:-1]:
@@ -73,7 +73,7 @@ class WebhookSender:
                 continue  # nothing was sent: the next address of the same host may answer
         return await self._attempt(url, addresses[-1], headers, body)
 
-    async def _attempt(self, url: httpx.URL, address: Address, headers: dict[str, str], body: bytes) -> Outcome:
+    async def _attempt(self, url: httpx.URL, address: Address, headers: dict[str, str], body: bytes) -> DeliveryResult:
         request = self._client.build_request(
             "POST",
             url.copy_with(host=str(address)),
@@ -94,14 +94,14 @@ class WebhookSender:
             "host": url.netloc.decode("ascii"),
         }
 
-    def _judge(self, response: httpx.Response) -> Outcome:
+    def _judge(self, response: httpx.Response) -> DeliveryResult:
         status = response.status_code
         if response.is_success:
-            return Outcome(Verdict.ACCEPTED, status)
+            return DeliveryResult(Verdict.ACCEPTED, status)
         if status == _GONE:
-            return Outcome(Verdict.GONE, status, "gone")
+            return DeliveryResult(Verdict.GONE, status, "gone")
         wait_s = retry_after_s(response.headers.get("retry-after"), self._clock.now())
-        return Outcome(Verdict.RETRY, status, f"status_{status}", wait_s)
+        return DeliveryResult(Verdict.RETRY, status, f"status_{status}", wait_s)
 
 
 def payload(job: Job) -> bytes:

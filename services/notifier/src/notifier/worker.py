@@ -21,7 +21,7 @@ from farebox.clock import Clock
 from farebox.errors import Transient
 from notifier import metrics
 from notifier.channel import Kind
-from notifier.delivery import Job, Outcome, Sender, State, Step, Verdict, step_after
+from notifier.delivery import DeliveryResult, Job, Sender, State, Step, Verdict, step_after
 from notifier.retry import Schedule
 from notifier.store import Store
 
@@ -134,17 +134,17 @@ class Worker:
         metrics.ATTEMPT_SECONDS.labels(kind).observe(duration_s)
         await self._record(job, outcome, step, duration_s, until=claimed_at + self._pace.lease_s)
 
-    async def _attempt(self, job: Job) -> Outcome:
+    async def _attempt(self, job: Job) -> DeliveryResult:
         try:
             async with asyncio.timeout(self._pace.timeout_s):
                 return await self._senders[job.kind].send(job)
         except TimeoutError:
-            return Outcome(Verdict.RETRY, error="timeout")
+            return DeliveryResult(Verdict.RETRY, error="timeout")
         except Exception as error:
             log.error("attempt_failed", delivery=str(job.delivery_id), error=repr(error), exc_info=error)
-            return Outcome(Verdict.RETRY, error="internal_error")
+            return DeliveryResult(Verdict.RETRY, error="internal_error")
 
-    async def _record(self, job: Job, outcome: Outcome, step: Step, duration_s: float, *, until: float) -> None:
+    async def _record(self, job: Job, outcome: DeliveryResult, step: Step, duration_s: float, *, until: float) -> None:
         """Store the result, trying again while the claim lasts; afterwards the delivery is due again anyway."""
         while True:
             try:
@@ -159,7 +159,7 @@ class Worker:
                 break
         self._report(job, outcome, step, held=held)
 
-    def _report(self, job: Job, outcome: Outcome, step: Step, *, held: bool) -> None:
+    def _report(self, job: Job, outcome: DeliveryResult, step: Step, *, held: bool) -> None:
         if not held:
             metrics.OVERTAKEN.inc()
         elif step.state is not State.PENDING:

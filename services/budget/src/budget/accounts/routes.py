@@ -11,8 +11,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
-from budget.accounts.rules import Account, Terms, in_force, misplaced
-from budget.administration import AccountId, Body, Label, Office, administers
+from budget.accounts.rules import Account, AccountSettings, in_force, misplaced
+from budget.administration import AccountId, Administration, Body, Label, administers
 from budget.store import Unit
 from farebox.errors import FareboxError, Invalid
 from farebox.events.usage import Name
@@ -61,7 +61,7 @@ class Settings(Body):
     blocked_models: tuple[Name, ...] | None = None
     alerts: bool | None = None
 
-    def terms(self, today: date) -> Terms:
+    def terms(self, today: date) -> AccountSettings:
         """As stored. Raises Invalid for a currency without its rate."""
         is_usd = self.currency == "USD"
         if is_usd and self.fx_rate not in {None, Decimal(1)}:
@@ -69,7 +69,7 @@ class Settings(Body):
         if not is_usd and (self.currency is None) != (self.fx_rate is None):
             raise Invalid("fx_rate: currency and fx_rate are set together: units of the currency for one USD")
         rate = Decimal(1) if is_usd else self.fx_rate
-        return Terms(
+        return AccountSettings(
             currency=self.currency,
             fx_rate=rate,
             fx_source=(self.fx_source or "account") if self.currency else self.fx_source,
@@ -99,12 +99,12 @@ class AccountChange(Settings):
     name: Label | None = None
 
 
-def account_routes(office: Office) -> Sequence[BaseRoute]:
+def account_routes(administration: Administration) -> Sequence[BaseRoute]:
     async def create(request: Request) -> Response:
         administers(caller(request))
         new = await body(request, NewAccount)
-        terms = new.terms(office.clock.now().date())
-        async with office.store.transaction() as unit:
+        terms = new.terms(administration.clock.now().date())
+        async with administration.store.transaction() as unit:
             parents = await unit.registry.path(new.parent)
             if problem := misplaced(new.kind, parents[-1].kind):
                 raise Invalid(problem)
@@ -118,25 +118,25 @@ def account_routes(office: Office) -> Sequence[BaseRoute]:
         administers(caller(request))
         wanted = await body(request, AccountChange)
         account_id = request.path_params["account_id"]
-        terms = wanted.terms(office.clock.now().date())
-        async with office.store.transaction() as unit:
+        terms = wanted.terms(administration.clock.now().date())
+        async with administration.store.transaction() as unit:
             path = await unit.registry.path(account_id)
             if terms.currency:
                 await _same_currency(unit, path[-1].path, terms.currency)
             await unit.registry.change_account(account_id, wanted.name, terms)
-            await office.announce_change(unit, account_id)
+            await administration.announce_change(unit, account_id)
             path = await unit.registry.path(account_id)
-        office.wake()
+        administration.wake()
         return JSON(_shown(path))
 
     async def show(request: Request) -> Response:
         administers(caller(request))
-        async with office.store.transaction() as unit:
+        async with administration.store.transaction() as unit:
             return JSON(_shown(await unit.registry.path(request.path_params["account_id"])))
 
     async def show_all(request: Request) -> Response:
         administers(caller(request))
-        async with office.store.transaction() as unit:
+        async with administration.store.transaction() as unit:
             accounts = await unit.registry.children(request.query_params.get("parent"))
         items = [{"id": a.account_id, "kind": a.kind, "path": a.path, "name": a.name} for a in accounts]
         return JSON({"items": items, "next_cursor": None})
@@ -163,5 +163,5 @@ def _shown(path: Sequence[Account]) -> dict[str, object]:
         "path": account.path,
         "name": account.name,
         "revision": account.revision,
-        "settings": {name: getattr(settings, name) for name in Terms.__slots__},
+        "settings": {name: getattr(settings, name) for name in AccountSettings.__slots__},
     }

@@ -20,7 +20,7 @@ _PARENTS: Final[dict[str, tuple[str, ...]]] = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Terms:
+class AccountSettings:
     """Settings of an account; None is inherited from the parent."""
 
     currency: str | None = None
@@ -71,7 +71,7 @@ class Account:
     kind: AccountKind
     path: tuple[str, ...]
     name: str
-    terms: Terms
+    terms: AccountSettings
     revision: int
 
     @property
@@ -88,7 +88,7 @@ def in_force(path: Sequence[Account]) -> InForce:
     blocked: dict[str, None] = {}
     allowed: tuple[str, ...] | None = None
     for account in path:
-        for field in fields(Terms):
+        for field in fields(AccountSettings):
             value = getattr(account.terms, field.name)
             if value is not None:
                 values[field.name] = value

@@ -15,9 +15,9 @@ from budget.accounts.routes import Zone
 from budget.accounts.rules import in_force
 from budget.administration import (
     AccountId,
+    Administration,
     Body,
     Label,
-    Office,
     administers,
     amount_text,
     identified,
@@ -99,11 +99,11 @@ class BudgetChange(Body):
     thresholds: Annotated[tuple[ThresholdBody, ...], Field(max_length=MARKS_MAX)] | None = None
 
 
-def budget_routes(office: Office) -> Sequence[BaseRoute]:
+def budget_routes(administration: Administration) -> Sequence[BaseRoute]:
     async def create(request: Request) -> Response:
         administers(caller(request))
         new = await body(request, NewBudget)
-        async with office.store.transaction() as unit:
+        async with administration.store.transaction() as unit:
             path = await unit.registry.path(new.account)
             settings, account = in_force(path), path[-1]
             currency = settings.currency if new.measure == "money" else None
@@ -123,19 +123,19 @@ def budget_routes(office: Office) -> Sequence[BaseRoute]:
                 is_active=True,
                 marks=_marks(new.thresholds, currency),
                 narrowed_to=NarrowedTo(**new.narrowed_to.model_dump()),
-                counts_from=office.clock.now(),
+                counts_from=administration.clock.now(),
             )
             await unit.registry.add_budget(budget)
-            revision = await office.announce_change(unit, account.account_id)
+            revision = await administration.announce_change(unit, account.account_id)
             budget = await _hardened(unit, budget, revision, budget.counts_from)
-        office.wake()
+        administration.wake()
         return JSON(_shown(budget), status_code=201)
 
     async def change(request: Request) -> Response:
         administers(caller(request))
         wanted = await body(request, BudgetChange)
-        now = office.clock.now()
-        async with office.store.transaction() as unit:
+        now = administration.clock.now()
+        async with administration.store.transaction() as unit:
             old = await unit.registry.budget_for_update(identified(request, "budget_id"))
             budget = _changed(old, wanted)
             await unit.registry.change_budget(budget)
@@ -146,21 +146,21 @@ def budget_routes(office: Office) -> Sequence[BaseRoute]:
                 await announce_resolved(unit, budget, window, now)
                 await announce_reached(unit, all_reached(budget, window), changed, now)
             await unit.announce(balances(((budget, window) for window in changed.values()), now))
-            revision = await office.announce_change(unit, budget.account.id)
+            revision = await administration.announce_change(unit, budget.account.id)
             if budget.holds != old.holds:
                 budget = await _hardened(unit, budget, revision, now)
-        office.wake()
+        administration.wake()
         return JSON(_shown(budget))
 
     async def show_all(request: Request) -> Response:
-        async with office.store.transaction() as unit:
+        async with administration.store.transaction() as unit:
             path = await _visible_path(unit, request)
             found = await unit.registry.budgets_around(path)
         return JSON({"items": [_shown(budget) for budget in found], "next_cursor": None})
 
     async def balances_now(request: Request) -> Response:
-        now = office.clock.now()
-        async with office.store.transaction() as unit:
+        now = administration.clock.now()
+        async with administration.store.transaction() as unit:
             path = await _visible_path(unit, request)
             by_account = await unit.registry.budgets_of(path)
             found = [budget for account in path for budget in by_account.get(account, ())]

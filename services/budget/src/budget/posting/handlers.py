@@ -7,7 +7,7 @@ import structlog
 
 from budget import metrics
 from budget.alerts.operations import announce_courses, balances
-from budget.posting.rules import LeftOut, Outcome, Tally, apply, tally
+from budget.posting.rules import LeftOut, Posted, Tally, apply, tally
 from budget.unit import Store, Unit
 from farebox import faults
 from farebox.clock import Clock
@@ -70,7 +70,7 @@ class UsageHandler:
         await self._announce(unit, tuple(tallies.values()), outcome)
         metrics.observe_postings(fresh, lag_s=(now - max(entry.priced_at for entry in fresh)).total_seconds())
 
-    async def _announce(self, unit: Unit, tallies: Sequence[Tally], outcome: Outcome) -> None:
+    async def _announce(self, unit: Unit, tallies: Sequence[Tally], outcome: Posted) -> None:
         now = self._clock.now()
         metrics.MARKS.inc(await announce_courses(unit, outcome.courses, outcome.windows, now))
         await unit.announce(balances(((each.budget, outcome.windows[each.key]) for each in tallies), now))

@@ -90,7 +90,7 @@ class LeftOut:
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class Posted:
     """The new figures of every window and share touched, and the course of each that may have passed a mark."""
 
     windows: dict[WindowKey, Window]
@@ -227,9 +227,9 @@ def _amount(entry: UsagePriced, budget: Budget) -> int:
 
 def apply(
     tallies: Iterable[Tally], windows: Mapping[WindowKey, Window], shares: Mapping[ShareKey, Share], open_: Uncertain
-) -> Outcome:
+) -> Posted:
     """Post every tally to its locked window, releasing what its shares held, and judge the marks."""
-    outcome = Outcome(windows={}, shares=[], courses=[], uncertain={})
+    outcome = Posted(windows={}, shares=[], courses=[], uncertain={})
     for each in tallies:
         window = windows[each.key]
         room, held = _posted(each, window.room, shares, open_)

@@ -10,7 +10,7 @@ from budget.budgets.rules import Window
 from budget.errors import Fenced, StillAlive
 from budget.shares.positions import located, settled
 from budget.shares.rules import Positions, Share, ShareKey, WindowKey
-from budget.shares.silence import Silence
+from budget.shares.silence import SilenceWatch
 from budget.store.rows import SuspendedShare
 from budget.unit import Store, Unit
 from farebox.clock import Clock
@@ -38,7 +38,7 @@ class Shares:
         self._store = store
         self._clock = clock
         self._wake = wake
-        self._silence = Silence()
+        self._silence = SilenceWatch()
         self._release_after_s = release_after_s
 
     async def start(self, request: StartRequest) -> StartAnswer:

@@ -29,8 +29,8 @@ from farebox.shares import (
     PathBudget,
     Policy,
     RaiseAnswer,
+    RaiseRefusal,
     RaiseRequest,
-    Refusal,
     RefusalCode,
     ShareTotal,
 )
@@ -136,10 +136,10 @@ class Raises:
         verdicts: Sequence[Raised | Short],
         seen: Mapping[WindowKey, Window],
         now: datetime,
-    ) -> list[Refusal | None]:
+    ) -> list[RaiseRefusal | None]:
         """Tell of what is exhausted, and ask other gateways for what may lie idle, once for each window."""
         recalling: dict[WindowKey, bool] = {}
-        refusals: list[Refusal | None] = []
+        refusals: list[RaiseRefusal | None] = []
         for demand, verdict in zip(demands, verdicts, strict=True):
             match verdict:
                 case Raised():
@@ -153,7 +153,7 @@ class Raises:
                         # Where more is gone than shares hold, nothing that they return would help.
                         recalling[key] = obstacle is Obstacle.HELD and await unit.books.recall(key, gateway_id, now)
                     refusals.append(
-                        Refusal(code=_code(budget), budget_id=budget.budget_id, is_recalling=recalling[key])
+                        RaiseRefusal(code=_code(budget), budget_id=budget.budget_id, is_recalling=recalling[key])
                     )
                 case unknown:
                     assert_never(unknown)
@@ -256,7 +256,7 @@ def _seen(places: Iterable[Place], windows: Mapping[WindowKey, Window]) -> dict[
 
 def _answer(
     demand: Demand,
-    refusal: Refusal | None,
+    refusal: RaiseRefusal | None,
     windows: Mapping[WindowKey, Window],
     granted: Mapping[WindowKey, int],
     now: datetime,

@@ -17,7 +17,7 @@ Sign: TypeAlias = datetime | None
 instant is a new sign, earlier or later."""
 
 
-class Silence:
+class SilenceWatch:
     """By gateway and epoch. Begins anew with the process: what nobody witnessed does not count."""
 
     def __init__(self) -> None:

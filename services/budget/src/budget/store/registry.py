@@ -9,7 +9,7 @@ from uuid import UUID
 
 import asyncpg
 
-from budget.accounts.rules import Account, Terms
+from budget.accounts.rules import Account, AccountSettings
 from budget.budgets.rules import Budget, BudgetsByAccount
 from budget.budgets.windows import Calendar
 from budget.errors import Exists
@@ -59,7 +59,9 @@ class Registry:
         rows = await self._connection.fetch(self._sql["accounts"], parent, LIST_MAX)
         return [_account(row) for row in rows]
 
-    async def add_account(self, account_id: str, kind: AccountKind, parent: str, name: str, terms: Terms) -> None:
+    async def add_account(
+        self, account_id: str, kind: AccountKind, parent: str, name: str, terms: AccountSettings
+    ) -> None:
         """Raises Exists, or NotFound for the parent."""
         try:
             row = await self._connection.fetchrow(
@@ -70,7 +72,7 @@ class Registry:
         if row is None:
             raise NotFound(f"there is no account {parent!r}")
 
-    async def change_account(self, account_id: str, name: str | None, terms: Terms) -> None:
+    async def change_account(self, account_id: str, name: str | None, terms: AccountSettings) -> None:
         """Settings that are None stay as they are."""
         await self._connection.execute(self._sql["account_update"], account_id, name, *_columns(terms))
 
@@ -194,7 +196,7 @@ class Registry:
         return [_budget(row) for row in rows]
 
 
-def _columns(terms: Terms) -> list[Any]:
+def _columns(terms: AccountSettings) -> list[Any]:
     return [list(value) if isinstance(value, tuple) else value for value in astuple(terms)]
 
 
@@ -208,7 +210,7 @@ def _account(row: asyncpg.Record) -> Account:
         path=tuple(row["path"]),
         name=row["name"],
         revision=row["revision"],
-        terms=Terms(
+        terms=AccountSettings(
             currency=row["currency"],
             fx_rate=row["fx_rate"],
             fx_source=row["fx_source"],

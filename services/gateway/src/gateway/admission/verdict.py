@@ -8,7 +8,7 @@ from farebox.matching import Admitted
 from farebox.pricing import Rates
 from gateway.admission.estimate import Estimate, Reason
 from gateway.dialects.call import Call
-from gateway.policy.policies import Budget, Known
+from gateway.policy.policies import Budget, KeyPolicy
 from gateway.shares.shares import Hold, Path
 from gateway.upstreams.directory import Upstream
 
@@ -19,7 +19,7 @@ class Reservation(NamedTuple):
     call: Call
     upstream: Upstream
     admitted: Admitted
-    known: Known
+    key_policy: KeyPolicy
     rates: Rates
     estimate: Estimate
     hold: Hold | None
@@ -34,7 +34,7 @@ class Refused:
     """
 
     reason: Reason
-    known: Known | None = None
+    key_policy: KeyPolicy | None = None
     budget: Budget | None = None
     detail: str = ""
     in_hand: int = 0

@@ -112,7 +112,7 @@ class Attempts:
         if reservation.hold is not None and not self._shares.settle(reservation.hold, settled):
             metrics.RESERVE_EXCEEDED.labels(reservation.upstream.name).inc()
             log.error("reserve_exceeded", attempt=str(attempt.id), reserve=reservation.hold.amount, actual=amount)
-        reservation.known.settle(amount.money)
+        reservation.key_policy.settle(amount.money)
         self._publisher.add(entry, place, is_written=place != attempt.intent)
         _count(reservation.upstream.name, outcome, elapsed_s)
         return charge
@@ -120,11 +120,11 @@ class Attempts:
     def _price(self, reservation: Reservation, outcome: Outcome) -> tuple[Settled, Amount]:
         """At the served model's rates, as metering will. What has no price keeps its whole reserve."""
         rates = reservation.rates
-        call, known = reservation.call, reservation.known
+        call, key_policy = reservation.call, reservation.key_policy
         if outcome.served_model != call.model:
             provider = reservation.upstream.provider
-            rates = self._prices.rates(provider, outcome.served_model, reservation.at, known.who.org) or rates
-        priced = actual(rates, known.terms.fx_rate, outcome.usage)
+            rates = self._prices.rates(provider, outcome.served_model, reservation.at, key_policy.who.org) or rates
+        priced = actual(rates, key_policy.settings.fx_rate, outcome.usage)
         if priced is None:
             metrics.UNPRICED.inc()
             usage = outcome.usage
@@ -148,7 +148,7 @@ def _entry(id_: UUID, reservation: Reservation, settled: Amount, time: datetime,
         id=id_,
         windows=tuple((share.key, share.measure) for share in hold.shares) if hold else (),
         settled=settled,
-        key=reservation.known.who.subject,
+        key=reservation.key_policy.who.subject,
         time=time,
         event=event,
     )

@@ -53,8 +53,8 @@ class Outcome(NamedTuple):
 
 def event_fields(attempt_id: UUID, request_id: UUID, reservation: Reservation, gateway: GatewayEpoch) -> dict[str, Any]:
     """The part of the event that is known before the attempt is sent. `settle` adds what it came to."""
-    call, known, upstream = reservation.call, reservation.known, reservation.upstream
-    what_for, who = call.attribution, known.who
+    call, key_policy, upstream = reservation.call, reservation.key_policy, reservation.upstream
+    what_for, who = call.attribution, key_policy.who
     fields: dict[str, Any] = {
         "attempt_id": attempt_id,
         "request_id": request_id,
@@ -65,7 +65,7 @@ def event_fields(attempt_id: UUID, request_id: UUID, reservation: Reservation, g
         "provider": upstream.name,
         "price_provider": upstream.provider,
         "requested_model": call.model,
-        "billing": orjson.Fragment(known.terms.billing_json),
+        "billing": orjson.Fragment(key_policy.settings.billing_json),
         "streamed": call.is_streamed,
         "held": _held(reservation, gateway),
     }

@@ -21,8 +21,8 @@ from farebox.shares import (
     Beat,
     BeatAnswer,
     Opening,
+    RaiseRefusal,
     RaiseRequest,
-    Refusal,
     WindowAsk,
 )
 from farebox.shares import Ask as WireAsk
@@ -33,7 +33,7 @@ from gateway.budget_link.service import ShareService
 from gateway.budget_link.start import start_requests
 from gateway.errors import BudgetAway, Fenced, JournalFull, UnknownKey
 from gateway.journal.journal import Journal, Recovered
-from gateway.policy.policies import Known, Policies
+from gateway.policy.policies import KeyPolicy, Policies
 from gateway.shares.shares import Report, Shares, Window, WindowKey
 
 log = structlog.get_logger()
@@ -77,8 +77,8 @@ class Question:
 class Learnt:
     """`known` is the policy just learnt; `refusal` names the budget that cannot carry the least."""
 
-    known: Known
-    refusal: Refusal | None
+    key_policy: KeyPolicy
+    refusal: RaiseRefusal | None
 
 
 @dataclass(slots=True, eq=False)
@@ -306,8 +306,8 @@ class BudgetLink:
             self._policies.forget(key_hash, flight.asked_at)
             metrics.RAISES.labels("unknown_key").inc()
             return UnknownKey("the API key is not valid")
-        known = self._policies.learn(key_hash, answer.policy, asked_at=flight.asked_at)
-        windows = {budget.window.key: budget.window for budget in known.budgets}
+        key_policy = self._policies.learn(key_hash, answer.policy, asked_at=flight.asked_at)
+        windows = {budget.window.key: budget.window for budget in key_policy.budgets}
         now = self._clock.monotonic()
         for present in windows.values():
             self._shares.lasts(present)
@@ -318,7 +318,7 @@ class BudgetLink:
             else:
                 self._shares.total(key, total.granted)
         metrics.RAISES.labels("refused" if answer.refusal else "raised" if answer.shares else "nothing_to_hold").inc()
-        return Learnt(known, answer.refusal)
+        return Learnt(key_policy, answer.refusal)
 
     def _end(self, flight: _Flight, result: "Learnt | Exception") -> None:
         if flight.done.done():

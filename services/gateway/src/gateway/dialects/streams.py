@@ -20,7 +20,7 @@ _USAGE: Final = b'"usage"'
 _NULL_AT_END: Final = b',"usage":null}'
 
 
-class Relay:
+class StreamFilter:
     """One stream. `feed` and `finish` return what goes to the caller, in order.
 
     `usage` is the newest object seen, `is_final` whether it is the whole answer's: some providers send a running one.

@@ -1,1 +1,1 @@
-"""The public door: model calls, and `/api` passed on to the other services."""
+"""The public HTTP surface: model calls, and `/api` passed on to the other services."""

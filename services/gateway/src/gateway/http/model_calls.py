@@ -29,7 +29,7 @@ class CallerGone(Exception):
     """The caller hung up before it had said what it wanted."""
 
 
-class Door:
+class ModelCalls:
     """`POST` of one dialect's calls. One object a dialect; everything behind it is shared."""
 
     def __init__(
@@ -83,7 +83,7 @@ class Door:
             if upstream is None:
                 raise ModelNotFound(call.model)
         except BadCall:
-            await self._reservations.known(hashed)  # authenticate first: unknown keys get no validation details
+            await self._reservations.key_policy(hashed)  # authenticate first: unknown keys get no validation details
             raise
         verdict = await self._reservations.make(hashed, call, upstream)
         if isinstance(verdict, Refused):

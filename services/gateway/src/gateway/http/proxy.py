@@ -94,8 +94,8 @@ class Proxy:
             raise Unauthenticated("send the admin token or an API key as Authorization: Bearer …")
         if compare_digest(shown.encode(), self._admin_token):
             return Caller("gateway", Role.PLATFORM_ADMIN)
-        known = await self._reservations.known(key_hash(shown))
-        return Caller("gateway", Role.VIEWER, known.who.viewed)
+        key_policy = await self._reservations.key_policy(key_hash(shown))
+        return Caller("gateway", Role.VIEWER, key_policy.who.viewed)
 
 
 async def _body(request: Request) -> bytes:

@@ -24,19 +24,19 @@ _METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE"]
 
 
 class Front:
-    """Model calls go straight to their door, by exact path; everything else is `inner`'s, a Starlette application.
+    """Model calls go straight to their endpoint, by exact path; everything else is `inner`'s, a Starlette application.
 
     Its router and the `send` of its middleware would cost each call, and each chunk of a stream, more than admission
     does (docs/decisions/0011).
     """
 
-    def __init__(self, doors: Mapping[str, ASGIApp], inner: ASGIApp) -> None:
-        self._doors = dict(doors)
+    def __init__(self, endpoints: Mapping[str, ASGIApp], inner: ASGIApp) -> None:
+        self._model_calls = dict(endpoints)
         self._inner = inner
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        door = self._doors.get(scope["path"])
-        await (door or self._inner)(scope, receive, send)
+        endpoint = self._model_calls.get(scope["path"])
+        await (endpoint or self._inner)(scope, receive, send)
 
 
 def routes(*, directory: Directory, reservations: Reservations, prices: Prices, proxy: Proxy) -> Sequence[BaseRoute]:
@@ -47,16 +47,16 @@ def routes(*, directory: Directory, reservations: Reservations, prices: Prices, 
         try:
             if shown is None:
                 raise NoKey("send your API key as `Authorization: Bearer …`")
-            known = await reservations.known(key_hash(shown))
+            key_policy = await reservations.key_policy(key_hash(shown))
         except FareboxError as error:
             return _refused(refusals.of(error))
-        priced = [(u.provider, prices.models(u.provider, known.who.org)) for u in directory.upstreams]
-        terms = known.terms
+        priced = [(u.provider, prices.models(u.provider, key_policy.who.org)) for u in directory.upstreams]
+        settings = key_policy.settings
         providers = {u.name: u.provider for u in directory.upstreams}
         rows = [
             {"id": model, "object": "model", "created": 0, "owned_by": owner}
             for model, owner in directory.models(priced)
-            if is_allowed(providers[owner], model, terms.allowed_models, terms.blocked_models)
+            if is_allowed(providers[owner], model, settings.allowed_models, settings.blocked_models)
         ]
         return JSON({"object": "list", "data": rows})
 

@@ -285,6 +285,8 @@ class Journal:
         for place in (*replay.intents.values(), *replay.completions.values()):
             self._segments[place.segment].unfinished += 1
         self._promised = sum(map(_promised_to, replay.intents.values()))
+        for damaged in replay.damaged:
+            self._segments[damaged].unfinished += 1  # not to be deleted: it is set aside below
         is_whole = self._is_whole(replay)
         # Kept until there is a new epoch: what this process writes before makes the story no longer, and not whole.
         last_record = replay.last_record if replay.story.last is None else replay.story.last

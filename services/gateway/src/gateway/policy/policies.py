@@ -36,7 +36,7 @@ REFRESH_AT: Final = 0.6
 PLATFORM: Final = "platform"
 
 
-class Terms(NamedTuple):
+class AccountSettings(NamedTuple):
     """What many keys share: how they are billed and spoken to, what they may ask for."""
 
     currency: str
@@ -111,11 +111,11 @@ class Budget:
 
 
 @dataclass(slots=True, eq=False)
-class Known:
+class KeyPolicy:
     """One key's policy."""
 
     who: Who
-    terms: Terms
+    settings: AccountSettings
     budgets: tuple[Budget, ...]
     learnt_at: float
     fresh_until: float
@@ -142,59 +142,63 @@ class Policies:
     def __init__(self, *, fresh_s: float, stale_s: float) -> None:
         self._fresh_s = fresh_s
         self._stale_s = stale_s
-        self._known: dict[str, Known] = {}
+        self._known: dict[str, KeyPolicy] = {}
         self._unknown: dict[str, float] = {}
         self._changed: dict[str, float] = {}
         self._told: dict[str, float] = {}
         self._revoked: dict[str, int] = {}
         self._budgets: dict[UUID, Budget] = {}
-        self._terms: dict[Terms, Terms] = {}
+        self._settings: dict[AccountSettings, AccountSettings] = {}
         self._instants: dict[datetime | None, datetime | None] = {}
 
     def __len__(self) -> int:
         return len(self._known)
 
-    def fresh(self, key_hash: str, now: float) -> Known | None:
+    def fresh(self, key_hash: str, now: float) -> KeyPolicy | None:
         """The key's policy, if it may be used without asking."""
-        known = self._known.get(key_hash)
-        if known is None or now >= known.fresh_until or self._is_outdated(known):
+        key_policy = self._known.get(key_hash)
+        if key_policy is None or now >= key_policy.fresh_until or self._is_outdated(key_policy):
             return None
-        return known
+        return key_policy
 
-    def stale(self, key_hash: str, now: float) -> Known | None:
+    def stale(self, key_hash: str, now: float) -> KeyPolicy | None:
         """The key's policy, if it may be used while nobody can be asked."""
-        known = self._known.get(key_hash)
-        if known is None or now - known.learnt_at > self._stale_s or not self._revoked.keys().isdisjoint(known.who):
+        key_policy = self._known.get(key_hash)
+        if (
+            key_policy is None
+            or now - key_policy.learnt_at > self._stale_s
+            or not self._revoked.keys().isdisjoint(key_policy.who)
+        ):
             return None
-        return None if self.is_superseded(known) else known
+        return None if self.is_superseded(key_policy) else key_policy
 
-    def is_superseded(self, known: Known) -> bool:
+    def is_superseded(self, key_policy: KeyPolicy) -> bool:
         """Whether the budget service has said since that it changed: it counts on nobody going by it any more."""
-        return _is_named(self._told, known)
+        return _is_named(self._told, key_policy)
 
     def is_unknown(self, key_hash: str, now: float) -> bool:
         """Whether the budget service has just said that there is no such key."""
         return self._unknown.get(key_hash, now) > now
 
-    def learn(self, key_hash: str, policy: Policy, *, asked_at: float) -> Known:
+    def learn(self, key_hash: str, policy: Policy, *, asked_at: float) -> KeyPolicy:
         """Take what the budget service answered to a question of `asked_at`."""
         budgets = tuple(self._budget(figures, asked_at) for figures in policy.budgets)
-        terms = _terms(policy)
+        settings = _settings(policy)
         life_s = min(policy.fresh_for_ms / 1000, self._fresh_s)
-        known = Known(
+        key_policy = KeyPolicy(
             who=_who(policy.principal),
-            terms=self._terms.setdefault(terms, terms),
+            settings=self._settings.setdefault(settings, settings),
             budgets=budgets,
             learnt_at=asked_at,
             fresh_until=asked_at + life_s,
             refresh_at=asked_at + life_s * REFRESH_AT,
         )
         self._known.pop(key_hash, None)
-        self._known[key_hash] = known
+        self._known[key_hash] = key_policy
         self._unknown.pop(key_hash, None)
         if len(self._known) > KEYS_MAX:
             del self._known[next(iter(self._known))]
-        return known
+        return key_policy
 
     def forget(self, key_hash: str, now: float) -> None:
         """The budget service does not know this key, or not any more."""
@@ -227,16 +231,16 @@ class Policies:
         """Forget what is too old to matter."""
         self._instants.clear()
         if len(self._budgets) > 2 * len(self._known) + BUDGETS_SPARE:
-            self._budgets = {budget.id: budget for known in self._known.values() for budget in known.budgets}
+            self._budgets = {budget.id: budget for key_policy in self._known.values() for budget in key_policy.budgets}
         too_old = now - self._stale_s
-        for key_hash in [key for key, known in self._known.items() if known.learnt_at < too_old]:
+        for key_hash in [key for key, key_policy in self._known.items() if key_policy.learnt_at < too_old]:
             del self._known[key_hash]
         for changes in (self._changed, self._told):
             for account_id in [account for account, at in changes.items() if at < too_old]:
                 del changes[account_id]
 
-    def _is_outdated(self, known: Known) -> bool:
-        return _is_named(self._changed, known)
+    def _is_outdated(self, key_policy: KeyPolicy) -> bool:
+        return _is_named(self._changed, key_policy)
 
     def _budget(self, figures: PathBudget, asked_at: float) -> Budget:
         """Of two answers the one with the newer window is true, whichever comes last.
@@ -274,10 +278,10 @@ class Policies:
         return budget
 
 
-def _is_named(changes: Mapping[str, float], known: Known) -> bool:
+def _is_named(changes: Mapping[str, float], key_policy: KeyPolicy) -> bool:
     """Whether an account on the policy's path has changed since it was asked for."""
     return bool(changes) and any(
-        changes.get(account, -1.0) >= known.learnt_at for account in (PLATFORM, *known.who) if account
+        changes.get(account, -1.0) >= key_policy.learnt_at for account in (PLATFORM, *key_policy.who) if account
     )
 
 
@@ -303,9 +307,9 @@ def _ends_later(window: Window, known: Window) -> bool:
     return window.ends_at is not None and known.ends_at is not None and window.ends_at > known.ends_at
 
 
-def _terms(policy: Policy) -> Terms:
+def _settings(policy: Policy) -> AccountSettings:
     billing: Mapping[str, object] = policy.billing.model_dump(mode="json")
-    return Terms(
+    return AccountSettings(
         currency=policy.billing.currency,
         fx_rate=policy.billing.fx_rate,
         billing_json=orjson.dumps(billing),

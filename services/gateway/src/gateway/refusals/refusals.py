@@ -13,7 +13,7 @@ from farebox.money import decimal_text, format_amount
 from gateway.admission.estimate import Reason
 from gateway.admission.verdict import Refused
 from gateway.errors import BadCall, Fenced, JournalFull, Stage
-from gateway.policy.policies import Budget, Known
+from gateway.policy.policies import Budget, KeyPolicy
 from gateway.refusals.texts import RAISE, REFUSALS, WAIT
 from gateway.upstreams.directory import Dialect
 
@@ -101,9 +101,9 @@ def refused(why: Refused, model: str, now: datetime) -> Refusal:
         case Reason.BUDGET_UNAVAILABLE:
             return BUDGET_AWAY
         case Reason.BUDGET_EXCEEDED | Reason.INSUFFICIENT_BALANCE | Reason.QUOTA_EXCEEDED:
-            if why.known is None or why.budget is None:
+            if why.key_policy is None or why.budget is None:
                 return BUDGET_AWAY
-            return _short(why.reason, why.known, why.budget, why.in_hand, now)
+            return _short(why.reason, why.key_policy, why.budget, why.in_hand, now)
         case unknown:
             assert_never(unknown)
 
@@ -112,21 +112,21 @@ def _not_this_model(why: Refused, message: str) -> Refusal:
     return Refusal(403, why.reason, message.rstrip(), "model", headers=_NO_RETRY)
 
 
-def _short(reason: Reason, known: Known, budget: Budget, in_hand: int, now: datetime) -> Refusal:
+def _short(reason: Reason, key_policy: KeyPolicy, budget: Budget, in_hand: int, now: datetime) -> Refusal:
     """402 for money, 429 for quotas; PROFILES.md lists the fields."""
-    terms = known.terms
+    settings = key_policy.settings
     is_money = budget.measure == "money"
     remaining = max(0, budget.left + in_hand)
 
     def shown(amount: int) -> str:
-        return format_amount(amount, terms.currency, terms.language) if is_money else str(amount)
+        return format_amount(amount, settings.currency, settings.language) if is_money else str(amount)
 
     resets_at = budget.resets_at
-    advice = RAISE[terms.language]
+    advice = RAISE[settings.language]
     if resets_at is not None:
-        local = resets_at.astimezone(ZoneInfo(terms.zone))
-        advice = WAIT[terms.language].format(resets_at=f"{local:%Y-%m-%d %H:%M} ({terms.zone})")
-    message = REFUSALS[terms.language][reason].format(
+        local = resets_at.astimezone(ZoneInfo(settings.zone))
+        advice = WAIT[settings.language].format(resets_at=f"{local:%Y-%m-%d %H:%M} ({settings.zone})")
+    message = REFUSALS[settings.language][reason].format(
         budget=budget.name,
         account=budget.account_name or budget.account,
         remaining=shown(remaining),

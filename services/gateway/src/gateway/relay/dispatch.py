@@ -16,7 +16,7 @@ from gateway.admission.verdict import Reservation
 from gateway.attempts.attempts import Attempt, Attempts, Settled
 from gateway.attempts.event import Outcome, OutcomeName
 from gateway.dialects.call import Call, Headers, is_name
-from gateway.dialects.streams import Relay
+from gateway.dialects.streams import StreamFilter
 from gateway.dialects.usage import NOTHING, estimated, from_anthropic, from_openai, tokens_of
 from gateway.errors import Stage, UpstreamFailed
 from gateway.refusals.refusals import UPSTREAM_LOCKED_OUT, Refusal, upstream_failed
@@ -119,7 +119,7 @@ class Dispatch:
 
     async def _stream(self, attempt: Attempt, answer: Answer, receive: Receive, send: Send) -> None:
         call = attempt.reservation.call
-        relay = Relay(call.dialect, strips_usage=call.is_streamed and not call.wants_usage)
+        relay = StreamFilter(call.dialect, strips_usage=call.is_streamed and not call.wants_usage)
         attempt.has_answer = True
         await send(
             {
@@ -139,7 +139,7 @@ class Dispatch:
         await passage.close(_ending(attempt, settled, failure), send)
 
     def _streamed(
-        self, attempt: Attempt, relay: Relay, passage: "_Passage", status: int, failure: UpstreamFailed | None
+        self, attempt: Attempt, relay: StreamFilter, passage: "_Passage", status: int, failure: UpstreamFailed | None
     ) -> Outcome:
         call = attempt.reservation.call
         usage = _NORMALISE[call.dialect](relay.usage, relay.tier)
@@ -198,10 +198,10 @@ class Dispatch:
             headers.append((b"cache-control", b"no-cache"))
         else:
             headers.append((b"content-length", b"%d" % length))
-        known = attempt.reservation.known
+        key_policy = attempt.reservation.key_policy
         if settled is not None and settled.billed_nano is not None:
             headers.append((b"x-farebox-cost", decimal_text(settled.billed_nano).encode()))
-            headers.append((b"x-farebox-currency", known.terms.currency.encode()))
+            headers.append((b"x-farebox-currency", key_policy.settings.currency.encode()))
         remaining = _remaining(attempt.reservation, self._shares)
         if remaining is not None:
             headers.append((b"x-farebox-balance-remaining", decimal_text(remaining).encode()))
@@ -228,7 +228,7 @@ class _Passage:
             until = asyncio.get_running_loop().time() + self._limits.drain_s
             self._timeout.reschedule(min(self._timeout.when() or until, until))
 
-    async def carry(self, relay: Relay, answer: Answer, send: Send, timeout_s: float) -> UpstreamFailed | None:
+    async def carry(self, relay: StreamFilter, answer: Answer, send: Send, timeout_s: float) -> UpstreamFailed | None:
         """Pass everything on; returns what broke it off, if something did."""
         try:
             async with asyncio.timeout(timeout_s) as self._timeout:
@@ -264,7 +264,7 @@ def _remaining(reservation: Reservation, shares: Shares) -> int | None:
     """Of the tightest money budget: what the budget service said last, and what is still in hand of it."""
     lefts = [
         budget.left + shares.in_hand(budget.window.key) if budget.is_hard else budget.left
-        for budget in reservation.known.budgets
+        for budget in reservation.key_policy.budgets
         if budget.is_shown
     ]
     return max(0, min(lefts)) if lefts else None
@@ -279,7 +279,7 @@ def _ending(attempt: Attempt, settled: Settled, failure: UpstreamFailed | None) 
         return b"\n\n" + event + b"data: " + body + b"\n\n"
     if settled.billed_nano is None:
         return b""
-    currency = attempt.reservation.known.terms.currency
+    currency = attempt.reservation.key_policy.settings.currency
     return f": x-farebox-cost {decimal_text(settled.billed_nano)} {currency}\n\n".encode()
 
 

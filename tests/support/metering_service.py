@@ -14,7 +14,7 @@ from farebox.auth import Caller, Role, sign
 from farebox.clock import SystemClock
 from farebox.events import RequestCompleted, value_of
 from farebox.kafka import Producer
-from farebox.outbox import Relay
+from farebox.outbox import OutboxRelay
 from farebox.postgres import Pool, open_pool
 from metering.attempt import Attempt
 from metering.booking import Fresh
@@ -29,7 +29,7 @@ ADMIN = Caller("gateway", Role.PLATFORM_ADMIN)
 
 
 @dataclass
-class Desk:
+class MeteringService:
     """The parts of a replica that need no Kafka. What it would publish stays in the outbox."""
 
     pool: Pool
@@ -68,11 +68,11 @@ def api_client(store: Store, prices: Prices, who: Caller) -> httpx.AsyncClient:
 
 
 @asynccontextmanager
-async def open_desk(dsn: str) -> AsyncIterator[Desk]:
+async def open_metering_service(dsn: str) -> AsyncIterator[MeteringService]:
     """On metering's database."""
     pool = await open_pool(dsn, schema="metering", size=4)
     clock, store = SystemClock(), Store(pool)
     prices = Prices(store, clock, topic="price.catalogue", lead=LEAD)
-    relay = Relay(pool, Producer("never:1", client_id="never"), schema="metering")
-    yield Desk(pool, store, prices, Posting(store, prices, relay, clock, topic="usage.priced"))
+    relay = OutboxRelay(pool, Producer("never:1", client_id="never"), schema="metering")
+    yield MeteringService(pool, store, prices, Posting(store, prices, relay, clock, topic="usage.priced"))
     await pool.close()

@@ -10,7 +10,7 @@ from uuid import UUID
 import httpx
 import orjson
 
-from budget.administration import Office
+from budget.administration import Administration
 from budget.posting.handlers import UsageHandler
 from budget.routes import routes
 from budget.shares.operations import Shares
@@ -54,7 +54,7 @@ def nothing() -> None:
 
 
 @dataclass
-class BudgetOffice:
+class BudgetService:
     """The service as an administrator, a gateway and metering use it."""
 
     dsn: str
@@ -182,7 +182,12 @@ class BudgetOffice:
         return await self.admin.post("/api/suspended-shares/release", json=body)
 
     def priced(
-        self, key: dict[str, Any], billed: int, held: Held | None = None, lease: LeaseUse | None = None, **fields: Any
+        self,
+        key: dict[str, Any],
+        billed: int,
+        held: Held | None = None,
+        lease: LeaseUse | None = None,
+        **fields: Any,
     ) -> UsagePriced:
         """A ledger entry of one call with this key."""
         entry_id = new_id()
@@ -279,7 +284,7 @@ def won(amount: str) -> int:
 
 
 @asynccontextmanager
-async def open_office(dsn: str) -> AsyncIterator[BudgetOffice]:
+async def open_budget_service(dsn: str) -> AsyncIterator[BudgetService]:
     """On a migrated database, without the service's process; the clock stands at noon in Seoul."""
     pool = await open_pool(dsn, schema="budget", size=10)
     clock = HandClock(datetime(2026, 3, 2, 3, 0, tzinfo=UTC))
@@ -287,11 +292,11 @@ async def open_office(dsn: str) -> AsyncIterator[BudgetOffice]:
     shares = Shares(store, clock, nothing, release_after_s=RELEASE_AFTER.total_seconds())
     raises = Raises(store, clock, nothing)
     offsets = Offsets(pool, "budget")
-    app = api(routes(Office(store, clock, nothing), shares, raises), secret=SECRET)
+    app = api(routes(Administration(store, clock, nothing), shares, raises), secret=SECRET)
     token = sign(SECRET, Caller("gateway", Role.PLATFORM_ADMIN), datetime.now(UTC))
     headers = {"authorization": f"Bearer {token}"}
     transport = httpx.ASGITransport(app=app, raise_app_exceptions=False)
     async with httpx.AsyncClient(transport=transport, base_url="http://budget", headers=headers) as admin:
         handler = UsageHandler(store, clock, nothing, offsets)
-        yield BudgetOffice(dsn, pool, clock, admin, shares, raises, offsets, handler)
+        yield BudgetService(dsn, pool, clock, admin, shares, raises, offsets, handler)
     await pool.close()
