@@ -21,7 +21,7 @@ from budget.shares.rules import WindowKey
 from farebox.errors import NotFound
 from farebox.matching import Narrowing
 from farebox.shares import Beat, RaiseRequest
-from gateway.budget_link.client import Question
+from gateway.budget_link.questions import Question
 from model.world import MODELS, ORG, Books, Call, Gateway, Sent, Told, a_budget, corrected, minutes, priced, run
 
 USERS = ("an", "binh")
@@ -89,7 +89,7 @@ class ShareProtocol(RuleBasedStateMachine):
         gateway = processes[place % len(processes)]
         bill = reserve + beyond if beyond else data.draw(st.sampled_from([reserve, reserve, reserve // 2, 0]))
         for _ in range(3):
-            if gateway.link.is_fenced:
+            if gateway.standing.is_fenced:
                 return
             verdict = gateway.admit(user, model, reserve, bill)
             if isinstance(verdict, Call):
@@ -102,7 +102,7 @@ class ShareProtocol(RuleBasedStateMachine):
         """Whether there was an answer."""
         sent = gateway.ask(question)
         if how != "at once":
-            gateway.link._lost(question)
+            gateway.questions._lost(question)
             self.net.append(sent)  # it comes some day; where only the answer was lost, once more
         if how == "late":
             return False
@@ -135,22 +135,22 @@ class ShareProtocol(RuleBasedStateMachine):
 
     def deliver(self, sent: Sent, *, is_answered: bool) -> bool:
         """To the service, and its answer back to the process that asked."""
-        link, request = sent.gateway.link, sent.request
+        gateway, request = sent.gateway, sent.request
         try:
             match request:
                 case RaiseRequest():
                     answer = run(self.books.raises.answer(request))
                     if is_answered and sent.question is not None:
-                        sent.gateway.shares.acknowledge(sent.reports)
+                        gateway.shares.acknowledge(sent.reports)
                         asked: Any = SimpleNamespace(question=sent.question, asked_at=self.books.clock.monotonic())
-                        link._learn(asked, answer.answers[0])
+                        gateway.questions._learn(asked, answer.answers[0])
                 case Beat():
                     beat = run(self.books.operations.beat(request))
                     if is_answered:
-                        link._answered_at = self.books.clock.monotonic()
-                        link._heard(sent.reports, beat)
+                        gateway.standing.answered(self.books.clock.monotonic())
+                        gateway.heartbeat._heard(sent.reports, beat)
         except Fenced:
-            link.is_fenced = link.is_fenced or is_answered
+            gateway.standing.is_fenced |= is_answered
             return False
         return is_answered
 
@@ -164,7 +164,7 @@ class ShareProtocol(RuleBasedStateMachine):
             self.ask_again(sent.gateway)
 
     def ask_again(self, gateway: Gateway) -> None:
-        for question in gateway.link.unheard():
+        for question in gateway.questions.unheard():
             self.deliver(gateway.ask(question), is_answered=True)
 
     @precondition(lambda self: self.net)
@@ -297,7 +297,7 @@ class ShareProtocol(RuleBasedStateMachine):
     def nobody_releases_a_gateway_that_may_live(self, place: int) -> None:
         gateway = self.gateways[place]
         try:
-            run(self.books.operations.release(gateway.name, gateway.link.epoch.epoch, "it is dead, I think"))
+            run(self.books.operations.release(gateway.name, gateway.standing.epoch.epoch, "it is dead, I think"))
         except (StillAlive, NotFound):
             return
         raise AssertionError("a gateway was released that had been heard a moment ago")

@@ -13,7 +13,8 @@ from farebox.shares import Opening, RaiseRefusal
 from gateway import metrics
 from gateway.admission.estimate import Bounds, Estimate, Reason, bounds, clamped, estimate, tightened
 from gateway.admission.verdict import Refused, Reservation, Short
-from gateway.budget_link.client import BudgetLink, Question, Raise
+from gateway.budget_link.questions import Question, Questions, Raise
+from gateway.budget_link.standing import Standing
 from gateway.dialects.call import Call
 from gateway.errors import BudgetAway, Fenced
 from gateway.policy.policies import KeyPolicy, Policies
@@ -47,7 +48,8 @@ class Reservations:
         *,
         policies: Policies,
         shares: Shares,
-        link: BudgetLink,
+        questions: Questions,
+        standing: Standing,
         prices: Prices,
         clock: Clock,
         max_tokens_default: int,
@@ -55,7 +57,8 @@ class Reservations:
     ) -> None:
         self._policies = policies
         self._shares = shares
-        self._link = link
+        self._questions = questions
+        self._standing = standing
         self._prices = prices
         self._clock = clock
         self._max_tokens_default = max_tokens_default
@@ -68,7 +71,7 @@ class Reservations:
             if key_policy := self._policies.fresh(key_hash, self._clock.monotonic()):
                 return key_policy
             try:
-                learnt = await self._link.obtain(Question(key_hash))
+                learnt = await self._questions.obtain(Question(key_hash))
             except BudgetAway:
                 if key_policy := self._policies.stale(key_hash, self._clock.monotonic()):
                     return key_policy
@@ -105,7 +108,7 @@ class Reservations:
                 short = verdict
             question = self._question(key_hash, candidate, short)
             try:
-                learnt = await self._link.obtain(question)
+                learnt = await self._questions.obtain(question)
             except BudgetAway as error:
                 key_policy, is_away = self._policies.stale(key_hash, self._clock.monotonic()), True
                 if key_policy is None:
@@ -133,7 +136,7 @@ class Reservations:
 
         Raises Fenced: from the instant that is known, nothing is admitted, under soft budgets neither.
         """
-        if self._link.is_fenced:
+        if self._standing.is_fenced:
             raise Fenced("a newer process has claimed this gateway's name")
         call, upstream, admitted, limits = candidate
         settings = key_policy.settings
@@ -153,7 +156,7 @@ class Reservations:
     def _held(self, free: Reservation, path: Path, *, may_clamp: bool) -> Reservation | Refused | Short:
         """The same with its worst case held on the path, or as much of it as there is room for."""
         worst, settings, now = free.estimate, free.key_policy.settings, self._clock.monotonic()
-        if self._link.is_silent(now):
+        if self._standing.is_silent(now):
             why = "the budget service has been silent for too long"
             return Refused(Reason.BUDGET_UNAVAILABLE, free.key_policy, detail=why)
         if hold := self._shares.reserve(path, worst.amount, now):
@@ -217,10 +220,12 @@ class Reservations:
             low = self._shares.low(verdict.hold, now)
             if low:
                 need = verdict.estimate.amount
-                self._link.renew(Question(key_hash, raises=tuple(Raise(each, 0, need[each.measure]) for each in low)))
+                self._questions.renew(
+                    Question(key_hash, raises=tuple(Raise(each, 0, need[each.measure]) for each in low))
+                )
         if now >= key_policy.refresh_at:
             key_policy.refresh_at = now + 1.0
-            self._link.renew(Question(key_hash))
+            self._questions.renew(Question(key_hash))
 
 
 def _least(rates: Rates, fx_rate: Decimal, limits: Bounds, min_output_tokens: int) -> Estimate | None:
