@@ -192,7 +192,7 @@ class Reservations:
             upstream.provider, call.model, key_policy.settings.allowed_models, key_policy.settings.blocked_models
         ):
             return Refused(Reason.MODEL_NOT_ALLOWED, key_policy)
-        if (fault := self._prices.fault(at)) and key_policy.holds_money(admitted):
+        if (fault := self._prices.fault(at)) and (self._prices.are_ahead_of(at) or key_policy.holds_money(admitted)):
             return Refused(Reason.PRICES_OUTDATED, key_policy, detail=fault)
         return None
 
