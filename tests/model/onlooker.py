@@ -9,7 +9,7 @@ from uuid import UUID
 
 from budget.shares.rules import Share, ShareKey, WindowKey
 from farebox.shares import Beat, RaiseRequest
-from gateway.budget_link.client import Question
+from gateway.budget_link.questions import Question
 from gateway.shares.shares import FORGET_S
 from gateway.shares.shares import Share as GatewayShare
 from gateway.shares.shares import WindowKey as GatewayWindow
@@ -145,7 +145,7 @@ class Onlooker:
     def halves_agree(self, gateways: Iterable[Gateway]) -> None:
         """Once all is told and posted. A share that its gateway may have forgotten holds nothing."""
         for gateway in gateways:
-            epoch = gateway.name, gateway.link.epoch.epoch
+            epoch = gateway.name, gateway.standing.epoch.epoch
             for share in [each for each in self.shares.values() if each.key[2:] == epoch]:
                 ours = gateway_share(gateway, share.key.window)
                 if ours is None or self._may_be_forgotten(share.key):
@@ -181,7 +181,7 @@ class Onlooker:
         return [key for key in named if key == budgets[key[0]].window_key(now)]
 
     def _theirs(self, gateway: Gateway, key: WindowKey) -> Share:
-        share_key = ShareKey(*key, gateway.name, gateway.link.epoch.epoch)
+        share_key = ShareKey(*key, gateway.name, gateway.standing.epoch.epoch)
         return self.books.store.tables.shares.get(share_key) or Share(share_key)
 
 
