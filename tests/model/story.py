@@ -226,6 +226,7 @@ class Story:
         gateway, (copy, last_record) = self.gateways[place], self.copies.pop(place)
         if gateway.journal.last_record > last_record:
             self.beat(gateway)
+        self.onlooker.forgets_ends(gateway)
         self.stop(place)
         shutil.rmtree(gateway.folder)
         copy.rename(gateway.folder)

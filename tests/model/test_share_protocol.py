@@ -107,6 +107,8 @@ class ShareProtocol(RuleBasedStateMachine):
         sent = data.draw(st.sampled_from(self.told.net))
         if not again:
             self.told.net.remove(sent)
+        if sent.question is not None:
+            self.told.onlooker.hears(sent.gateway, sent.question)  # of what it grants now, its process hears in turn
         self.told.deliver(sent, is_answered=is_answered and sent.gateway in self.told.processes())
 
     @precondition(lambda self: self.told.outbound)
@@ -144,6 +146,7 @@ class ShareProtocol(RuleBasedStateMachine):
         """The disk comes back without the last that was written, and the machine boots."""
         gateway = self.told.gateways[place]
         self.busy(gateway, load)
+        self.told.onlooker.forgets_ends(gateway)
         self.told.stop(place)
         newest = max(gateway.folder.glob("segment-*"))
         kept = newest.read_bytes().splitlines(keepends=True)
