@@ -37,6 +37,10 @@ class UpstreamConfig(BaseModel):
     output_limit_field: Literal["max_tokens", "max_completion_tokens"] = Field(
         default="max_tokens", description="How a chat call without a limit of its own is given one."
     )
+    on_disconnect: Literal["finish", "cancel"] = Field(
+        default="cancel",
+        description="A stream whose caller has gone: read to its end, for its usage, or soon closed.",
+    )
     send_attempt_id: bool = Field(default=False, description="Send `x-farebox-attempt`.")
 
     @model_validator(mode="after")
