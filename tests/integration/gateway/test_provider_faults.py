@@ -184,7 +184,7 @@ async def test_an_sdk_buys_no_second_answer_where_the_first_may_have_been_billed
     async with AsyncAnthropic(base_url=gateway.url, api_key=api_key) as anthropic:
         with pytest.raises(AnthropicStatusError) as said:
             await anthropic.messages.create(
-                model="claude-sonnet-4-5", max_tokens=9, messages=[{"role": "user", "content": "x"}]
+                model="claude-haiku-4-5", max_tokens=9, messages=[{"role": "user", "content": "x"}]
             )
     assert {told.value.status_code, said.value.status_code} == {status}
     assert len(provider.bill()) == 2
