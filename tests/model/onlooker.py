@@ -28,7 +28,7 @@ class Onlooker:
     excess: Counter[WindowKey] = field(default_factory=Counter)
     """What was billed above reserves."""
     forgotten: Counter[WindowKey] = field(default_factory=Counter)
-    """What calls held of which a disk forgot the end: they may count for all of it once more, and hold back that much."""
+    """What calls held whose end a disk forgot: they may count for all of it once more, and hold back that much."""
     asked: defaultdict[ShareKey, int] = field(default_factory=lambda: defaultdict(int))
     """The largest total of `granted` that a process ever asked for."""
     shares: dict[ShareKey, Share] = field(default_factory=dict)

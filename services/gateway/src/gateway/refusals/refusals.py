@@ -29,7 +29,8 @@ _TYPES: Final[Mapping[int, str]] = {
     429: "rate_limit_error",
 }
 _NO_RETRY: Final = {"x-should-retry": "false"}
-"""OpenAI's and Anthropic's SDKs obey it; else they would send a call again that was refused for money."""
+"""OpenAI's and Anthropic's SDKs obey it; else they would send a call again that was refused for money, or buy one again
+that may have been billed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +66,7 @@ JOURNAL_FULL: Final = Refusal(
     headers={"retry-after": "5"},
 )
 NOT_POST: Final = Refusal(405, "method_not_allowed", "Use POST.", headers={"allow": "POST"})
-UNEXPECTED: Final = Refusal(500, "internal_error", "An unexpected error; the log has it.")
+UNEXPECTED: Final = Refusal(500, "internal_error", "An unexpected error; the log has it.", headers=_NO_RETRY)
 UPSTREAM_LOCKED_OUT: Final = Refusal(502, "upstream_unauthorized", "The provider refused this gateway's credentials.")
 
 
@@ -85,8 +86,9 @@ def of(error: FareboxError) -> Refusal:
 def upstream_failed(stage: Stage) -> Refusal:
     """What a caller hears when the provider gave no answer."""
     if stage is Stage.TIMED_OUT:
-        return Refusal(504, "upstream_timeout", "The provider did not answer in time.")
-    return Refusal(502, "upstream_unavailable", "The provider could not be reached or broke off.")
+        return Refusal(504, "upstream_timeout", "The provider did not answer in time.", headers=_NO_RETRY)
+    headers = {} if stage is Stage.NOT_SENT else _NO_RETRY
+    return Refusal(502, "upstream_unavailable", "The provider could not be reached or broke off.", headers=headers)
 
 
 def refused(why: Refused, model: str, now: datetime) -> Refusal:
@@ -97,7 +99,7 @@ def refused(why: Refused, model: str, now: datetime) -> Refusal:
         case Reason.FIELD_NOT_BOUNDED | Reason.MODEL_NOT_BOUNDED:
             return _not_bounded(why)
         case Reason.PRICES_OUTDATED:
-            message = f"{why.detail} Calls under a hard budget wait until that is mended."
+            message = f"{why.detail} Such calls wait until that is mended."
             return Refusal(503, why.reason, message, headers={"retry-after": "5"})
         case Reason.BUDGET_UNAVAILABLE:
             return BUDGET_AWAY
