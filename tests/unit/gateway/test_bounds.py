@@ -222,3 +222,7 @@ def test_a_limit_is_the_callers_or_the_least_of_the_models_and_the_accounts(
     fields: dict[str, Any] = {} if stated is None else {"max_tokens": stated}
     made = call(**fields)
     assert limited(bounded(made), made, longest, default=default, clamps=clamps).output == output
+
+
+def test_anthropics_zero_is_a_limit_and_not_the_lack_of_one() -> None:
+    assert bounded(call("anthropic", model="claude-haiku-4-5", max_tokens=0)).output == 0

@@ -138,7 +138,7 @@ def call_of(dialect: Dialect, body: Body, headers: Headers, *, max_tokens_limit:
         is_streamed=_flag(fields, "stream"),
         wants_usage=_wants_usage(fields),
         choices=_choices(fields) if dialect == "openai" else 1,
-        output_limit=_output_limit(dialect, fields, max_tokens_limit),
+        output_limit=_output_limit(dialect, fields, _least_output(dialect, provider), max_tokens_limit),
         writes_cache=_writes_cache(dialect, body, found.candidates),
         service_tier=_word(fields, "service_tier"),
         attribution=NO_ATTRIBUTION if _ATTRIBUTING.isdisjoint(headers) else attribution(headers),
@@ -216,15 +216,20 @@ def _choices(body: Mapping[str, Any]) -> int:
     return choices
 
 
-def _output_limit(dialect: Dialect, body: Mapping[str, Any], most: int) -> int | None:
+def _least_output(dialect: Dialect, provider: str) -> int:
+    """Anthropic takes 0: the prompt goes into its cache, and nothing is answered. Others may read it as no limit."""
+    return 0 if dialect == provider == "anthropic" else 1
+
+
+def _output_limit(dialect: Dialect, body: Mapping[str, Any], least: int, most: int) -> int | None:
     """The greatest of the limits stated, because which one a provider obeys is its own affair."""
     found: int | None = None
     for name in _LIMIT_FIELDS[dialect]:
         value = body.get(name)
         if value is None:
             continue
-        if type(value) is not int or not 1 <= value <= most:
-            raise BadCall(f"`{name}` must be an integer from 1 to {most}", param=name)
+        if type(value) is not int or not least <= value <= most:
+            raise BadCall(f"`{name}` must be an integer from {least} to {most}", param=name)
         found = value if found is None else max(found, value)
     return found
 
