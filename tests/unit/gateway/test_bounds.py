@@ -140,7 +140,6 @@ def test_a_tool_the_vendor_runs_reads_the_window_anew_with_every_use() -> None:
 @pytest.mark.parametrize(
     ("fields", "said"),
     [
-        ({"tools": [{"type": "web_search_20250305", "name": "web_search"}]}, "tools:web_search"),
         ({"mcp_servers": [{"type": "url", "url": "https://x", "name": "x"}]}, "tools:mcp"),
     ],
 )

@@ -12,7 +12,7 @@ from gateway.dialects.findings import Findings
 from gateway.dialects.name import NAME_CHARS_MAX, is_name
 from gateway.dialects.providers import table_of
 from gateway.dialects.table import misspelt, walk
-from gateway.dialects.tools import Tools, tools
+from gateway.dialects.tools import Tools, tools, with_uses
 from gateway.errors import BadCall
 from gateway.upstreams.directory import Dialect
 
@@ -78,9 +78,16 @@ class Call(NamedTuple):
     predicts: bool
     unbounded: tuple[str, ...]
 
-    def sent(self, *, output_limit: int | None, limit_field: str, service_tier: str | None = None) -> bytes:
-        """The body for the provider: with another limit on its output and another service tier, where they are not
-        None, and with usage in its stream.
+    def sent(
+        self,
+        *,
+        output_limit: int | None,
+        limit_field: str,
+        service_tier: str | None = None,
+        search_uses: int | None = None,
+    ) -> bytes:
+        """The body for the provider: with another limit on its output, another service tier, and so many searches where
+        it states no number, where they are not None, and with usage in its stream.
 
         As it was written where nothing changes, some fields longer where it lacks them, written anew otherwise.
         """
@@ -90,6 +97,8 @@ class Call(NamedTuple):
             change |= dict.fromkeys(fields or [limit_field], output_limit)
         if service_tier is not None:
             change["service_tier"] = service_tier
+        if search_uses is not None:
+            change["tools"] = with_uses(self.body["tools"], search_uses)
         adds_usage = self.dialect == "openai" and self.is_streamed and not self.wants_usage
         if not change and not adds_usage:
             return self.written
