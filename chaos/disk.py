@@ -9,6 +9,7 @@ from typing import Final, TypeAlias
 
 LOOK_EVERY_S: Final = 0.5
 REMEMBERED_S: Final = 30.0
+LOOK_BYTES: Final = 1 << 16
 Sizes: TypeAlias = Mapping[str, int]
 
 
@@ -67,7 +68,20 @@ class Disk:
         found = {}
         for path in self.segments(gateway):
             try:
-                found[path.name] = path.stat().st_size
+                found[path.name] = _written(path)
             except FileNotFoundError:
                 continue  # its gateway has just deleted it
         return found
+
+
+def _written(path: Path) -> int:
+    """How long its records are. Behind them the gateway takes room ahead, which is zero."""
+    end = path.stat().st_size
+    with path.open("rb") as file:
+        while end:
+            begin = max(0, end - LOOK_BYTES)
+            file.seek(begin)
+            if found := file.read(end - begin).rstrip(b"\0"):
+                return begin + len(found)
+            end = begin
+    return 0

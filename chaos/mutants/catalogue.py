@@ -69,11 +69,13 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
             ),
             Patch(
                 "gateway",
-                "budget_link/client.py",
+                "budget_link/heartbeat.py",
                 "for account in answer.changed or ():",
                 "for account in ():",
             ),
-            Patch("gateway", "budget_link/client.py", "if answer.changed is None:", "if answer.changed is False:"),
+            Patch(
+                "gateway", "budget_link/heartbeat.py", "if answer.changed is None or", "if answer.changed is False or"
+            ),
         ],
         ["revoked key served"],
         [Fault(4.0, "revoke_key", "", detail="1"), Fault(6.0, "cut", "budget", 40.0)],

@@ -9,7 +9,7 @@ from uuid import UUID
 
 from budget.shares.rules import Share, ShareKey, WindowKey
 from farebox.shares import Beat, RaiseRequest
-from gateway.budget_link.client import Question
+from gateway.budget_link.questions import Question
 from gateway.shares.shares import FORGET_S
 from gateway.shares.shares import Share as GatewayShare
 from gateway.shares.shares import WindowKey as GatewayWindow
@@ -27,6 +27,8 @@ class Onlooker:
     billed: Counter[WindowKey] = field(default_factory=Counter)
     excess: Counter[WindowKey] = field(default_factory=Counter)
     """What was billed above reserves."""
+    forgotten: Counter[WindowKey] = field(default_factory=Counter)
+    """What calls held of which a disk forgot the end: they may count for all of it once more, and hold back that much."""
     asked: defaultdict[ShareKey, int] = field(default_factory=lambda: defaultdict(int))
     """The largest total of `granted` that a process ever asked for."""
     shares: dict[ShareKey, Share] = field(default_factory=dict)
@@ -63,6 +65,14 @@ class Onlooker:
         newest = self.books.store.tables.gateways[request.gateway_id].epoch
         assert request.epoch == newest, "a process was answered that another has replaced"
 
+    def forgets_ends(self, gateway: Gateway) -> None:
+        """Its disk comes back without the newest records."""
+        for call in self.calls.values():
+            if call.gateway is gateway and call not in gateway.calls:
+                for share in call.hold.shares:
+                    if share.measure == MEASURES["money"]:
+                        self.forgotten[share.key.budget_id, share.key.start] += call.reserve
+
     def loses(self, gateway: Gateway, question: Question) -> None:
         self.lost[gateway, question.key_hash] = question
 
@@ -92,7 +102,8 @@ class Onlooker:
             room = window.room
             assert min(room.escrowed, room.suspended, room.uncertain) >= 0
             assert room.out <= room.limit or room.is_over, f"{room} is over its limit, and does not say so"
-            most = self.books.limit_of(key) + 2 * self.excess[key]  # as told, and as entered by somebody later
+            beyond = 2 * self.excess[key]  # as told, and as entered by somebody later
+            most = self.books.limit_of(key) + beyond + self.forgotten[key]
             assert room.out <= most, f"{room} has given out more than {most}"
 
     def windows_hold_what_their_shares_hold(self) -> None:
@@ -145,7 +156,7 @@ class Onlooker:
     def halves_agree(self, gateways: Iterable[Gateway]) -> None:
         """Once all is told and posted. A share that its gateway may have forgotten holds nothing."""
         for gateway in gateways:
-            epoch = gateway.name, gateway.link.epoch.epoch
+            epoch = gateway.name, gateway.standing.epoch.epoch
             for share in [each for each in self.shares.values() if each.key[2:] == epoch]:
                 ours = gateway_share(gateway, share.key.window)
                 if ours is None or self._may_be_forgotten(share.key):
@@ -181,7 +192,7 @@ class Onlooker:
         return [key for key in named if key == budgets[key[0]].window_key(now)]
 
     def _theirs(self, gateway: Gateway, key: WindowKey) -> Share:
-        share_key = ShareKey(*key, gateway.name, gateway.link.epoch.epoch)
+        share_key = ShareKey(*key, gateway.name, gateway.standing.epoch.epoch)
         return self.books.store.tables.shares.get(share_key) or Share(share_key)
 
 

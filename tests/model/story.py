@@ -13,7 +13,7 @@ from budget.shares.rules import WindowKey
 from budget.shares.silence import LOOK_EVERY_S
 from farebox.matching import Narrowing
 from farebox.shares import Answer, Beat, RaiseRequest
-from gateway.budget_link.client import Question
+from gateway.budget_link.questions import Question
 from model.onlooker import Onlooker, gateway_share
 from model.world import (
     MODELS,
@@ -88,7 +88,7 @@ class Story:
     def call(self, gateway: Gateway, wish: Wish, how: How | None = "at once") -> bool:
         """From what is in hand, else asked for if it may be: for the policy, for windows, for those of a new day."""
         for _ in range(4):
-            if gateway.link.is_fenced:
+            if gateway.standing.is_fenced:
                 return False
             verdict = gateway.admit(*wish)
             if isinstance(verdict, Call):
@@ -102,7 +102,7 @@ class Story:
         """Whether the answer is worth another look at what is in hand."""
         sent = gateway.ask(question)
         if how != "at once":
-            gateway.link._lost(question)
+            gateway.questions._lost(question)
             self.onlooker.loses(gateway, question)
             self.net.append(sent)  # it comes some day; where only the answer was lost, once more
         if how == "late":
@@ -121,7 +121,7 @@ class Story:
 
     def deliver(self, sent: Sent, *, is_answered: bool) -> Answer | Beat | None:
         """To the service, and its answer back to the process that asked, which may be fenced by it."""
-        link, request = sent.gateway.link, sent.request
+        gateway, request = sent.gateway, sent.request
         answer: Answer | Beat | None = None
         try:
             match request:
@@ -129,18 +129,18 @@ class Story:
                     self.onlooker.asks(request)
                     answer = run(self.books.raises.answer(request)).answers[0]
                     if is_answered and sent.question is not None:
-                        sent.gateway.shares.acknowledge(sent.reports)
+                        gateway.shares.acknowledge(sent.reports)
                         asked: Any = SimpleNamespace(question=sent.question, asked_at=self.books.clock.monotonic())
-                        link._learn(asked, answer)
-                        self.onlooker.hears(sent.gateway, sent.question)
+                        gateway.questions._learn(asked, answer)
+                        self.onlooker.hears(gateway, sent.question)
                 case Beat():
                     answer = request
                     heard = run(self.books.operations.beat(request))
                     if is_answered:
-                        link._answered_at = self.books.clock.monotonic()
-                        link._heard(sent.reports, heard)
+                        gateway.standing.answered(self.books.clock.monotonic())
+                        gateway.heartbeat._heard(sent.reports, heard)
         except Fenced:
-            link.is_fenced = link.is_fenced or is_answered
+            gateway.standing.is_fenced |= is_answered
             return None
         self.onlooker.is_answered(request)
         return answer if is_answered else None
@@ -151,7 +151,7 @@ class Story:
             self.net.append(sent)
         unheard = self.onlooker.unheard(gateway)
         if how != "late" and self.deliver(sent, is_answered=how == "at once"):
-            for question in gateway.link.unheard():
+            for question in gateway.questions.unheard():
                 self.deliver(gateway.ask(question), is_answered=True)
             self.onlooker.knows_what_it_was_granted(gateway, unheard)
 
@@ -226,6 +226,7 @@ class Story:
         gateway, (copy, last_record) = self.gateways[place], self.copies.pop(place)
         if gateway.journal.last_record > last_record:
             self.beat(gateway)
+        self.onlooker.forgets_ends(gateway)
         self.stop(place)
         shutil.rmtree(gateway.folder)
         copy.rename(gateway.folder)

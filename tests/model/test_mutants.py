@@ -16,7 +16,7 @@ import budget.posting.rules
 from budget.shares import operations, raises
 from budget.shares.operations import Shares as Operations
 from budget.shares.rules import Positions, Room, Share, ShareKey
-from gateway.budget_link.client import BudgetLink
+from gateway.budget_link.questions import Questions
 from gateway.journal.journal import Journal
 from gateway.journal.replay import Replay
 from gateway.policy.policies import Policies
@@ -334,7 +334,7 @@ def another_boot_is_no_reason_for_doubt(patch: Patch) -> None:
 
 @mutant
 def a_lost_answer_is_not_asked_for_again(patch: Patch) -> None:
-    patch.setattr(BudgetLink, "unheard", lambda *_: [])
+    patch.setattr(Questions, "unheard", lambda *_: [])
 
 
 @mutant

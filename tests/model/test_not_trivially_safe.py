@@ -22,7 +22,8 @@ from budget.shares.rules import Obstacle, Short
 from farebox.events import Measure
 from farebox.shares import Beat, RaiseRequest
 from gateway.admission.reservations import RECALL_WAIT_S
-from gateway.budget_link.client import BEAT_S, Question
+from gateway.budget_link.heartbeat import BEAT_S
+from gateway.budget_link.questions import Question
 from gateway.shares.shares import Share, Shares
 from model.hunt import HUNT
 from model.world import MODELS, ORG, Books, Call, Gateway, a_budget, minutes, priced, run
@@ -109,7 +110,7 @@ class Market:
         answer = run(self.books.raises.answer(sent.request)).answers[0]
         gateway.shares.acknowledge(sent.reports)
         asked: Any = SimpleNamespace(question=question, asked_at=self.books.clock.monotonic())
-        gateway.link._learn(asked, answer)
+        gateway.questions._learn(asked, answer)
         return answer.refusal is None
 
     def beat(self) -> None:
@@ -117,14 +118,14 @@ class Market:
         self.books.clock.move(minutes(1 / 60))
         for gateway in self.gateways:
             while self._heard(gateway):
-                gateway.link._beat_now.clear()
+                gateway.heartbeat._beat_now.clear()
 
     def _heard(self, gateway: Gateway) -> bool:
         sent = gateway.beat()
         assert isinstance(sent.request, Beat)
-        gateway.link._answered_at = self.books.clock.monotonic()
-        gateway.link._heard(sent.reports, run(self.books.operations.beat(sent.request)))
-        return gateway.link._beat_now.is_set()
+        gateway.standing.answered(self.books.clock.monotonic())
+        gateway.heartbeat._heard(sent.reports, run(self.books.operations.beat(sent.request)))
+        return gateway.heartbeat._beat_now.is_set()
 
     def pass_on(self, *, all_end: bool = False) -> None:
         """Calls that have come to their end are settled and posted."""

@@ -107,6 +107,8 @@ class ShareProtocol(RuleBasedStateMachine):
         sent = data.draw(st.sampled_from(self.told.net))
         if not again:
             self.told.net.remove(sent)
+        if sent.question is not None:
+            self.told.onlooker.hears(sent.gateway, sent.question)  # of what it grants now, its process hears in turn
         self.told.deliver(sent, is_answered=is_answered and sent.gateway in self.told.processes())
 
     @precondition(lambda self: self.told.outbound)
@@ -144,6 +146,7 @@ class ShareProtocol(RuleBasedStateMachine):
         """The disk comes back without the last that was written, and the machine boots."""
         gateway = self.told.gateways[place]
         self.busy(gateway, load)
+        self.told.onlooker.forgets_ends(gateway)
         self.told.stop(place)
         newest = max(gateway.folder.glob("segment-*"))
         kept = newest.read_bytes().splitlines(keepends=True)
@@ -199,23 +202,23 @@ class ShareProtocol(RuleBasedStateMachine):
             self.told.post_all()
         self.told.cut_off(place)
         if is_released and self.is_released(gateway):
-            assert gateway.link.is_silent(self.told.books.clock.monotonic()), "released, and may still admit"
+            assert gateway.standing.is_silent(self.told.books.clock.monotonic()), "released, and may still admit"
         self.told.beat(gateway)
         self.busy(gateway, load)
-        if gateway.link.is_fenced:
+        if gateway.standing.is_fenced:
             self.told.stop(place)
             self.told.start(place)
 
     @rule()
     def nobody_releases_a_process_that_may_admit(self) -> None:
         for gateway in self.told.processes():
-            if not gateway.link.is_silent(self.told.books.clock.monotonic()):
+            if not gateway.standing.is_silent(self.told.books.clock.monotonic()):
                 assert not self.is_released(gateway), "released while it may still admit"
 
     def is_released(self, gateway: Gateway) -> bool:
         """An operator tries."""
         try:
-            run(self.told.books.operations.release(gateway.name, gateway.link.epoch.epoch, "it is dead, I think"))
+            run(self.told.books.operations.release(gateway.name, gateway.standing.epoch.epoch, "it is dead, I think"))
         except (StillAlive, NotFound):
             return False
         return True

@@ -6,7 +6,7 @@ and reservation, without sockets and prices. Whatever one of them decides, the r
 
 import os
 import shutil
-from collections.abc import Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
@@ -20,6 +20,7 @@ import orjson
 from budget.accounts.rules import Account, AccountSettings
 from budget.budgets.rules import Budget
 from budget.budgets.windows import Calendar
+from budget.posting import handlers
 from budget.posting.handlers import UsageHandler
 from budget.shares.operations import Shares as Operations
 from budget.shares.raises import Raises
@@ -43,7 +44,9 @@ from farebox.shares import Beat, Opening, RaiseRequest, StartAnswer, StartReques
 from gateway.admission.reservations import Reservations
 from gateway.admission.verdict import Reservation
 from gateway.budget_link.books_clock import BooksClock
-from gateway.budget_link.client import BudgetLink, Question, Raise
+from gateway.budget_link.heartbeat import Heartbeat
+from gateway.budget_link.questions import Question, Questions, Raise
+from gateway.budget_link.standing import Standing
 from gateway.journal.journal import Journal
 from gateway.journal.record import Entry
 from gateway.journal.replay import Place
@@ -55,6 +58,7 @@ from support.clock import HandClock
 from support.memory_books import MemoryStore
 
 T = TypeVar("T")
+U = TypeVar("U")
 
 BEGINNING: Final = datetime(2026, 3, 1, tzinfo=UTC)
 TOKENS: Final = 10
@@ -70,6 +74,14 @@ def run(work: Coroutine[Any, Any, T]) -> T:
     except StopIteration as end:
         return cast("T", end.value)
     raise AssertionError("something waits in a world where nothing does")
+
+
+async def _in_turn(asked: Coroutine[None, None, T], work: Callable[[], U]) -> tuple[T, U]:
+    """As `meanwhile`, where nothing takes time."""
+    return await asked, work()
+
+
+handlers.meanwhile = _in_turn
 
 
 def a_budget(
@@ -203,23 +215,31 @@ class Gateway:
             self.folder, segment_bytes=2_000, limit_bytes=1 << 30, spent=self.shares.spent, boot=self.boot_id
         )
         self.policies = Policies(fresh_s=20, stale_s=600)
-        self.link = BudgetLink(
-            cast("Any", self),
-            instance=self.name,
+        service: Any = self
+        books_clock = BooksClock(self.books.clock)
+        self.standing = Standing(self.name, books_clock)
+        self.questions = Questions(
+            service, standing=self.standing, shares=self.shares, policies=self.policies, clock=books_clock
+        )
+        self.heartbeat = Heartbeat(
+            service,
+            standing=self.standing,
+            questions=self.questions,
             shares=self.shares,
             policies=self.policies,
             journal=self.journal,
-            clock=BooksClock(self.books.clock),
+            clock=books_clock,
         )
         self.reservations = Reservations(
             policies=self.policies,
             shares=self.shares,
-            link=self.link,
+            questions=self.questions,
+            standing=self.standing,
             prices=cast("Any", None),
             clock=self.books.clock,
         )
         recovered = self.journal.recovered
-        run(self.link._claim(recovered))
+        run(self.heartbeat._claim(recovered))
         return [self._told(self.journal.entry(place)) for _, place in recovered.unpublished]
 
     async def start(self, request: StartRequest) -> StartAnswer:
@@ -291,8 +311,8 @@ class Gateway:
         reports = tuple(self.shares.reports(100, within=[each.window.key for each in question.raises]))
         request = RaiseRequest(
             gateway_id=self.name,
-            epoch=self.link.epoch.epoch,
-            asks=(self.link._wire(question, now),),
+            epoch=self.standing.epoch.epoch,
+            asks=(self.questions._wire(question, now),),
             reports=tuple(report.wire for report in reports),
         )
         return Sent(self, request, question, reports)
@@ -302,14 +322,14 @@ class Gateway:
         reports = tuple(self.shares.reports(100, also=2))
         request = Beat(
             gateway_id=self.name,
-            epoch=self.link.epoch.epoch,
+            epoch=self.standing.epoch.epoch,
             last_record=self.journal.last_record,
             reports=tuple(report.wire for report in reports),
         )
         return Sent(self, request, None, reports)
 
     def _entry(self, id_: UUID, user: str, model: str, hold: Hold, settled: Amount, *, charge: int) -> Entry:
-        epoch = self.link.epoch
+        epoch = self.standing.epoch
         event = {"charge": charge, "user": user, "model": model, "gateway": epoch.gateway_id, "epoch": epoch.epoch}
         windows = tuple((share.key, share.measure) for share in hold.shares)
         return Entry(id_, windows, settled, user, self.books.clock.now(), orjson.dumps(event))

@@ -16,7 +16,9 @@ from farebox.shares import Beat, BeatAnswer, RaiseAnswer, RaiseRequest, StartAns
 from gateway.admission.reservations import Reservations
 from gateway.admission.verdict import Refused, Reservation
 from gateway.budget_link.books_clock import BooksClock
-from gateway.budget_link.client import BudgetLink
+from gateway.budget_link.heartbeat import Heartbeat
+from gateway.budget_link.questions import Questions
+from gateway.budget_link.standing import Standing
 from gateway.dialects.call import Call, read
 from gateway.errors import BudgetAway, Fenced
 from gateway.journal.journal import Journal
@@ -70,19 +72,26 @@ class Admitting:
         self.journal = Journal(
             folder, segment_bytes=1 << 20, limit_bytes=1 << 30, spent=self.shares.spent, boot="this boot"
         )
-        self.link = BudgetLink(
+        books_clock = BooksClock(self.clock)
+        self.standing = Standing("gateway-test", books_clock)
+        self.questions = Questions(
+            self.service, standing=self.standing, shares=self.shares, policies=self.policies, clock=books_clock
+        )
+        self.heartbeat = Heartbeat(
             self.service,
-            instance="gateway-test",
+            standing=self.standing,
+            questions=self.questions,
             shares=self.shares,
             policies=self.policies,
             journal=self.journal,
-            clock=BooksClock(self.clock),
+            clock=books_clock,
         )
         self.catalogue = Catalogue()
         self.reservations = Reservations(
             policies=self.policies,
             shares=self.shares,
-            link=self.link,
+            questions=self.questions,
+            standing=self.standing,
             prices=Prices(self.catalogue),
             clock=self.clock,
         )

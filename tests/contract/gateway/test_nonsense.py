@@ -71,7 +71,7 @@ def told(admitted: Reservation, report: Report, status: int = 200, *, is_final: 
     assert len(event) < 32_768
     validator().validate(orjson.loads(event))
     envelope = decode(headers={name: value or b"" for name, value in record.headers}, value=record.value)
-    return done, examine(envelope, event, Window.at(NOW, timedelta(days=90)))
+    return done, examine(envelope, event, Window.at(NOW, timedelta(days=90), timedelta(minutes=15)))
 
 
 @cache

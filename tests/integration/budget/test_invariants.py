@@ -185,7 +185,7 @@ async def test_a_dead_letter_that_is_bad_or_was_posted_since_is_no_loss(
 ) -> None:
     await service.org()
     entry = service.priced(await service.key(), won("1"))
-    good, poison = record(entry), replace(record(entry), value=b"{")
+    good, poison = record(entry), record(entry)._replace(value=b"{")
     letters = [replace(dead_letter(Rejected(each, "r", "")), topic=f"{own_topic}.dead") for each in (good, poison)]
     async with Producer(kafka, client_id="test") as producer:
         await producer.send(letters, 30)

@@ -2,8 +2,11 @@
 
 import asyncio
 import resource
+import subprocess
+import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from pathlib import Path
 
 import pytest
 
@@ -16,8 +19,32 @@ from support.provider import DemoProvider
 MODES = pytest.mark.parametrize(
     "own_service", [{"mode": "hard"}, {"mode": "soft"}], indirect=True, ids=["hard", "soft"]
 )
-SHORT = 200
-"""Bytes that are left: a `published` of one attempt fits, an intent does not."""
+WORK = 4
+ON_A_SMALL_DISK = """
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+
+from farebox.ids import new_id
+from gateway.errors import JournalFull
+from gateway.journal.journal import Journal
+from gateway.journal.record import Entry
+from gateway.shares.amount import Amount
+
+def opened():
+    return Journal(Path(sys.argv[1]), segment_bytes=100_000, limit_bytes=1 << 30, spent=list, boot="this boot")
+
+journal, begun = opened(), []
+try:
+    while True:
+        entry = Entry(new_id(), (), Amount(1, 1, 1), "ann", datetime.now(UTC), b'{"x":"%s"}' % (b"x" * 1000))
+        begun.append((entry, journal.intent(entry)))
+except JournalFull:
+    pass
+ended = [journal.completed(entry._replace(event=b'{"x":"%s"}' % (b"x" * 9000)), intent) for entry, intent in begun]
+print(len(begun), sum(place == intent for place, (_, intent) in zip(ended, begun)))
+"""
+"""Begins attempts until its disk is full, then ends them all; prints how many, and how many ends were refused."""
 
 
 @contextmanager
@@ -27,15 +54,26 @@ def full_disk(gateway: GatewayProcess) -> Iterator[None]:
     assert gateway.process.log.stat().st_size < journal / 2
     pid = gateway.process.pid
     assert pid
-    before = resource.prlimit(pid, resource.RLIMIT_FSIZE, (journal + SHORT, resource.RLIM_INFINITY))
+    before = resource.prlimit(pid, resource.RLIMIT_FSIZE, (journal, resource.RLIM_INFINITY))
     yield
-    resource.prlimit(pid, resource.RLIMIT_FSIZE, before)
+    with suppress(ProcessLookupError):  # the test killed it
+        resource.prlimit(pid, resource.RLIMIT_FSIZE, before)
 
 
 async def at_work(gateway: GatewayProcess, api_key: str) -> None:
     """Some calls, so that there is a journal."""
-    answers = await asyncio.gather(*(chat(gateway, api_key, max_tokens=10) for _ in range(20)))
+    answers = await asyncio.gather(*(chat(gateway, api_key, max_tokens=10) for _ in range(WORK)))
     assert {answer.status_code for answer in answers} == {200}
+
+
+async def refused(gateway: GatewayProcess, api_key: str) -> int:
+    """Calls until one is refused, because the room that the journal had taken is used up; how many were answered."""
+    body, answered = {"model": "gpt-4o", "messages": [{"role": "user", "content": "x"}], "max_tokens": 10}, 0
+    async with gateway.client(api_key) as client:
+        while (answer := await client.post("/v1/chat/completions", json=body)).status_code == 200:
+            answered += 1
+    assert (answer.status_code, answer.json()["error"]["code"]) == (503, "journal_unavailable")
+    return answered
 
 
 def told(gateway: GatewayProcess) -> list[str]:
@@ -50,22 +88,22 @@ async def test_on_a_full_disk_no_call_goes_out_and_afterwards_all_do(
 ) -> None:
     await at_work(own_gateway, api_key)
     with full_disk(own_gateway):
-        refused = [await chat(own_gateway, api_key, max_tokens=10) for _ in range(10)]
-        assert {(each.status_code, each.json()["error"]["code"]) for each in refused} == {(503, "journal_unavailable")}
+        answered = WORK + await refused(own_gateway, api_key)
+        assert [await refused(own_gateway, api_key) for _ in range(10)] == [0] * 10
         assert own_gateway.health("live").status_code == 200
         assert own_gateway.health("ready").status_code == 503
         assert "journal: " in own_gateway.health("ready").text
-        assert len(provider.bill()) == 20
+        assert len(provider.bill()) == answered
     await eventually(lambda: own_gateway.health("ready").status_code == 200)
     await at_work(own_gateway, api_key)
-    events = await published(kafka, 40, user=user)
+    events = await published(kafka, answered + WORK, user=user)
     assert sorted(str(event.attempt_id) for event in events) == sorted(line["request_id"] for line in provider.bill())
     assert told(own_gateway) == ["journal_not_writable", "journal_writable_again"]
     await asyncio.to_thread(own_gateway.stop)
     assert own_account.held == settled(events)
 
 
-async def test_a_call_under_way_when_the_disk_fills_is_answered_published_and_charged_what_it_cost(
+async def test_calls_under_way_when_the_disk_fills_have_one_event_each_also_after_a_crash(
     own_gateway: GatewayProcess,
     own_service: FakeBudget,
     own_account: FakeAccount,
@@ -75,13 +113,30 @@ async def test_a_call_under_way_when_the_disk_fills_is_answered_published_and_ch
     provider: DemoProvider,
 ) -> None:
     await at_work(own_gateway, api_key)
-    slow = asyncio.create_task(chat(own_gateway, api_key, max_tokens=60, orders={"latency-ms": "1500"}))
-    await eventually(lambda: len(provider.bill()) == 21)
+    slow = [
+        asyncio.create_task(chat(own_gateway, api_key, max_tokens=60, orders={"latency-ms": "4000"})) for _ in range(5)
+    ]
+    await eventually(lambda: len(provider.bill()) == WORK + 5)
     with full_disk(own_gateway):
-        assert (await slow).status_code == 200
-        events = await published(kafka, 21, user=user)
-    assert {event.usage.source for event in events} == {UsageSource.REPORTED}
-    await asyncio.to_thread(own_gateway.kill)
+        count = WORK + 5 + await refused(own_gateway, api_key)
+        assert {answer.status_code for answer in await asyncio.gather(*slow)} == {200}
+        await published(kafka, count, user=user)
+        await asyncio.to_thread(own_gateway.kill)
     await asyncio.to_thread(own_gateway.start)
-    await eventually(lambda: own_service.epoch() == 2)
+    await at_work(own_gateway, api_key)  # its events come after those that the new process publishes again
+    events = await published(kafka, count + WORK, user=user)
+    assert {(event.outcome, event.usage.source) for event in events} == {("success", UsageSource.REPORTED)}
+    await asyncio.to_thread(own_gateway.stop)
     assert own_account.held == settled(events)
+
+
+def test_on_a_full_file_system_every_attempt_that_was_begun_is_completed(tmp_path: Path) -> None:
+    mounted = 'mount -t tmpfs -o size=2m small "$0" && exec "$@"'
+    command = ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c", mounted, str(tmp_path)]
+    if subprocess.run([*command, "true"], capture_output=True, check=False).returncode:  # noqa: S603 - no outside input
+        pytest.skip("this user may not mount a file system of its own")
+    script = [sys.executable, "-c", ON_A_SMALL_DISK, str(tmp_path)]
+    done = subprocess.run([*command, *script], capture_output=True, text=True, check=True)  # noqa: S603 - no outside input
+    begun, refused_ends = map(int, done.stdout.splitlines()[-1].split())
+    assert begun > 0
+    assert refused_ends == 0

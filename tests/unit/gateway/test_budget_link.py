@@ -22,9 +22,11 @@ from farebox.shares import (
     StartRequest,
     WindowRef,
 )
-from gateway.budget_link import client, start
+from gateway.budget_link import heartbeat, questions, standing, start
 from gateway.budget_link.books_clock import BooksClock
-from gateway.budget_link.client import SILENT_S, BudgetLink, Learnt, Question, Raise
+from gateway.budget_link.heartbeat import Heartbeat
+from gateway.budget_link.questions import Learnt, Question, Questions, Raise
+from gateway.budget_link.standing import SILENT_S, Standing
 from gateway.errors import BudgetAway, Fenced, UnknownKey
 from gateway.journal.journal import Journal
 from gateway.journal.record import Entry
@@ -76,7 +78,7 @@ class StubService:
 
 
 class Linked:
-    """A link with an epoch, its service and its shares."""
+    """What connects a gateway with the budget service, with the shares that it brings."""
 
     def __init__(self, folder: Path) -> None:
         self.service = StubService()
@@ -86,18 +88,24 @@ class Linked:
         self.journal = Journal(
             folder, segment_bytes=1 << 20, limit_bytes=1 << 30, spent=self.shares.spent, boot="this boot"
         )
-        self.link = BudgetLink(
+        books_clock = BooksClock(self.clock)
+        self.standing = Standing("gw", books_clock)
+        self.questions = Questions(
+            self.service, standing=self.standing, shares=self.shares, policies=self.policies, clock=books_clock
+        )
+        self.heartbeat = Heartbeat(
             self.service,
-            instance="gw",
+            standing=self.standing,
+            questions=self.questions,
             shares=self.shares,
             policies=self.policies,
             journal=self.journal,
-            clock=BooksClock(self.clock),
+            clock=books_clock,
         )
 
     def ask(self, need: int = 10, *windows: Window, key_hash: str = ONE) -> "asyncio.Task[Learnt | None]":
         raises = tuple(Raise(each, need, need) for each in windows or (WINDOW,))
-        return asyncio.create_task(self.link.obtain(Question(key_hash, raises=raises)))
+        return asyncio.create_task(self.questions.obtain(Question(key_hash, raises=raises)))
 
     async def has_asked(self, times: int) -> None:
         await eventually(lambda: len(self.service.raises) == times)
@@ -109,14 +117,14 @@ class Linked:
 
 @pytest.fixture
 def linked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Linked:
-    monkeypatch.setattr(client, "BEAT_S", 0.02)
+    monkeypatch.setattr(heartbeat, "BEAT_S", 0.02)
     return Linked(tmp_path)
 
 
 @pytest.fixture
 async def live(linked: Linked) -> AsyncIterator[Linked]:
-    running = asyncio.create_task(linked.link.run())
-    await eventually(lambda: not linked.link.unready())
+    running = asyncio.create_task(linked.heartbeat.run())
+    await eventually(lambda: not linked.standing.unready())
     yield linked
     running.cancel()
     linked.journal.close()
@@ -177,10 +185,10 @@ async def test_asks_gather_while_messages_are_under_way(live: Linked) -> None:
     calls = []
     for number, window in enumerate(windows):
         calls.append(live.ask(10, window))
-        await live.has_asked(min(number + 1, client.SENDERS_MAX))
+        await live.has_asked(min(number + 1, questions.SENDERS_MAX))
     live.service.answer(granted(10))
-    await live.has_asked(client.SENDERS_MAX + 1)
-    assert len(live.service.raises[-1].asks) == len(windows) - client.SENDERS_MAX
+    await live.has_asked(questions.SENDERS_MAX + 1)
+    assert len(live.service.raises[-1].asks) == len(windows) - questions.SENDERS_MAX
     for call in calls:
         call.cancel()
 
@@ -189,7 +197,7 @@ async def test_a_lost_answer_changes_nothing_and_the_same_total_is_asked_for_aga
     live.service.answers.put_nowait(BudgetAway("timeout"))
     with pytest.raises(BudgetAway):
         await live.ask()
-    live.clock.move(timedelta(seconds=client.AWAY_FOR_S))
+    live.clock.move(timedelta(seconds=standing.AWAY_FOR_S))
     live.service.answer(granted(10))
     await live.ask()
     first, second = (each.asks[0].windows for each in live.service.raises)
@@ -227,7 +235,7 @@ async def test_an_unknown_key_is_asked_for_once_with_its_call(live: Linked) -> N
     need = Need(cost_nano_usd=7, requests=1, tokens=3)
     call = CallAttributes(upstream="demo", provider="openai", model="gpt-4o")
     opening = Opening(attributes=call, least=need, need=need)
-    calls = [asyncio.create_task(live.link.obtain(Question(ONE, opening=opening))) for _ in range(2)]
+    calls = [asyncio.create_task(live.questions.obtain(Question(ONE, opening=opening))) for _ in range(2)]
     await live.has_asked(1)
     live.service.answer(granted(7))
     await asyncio.gather(*calls)
@@ -241,7 +249,7 @@ async def test_an_opening_without_an_answer_is_asked_again_ahead_of_any_call(liv
     opening = Opening(attributes=call, least=need, need=need)
     live.service.answers.put_nowait(BudgetAway("timeout"))
     with pytest.raises(BudgetAway):
-        await live.link.obtain(Question(ONE, opening=opening))
+        await live.questions.obtain(Question(ONE, opening=opening))
     await live.has_asked(2)
     live.service.answer(granted(7))
     await eventually(lambda: live.shares.room([WINDOW]).money == 7)
@@ -289,7 +297,7 @@ async def test_a_beat_tells_what_is_new_and_brings_totals(live: Linked) -> None:
 
 async def test_what_is_recalled_comes_back_at_once(live: Linked, monkeypatch: pytest.MonkeyPatch) -> None:
     live.shares.granted(WINDOW, 10, 0)
-    monkeypatch.setattr(client, "BEAT_S", 3600)
+    monkeypatch.setattr(heartbeat, "BEAT_S", 3600)
     recalled = WindowRef(budget_id=WINDOW.key.budget_id, window_start=WINDOW.key.start)
     live.service.says = BeatAnswer(recalled=(recalled,))
     await eventually(lambda: any(each.returned == 10 for beat in live.service.beats for each in beat.reports))
@@ -308,12 +316,22 @@ async def test_a_beat_that_names_nobody_outdates_every_policy(live: Linked) -> N
     await eventually(lambda: live.policies.fresh(ONE, 0) is None)
 
 
+async def test_a_revision_that_went_backwards_outdates_every_policy(live: Linked) -> None:
+    """The database was set back: what it numbers from now on is something else."""
+    live.service.says = BeatAnswer(policy_revision=7)
+    await eventually(lambda: live.service.beats[-1].policy_revision == 7)
+    live.policies.learn(ONE, policy(), asked_at=0)
+    live.service.says = BeatAnswer(policy_revision=5, changed=())
+    await eventually(lambda: live.policies.fresh(ONE, 0) is None)
+    await eventually(lambda: live.service.beats[-1].policy_revision == 5)
+
+
 async def test_a_fenced_link_asks_no_more(live: Linked) -> None:
     live.service.failures = [Fenced("newer")]
-    await eventually(lambda: live.link.is_fenced)
+    await eventually(lambda: live.standing.is_fenced)
     with pytest.raises(Fenced):
         await live.ask()
-    assert live.link.problems()
+    assert live.standing.problems()
     assert live.service.raises == []
 
 
@@ -321,7 +339,7 @@ async def test_a_raise_that_is_fenced_fences_the_link(live: Linked) -> None:
     live.service.answers.put_nowait(Fenced("newer"))
     with pytest.raises(Fenced):
         await live.ask()
-    assert live.link.is_fenced
+    assert live.standing.is_fenced
 
 
 async def test_a_link_that_is_not_heard_for_five_minutes_is_silent(live: Linked) -> None:
@@ -329,9 +347,9 @@ async def test_a_link_that_is_not_heard_for_five_minutes_is_silent(live: Linked)
     live.service.failures = [BudgetAway("away")] * 1000
     await live.beats()
     live.clock.move(timedelta(seconds=SILENT_S - 0.1))
-    assert not live.link.is_silent(live.clock.monotonic())
+    assert not live.standing.is_silent(live.clock.monotonic())
     live.clock.move(timedelta(seconds=0.1))
-    assert live.link.is_silent(live.clock.monotonic())
+    assert live.standing.is_silent(live.clock.monotonic())
 
 
 async def test_silence_counts_from_when_the_beat_was_sent(linked: Linked, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -343,17 +361,17 @@ async def test_silence_counts_from_when_the_beat_was_sent(linked: Linked, monkey
         return await beat(sent)
 
     monkeypatch.setattr(linked.service, "beat", slow)
-    running = asyncio.create_task(linked.link.run())
+    running = asyncio.create_task(linked.heartbeat.run())
     await linked.beats()
     running.cancel()
     linked.clock.move(timedelta(seconds=SILENT_S - 3))
-    assert linked.link.is_silent(linked.clock.monotonic())
+    assert linked.standing.is_silent(linked.clock.monotonic())
 
 
 async def test_a_start_without_an_answer_is_repeated_by_the_same_process(linked: Linked) -> None:
     linked.service.failures = [BudgetAway("lost"), BudgetAway("lost")]
-    running = asyncio.create_task(linked.link.run())
-    await eventually(lambda: not linked.link.unready())
+    running = asyncio.create_task(linked.heartbeat.run())
+    await eventually(lambda: not linked.standing.unready())
     running.cancel()
     assert len({each.process_id for each in linked.service.starts}) == 1
     assert len(linked.service.starts) == 3
@@ -370,8 +388,8 @@ async def test_a_start_says_what_the_epoch_before_spent_in_parts(
     before.journal.completed(done, before.journal.intent(done))
     before.journal.close()
     after = Linked(tmp_path)
-    running = asyncio.create_task(after.link.run())
-    await eventually(lambda: not after.link.unready())
+    running = asyncio.create_task(after.heartbeat.run())
+    await eventually(lambda: not after.standing.unready())
     running.cancel()
     after.journal.close()
     starts = after.service.starts
@@ -383,7 +401,7 @@ async def test_a_start_says_what_the_epoch_before_spent_in_parts(
 async def test_at_its_end_a_link_gives_everything_back(live: Linked) -> None:
     live.shares.granted(WINDOW, 10, 0)
     live.shares.granted(SECOND, 20, 0)
-    await live.link.stop()
+    await live.heartbeat.stop()
     told = {each.budget_id.int: each.returned for each in live.service.beats[-2].reports}
     assert told == {5: 10, 6: 20}
     assert live.service.beats[-1].reports == ()

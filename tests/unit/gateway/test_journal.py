@@ -13,7 +13,8 @@ from structlog.testing import capture_logs
 
 from farebox.ids import new_id
 from gateway.errors import JournalFull, JournalLocked
-from gateway.journal.journal import Journal
+from gateway.journal import segment
+from gateway.journal.journal import COMPLETION_MORE_BYTES, Journal
 from gateway.journal.record import Entry
 from gateway.journal.replay import Place
 from gateway.shares.amount import Amount
@@ -45,7 +46,7 @@ def open_journal(tmp_path: Path) -> Iterator[Opener]:
 def killed(journal: Journal) -> None:
     """Its files are closed, and it writes no more."""
     with pytest.MonkeyPatch.context() as patch:
-        full(patch)
+        broken(patch)
         journal.close()
 
 
@@ -59,15 +60,26 @@ def ended(journal: Journal, *entries: Entry) -> list[Place]:
 
 
 def full(patch: pytest.MonkeyPatch, *, room: int = 0) -> None:
-    """The disk takes no record that is longer."""
-    write = os.write
+    """The disk has so many bytes left."""
+    take, left = os.posix_fallocate, [room]
 
-    def bounded(file: int, data: bytes) -> int:
-        if len(data) > room:
+    def bounded(file: int, offset: int, length: int) -> None:
+        if length > left[0]:
             raise OSError(errno.ENOSPC, "No space left on device")
-        return write(file, data)
+        left[0] -= length
+        take(file, offset, length)
 
-    patch.setattr(os, "write", bounded)
+    patch.setattr(os, "posix_fallocate", bounded)
+    patch.setattr(segment, "AHEAD_BYTES", 0)
+
+
+def broken(patch: pytest.MonkeyPatch) -> None:
+    """The disk takes nothing any more, not in room that it gave before either."""
+
+    def fails(*_: object) -> int:
+        raise OSError(errno.EIO, "Input/output error")
+
+    patch.setattr(os, "pwrite", fails)
 
 
 def files_open() -> int:
@@ -208,7 +220,7 @@ def test_segments_are_deleted_when_all_of_them_is_published(open_journal: Opener
 
 
 def test_a_full_journal_refuses_and_is_as_before(open_journal: Opener) -> None:
-    journal = open_journal(limit_bytes=2048)
+    journal = open_journal(limit_bytes=COMPLETION_MORE_BYTES + 2048)
     journal.epoch(1)
     ended(journal, entry(1))
     with pytest.raises(JournalFull):
@@ -220,8 +232,8 @@ def test_a_full_journal_refuses_and_is_as_before(open_journal: Opener) -> None:
 def test_a_disk_that_takes_half_a_record_leaves_none(open_journal: Opener, monkeypatch: pytest.MonkeyPatch) -> None:
     journal = open_journal()
     journal.epoch(1)
-    write = os.write
-    monkeypatch.setattr(os, "write", lambda file, data: write(file, data[: len(data) // 2]))
+    write = os.pwrite
+    monkeypatch.setattr(os, "pwrite", lambda file, data, at: write(file, data[: len(data) // 2], at))
     with pytest.raises(JournalFull):
         journal.intent(entry(1))
     monkeypatch.undo()
@@ -229,12 +241,29 @@ def test_a_disk_that_takes_half_a_record_leaves_none(open_journal: Opener, monke
     assert open_journal().recovered.is_whole
 
 
+def until_full(journal: Journal) -> list[tuple[Entry, Place]]:
+    """Attempts that were begun, until one was refused; at least one."""
+    begun: list[tuple[Entry, Place]] = []
+    try:
+        while True:
+            each = entry(1)
+            begun.append((each, journal.intent(each)))
+    except JournalFull:
+        assert begun
+        return begun
+
+
+def filled(journal: Journal) -> None:
+    """Attempts are begun and ended until no further one is taken."""
+    with pytest.raises(JournalFull):
+        ended(journal, *(entry(1) for _ in range(1000)))
+
+
 def test_a_disk_without_room_is_told_and_tried_again(open_journal: Opener, monkeypatch: pytest.MonkeyPatch) -> None:
     journal = open_journal()
     journal.epoch(1)
     full(monkeypatch)
-    with pytest.raises(JournalFull):
-        journal.intent(entry(1))
+    filled(journal)
     assert "No space left on device" in journal.problems()[0]
     monkeypatch.undo()
     assert journal.problems() == []
@@ -246,16 +275,68 @@ def test_a_disk_is_no_better_for_taking_short_records(open_journal: Opener, monk
     journal = open_journal()
     done = entry(40)
     place = journal.intent(done)
-    full(monkeypatch, room=120)
+    full(monkeypatch)
     with capture_logs() as lines:
         for _ in range(3):
-            with pytest.raises(JournalFull):
-                journal.intent(entry(1))
+            filled(journal)
             journal.published([(done.id, place)])
             assert journal.problems()
         monkeypatch.undo()
         assert journal.problems() == []
     assert [line["event"] for line in lines] == ["journal_not_writable", "journal_writable_again"]
+
+
+@pytest.mark.parametrize("segment_bytes", [600, 1 << 20])
+def test_on_a_full_disk_every_attempt_that_was_begun_is_completed(
+    open_journal: Opener, monkeypatch: pytest.MonkeyPatch, segment_bytes: int
+) -> None:
+    journal = open_journal(segment_bytes=segment_bytes)
+    full(monkeypatch, room=3 * COMPLETION_MORE_BYTES)
+    begun = until_full(journal)
+    journal.published([])
+    for each, intent in begun:
+        assert journal.completed(each, intent) != intent
+    assert open_journal().recovered.without_end == 0
+
+
+def test_a_limit_leaves_room_for_every_completion(open_journal: Opener) -> None:
+    journal = open_journal(limit_bytes=3 * COMPLETION_MORE_BYTES)
+    begun = until_full(journal)
+    long = [each._replace(event=b'{"x":"%s"}' % (b"x" * (COMPLETION_MORE_BYTES // 2))) for each, _ in begun]
+    assert all(journal.completed(each, intent) != intent for each, (_, intent) in zip(long, begun, strict=True))
+
+
+def test_room_that_nobody_used_goes_back(open_journal: Opener, tmp_path: Path) -> None:
+    journal = open_journal()
+    journal.intent(entry(1))
+    (path,) = tmp_path.glob("segment-*")
+    assert path.stat().st_size > COMPLETION_MORE_BYTES
+    open_journal()
+    assert path.stat().st_size < COMPLETION_MORE_BYTES
+
+
+def test_a_process_that_died_on_a_full_disk_left_room_for_the_next(
+    open_journal: Opener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the next process needs is what this one had taken for its completions."""
+    take, left = os.posix_fallocate, {"bytes": 1 << 17}
+    trim = os.ftruncate
+
+    def taken(file: int, offset: int, length: int) -> None:
+        if length > left["bytes"]:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        left["bytes"] -= length
+        take(file, offset, length)
+
+    def given_back(file: int, size: int) -> None:
+        left["bytes"] += os.fstat(file).st_size - size
+        trim(file, size)
+
+    monkeypatch.setattr(os, "posix_fallocate", taken)
+    monkeypatch.setattr(os, "ftruncate", given_back)
+    journal = open_journal()
+    begun = until_full(journal)
+    assert open_journal().recovered.without_end == len(begun)
 
 
 def test_a_segment_that_cannot_begin_leaves_nothing_open(
@@ -280,7 +361,7 @@ def test_what_a_refused_completion_spent_is_known_to_the_next_process(
     journal.epoch(3)
     done = entry(40)
     intent = journal.intent(entry(100, done.id))
-    full(monkeypatch)
+    broken(monkeypatch)
     assert journal.completed(done, intent) == intent
     totals[0] = Spent(WINDOW, 0, 40)
     monkeypatch.undo()
@@ -299,7 +380,7 @@ def test_the_intent_of_a_refused_completion_stays_while_nothing_else_tells_of_it
     intent = journal.intent(entry(100, done.id))
     others = [entry(1) for _ in range(4)]
     journal.published(zip((other.id for other in others), ended(journal, *others), strict=True))
-    full(monkeypatch)
+    broken(monkeypatch)
     journal.completed(done, intent)
     journal.published([(done.id, intent)])
     monkeypatch.undo()
@@ -368,7 +449,7 @@ def test_a_journal_that_ends_early_states_an_older_last_record(open_journal: Ope
     ended(journal, entry(40))
     told = journal.last_record
     path = tmp_path / segments(tmp_path)[-1]
-    path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[:-1]))
+    path.write_bytes(b"".join(path.read_bytes().rstrip(b"\0").splitlines(keepends=True)[:-1]))
     assert open_journal().recovered.last_record == told - 1
 
 

@@ -10,6 +10,7 @@ from farebox.events import CatalogueAsOf, Envelope, PriceListed, headers_of, val
 from farebox.ids import new_id
 from farebox.kafka import Record
 from farebox.pricing import Catalogue, PriceRow, Rates
+from gateway.policy.catalogue_age import CatalogueAge
 from gateway.policy.prices import Prices
 
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
@@ -128,6 +129,12 @@ async def test_a_later_instant_counts_though_metering_counts_its_revisions_anew(
     prices = Prices(Catalogue())
     await prices.learn([as_of(NOW - timedelta(days=1), revision=9), as_of(NOW, revision=1)])
     assert prices.fault(NOW) is None
+
+
+@pytest.mark.parametrize(("minutes", "is_wrong"), [(-16, True), (-15, False), (0, False), (60 * 24, False)])
+async def test_a_clock_must_be_wrong_where_the_books_have_shown_a_later_instant(minutes: int, is_wrong: bool) -> None:
+    """One that is later may be right: nothing newer may have been heard."""
+    assert CatalogueAge(1, NOW, timedelta(minutes=15)).is_ahead_of(NOW + timedelta(minutes=minutes)) == is_wrong
 
 
 async def test_the_fault_names_both_clocks() -> None:

@@ -16,7 +16,8 @@ from farebox.money import NANO, decimal_text
 from farebox.shares import RaiseAnswer, RaiseRequest
 from gateway.admission.estimate import Reason
 from gateway.admission.verdict import Refused, Reservation
-from gateway.budget_link.client import SILENT_S, Question, Raise
+from gateway.budget_link.questions import Question, Raise
+from gateway.budget_link.standing import SILENT_S
 from gateway.errors import Fenced, UnknownKey
 from gateway.refusals.refusals import refused
 from gateway.upstreams.directory import ModelCapacity, Upstream, UpstreamConfig
@@ -38,8 +39,8 @@ def budgets() -> Iterator[FakeBudget]:
 @pytest.fixture
 async def gateway(budgets: FakeBudget, tmp_path: Path) -> AsyncIterator[Admitting]:
     admitting = Admitting(budgets, tmp_path)
-    running = asyncio.create_task(admitting.link.run())
-    await eventually(lambda: not admitting.link.unready())
+    running = asyncio.create_task(admitting.heartbeat.run())
+    await eventually(lambda: not admitting.standing.unready())
     yield admitting
     running.cancel()
     admitting.journal.close()
@@ -100,7 +101,7 @@ async def test_a_refusal_tells_what_is_left_in_this_gateways_own_hand(gateway: A
     worst = held(await gateway.admit(KEY)).estimate.amount.money
     budgets.open("fbx_bob", user="bob", limit=worst + worst // 2)
     window = held(await gateway.admit("fbx_bob")).key_policy.budgets[0].window
-    await gateway.link.obtain(Question(key_hash("fbx_bob"), raises=(Raise(window, worst // 2, worst // 2),)))
+    await gateway.questions.obtain(Question(key_hash("fbx_bob"), raises=(Raise(window, worst // 2, worst // 2),)))
     verdict = await gateway.admit("fbx_bob")
     assert isinstance(verdict, Refused)
     details = refused(verdict, "gpt-4o", gateway.clock.now()).details
@@ -182,7 +183,7 @@ async def test_a_soft_budget_holds_nothing(gateway: Admitting, budgets: FakeBudg
 async def test_a_fenced_gateway_admits_nothing(gateway: Admitting, budgets: FakeBudget, mode: str) -> None:
     budgets.open(KEY, mode=mode)
     await gateway.admit(KEY)
-    gateway.link.is_fenced = True
+    gateway.standing.is_fenced = True
     with pytest.raises(Fenced):
         await gateway.admit(KEY)
 
@@ -196,7 +197,7 @@ async def test_a_gateway_that_is_fenced_while_it_asks_admits_nothing(
 
     async def overtaken(request: RaiseRequest) -> RaiseAnswer:
         answered = await answer(request)
-        gateway.link.is_fenced = True
+        gateway.standing.is_fenced = True
         return answered
 
     monkeypatch.setattr(gateway.service, "raise_shares", overtaken)
@@ -222,7 +223,7 @@ async def test_a_gateway_that_is_not_heard_for_long_admits_nothing_under_hard_bu
     budgets.open(KEY, mode=mode)
     await gateway.admit(KEY)
     gateway.service.is_away = True
-    await gateway.link.stop()
+    await gateway.heartbeat.stop()
     gateway.clock.move(timedelta(seconds=SILENT_S))
     assert isinstance(await gateway.admit(KEY), Reservation) == is_admitted
 
@@ -233,7 +234,7 @@ async def hardened(gateway: Admitting, account: FakeAccount) -> None:
     account.service.store.change_policy(account.user)
     gateway.clock.move(timedelta(seconds=1))
     for _ in range(2):
-        await gateway.link._beat(also=0)
+        await gateway.heartbeat._beat(also=0)
     gateway.clock.move(timedelta(seconds=1))
 
 

@@ -11,7 +11,7 @@ from metering.attempt import Attempt, NotBookable, Window, examine
 from support.attempts import attempt, enveloped, id_made_at
 
 NOW = datetime(2026, 3, 15, 12, tzinfo=UTC)
-WINDOW = Window.at(NOW, timedelta(days=90))
+WINDOW = Window.at(NOW, timedelta(days=90), timedelta(minutes=15))
 
 
 def examined(envelope: Envelope) -> Attempt | NotBookable:
@@ -33,8 +33,8 @@ def test_an_attempt_keeps_its_json_as_received() -> None:
     assert examined(envelope) == Attempt(envelope.event, value_of(envelope.event).decode())  # type: ignore[arg-type]  # it is one
 
 
-@pytest.mark.parametrize("ago", [timedelta(days=90), timedelta(0), timedelta(days=-1)])
-def test_an_attempt_is_dated_as_it_says_from_retention_to_a_day_ahead(ago: timedelta) -> None:
+@pytest.mark.parametrize("ago", [timedelta(days=90), timedelta(0), timedelta(minutes=-15)])
+def test_an_attempt_is_dated_as_it_says_from_retention_to_the_lead_time_ahead(ago: timedelta) -> None:
     assert started_at(made_at(NOW - ago)) == NOW - ago
 
 
@@ -42,7 +42,7 @@ def test_an_attempt_is_dated_as_it_says_from_retention_to_a_day_ahead(ago: timed
     "said",
     [
         NOW - timedelta(days=90, microseconds=1),
-        NOW + timedelta(days=1, microseconds=1),
+        NOW + timedelta(minutes=15, microseconds=1),
         datetime(1970, 1, 1, tzinfo=UTC),
     ],
 )

@@ -6,6 +6,7 @@ from datetime import timedelta
 from budget import metrics
 from budget.administration import Administration
 from budget.posting.handlers import UsageHandler
+from budget.posting.uncertain import free_uncertain
 from budget.published import Balances, PolicyNews, by_window
 from budget.routes import routes
 from budget.settings import BudgetSettings
@@ -28,6 +29,7 @@ from farebox.recurring import Recurring
 SCHEMA = "budget"
 GROUP = "budget"
 FORGET_EVERY_S = 3_600.0
+FREE_EVERY_S = 30.0
 SILENT_S = 300.0
 """A gateway without an answered beat for so long admits nothing under hard budgets (`gateway.budget_link`)."""
 
@@ -50,6 +52,7 @@ async def run(settings: BudgetSettings) -> None:
     raises = Raises(store, clock, relay.wake)
     lost_after = timedelta(seconds=settings.gateway_lost_after_s)
     lost = Recurring("lost_gateways", lambda: shares.suspend_lost(lost_after), every_s=LOOK_EVERY_S)
+    freed = Recurring("uncertain_freed", lambda: free_uncertain(store, clock), every_s=FREE_EVERY_S)
     forgotten = Recurring("forgotten", shares.forget, every_s=FORGET_EVERY_S)
     invariants = watched(pool, QUERIES, metrics.INVARIANT_VIOLATIONS, clock)
     durable = durability.watched(pool, schema=SCHEMA)
@@ -74,7 +77,7 @@ async def run(settings: BudgetSettings) -> None:
     ]
 
     def live() -> list[str]:
-        return alive(producer, broker, relay, lost, forgotten, invariants, durable, *kept)
+        return alive(producer, broker, relay, lost, freed, forgotten, invariants, durable, *kept)
 
     async def ready() -> list[str]:
         return unready(producer, broker) + await ping(pool)
@@ -87,6 +90,7 @@ async def run(settings: BudgetSettings) -> None:
         await stack.enter_async_context(producer)
         await stack.enter_async_context(relay)
         await stack.enter_async_context(lost)
+        await stack.enter_async_context(freed)
         await stack.enter_async_context(forgotten)
         await stack.enter_async_context(invariants)
         await stack.enter_async_context(durable)

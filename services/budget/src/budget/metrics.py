@@ -22,6 +22,16 @@ FOREIGN: Final = Counter(
 UNCERTAIN: Final = Counter(
     "farebox_budget_uncertain_entries", "Ledger entries of calls whose provider may have billed beyond the charge."
 )
+UNCERTAIN_FREED: Final = Counter(
+    "farebox_budget_uncertain_freed",
+    "Uncertain amounts that stopped counting because their account keeps them for so long only: outside the guarantee.",
+    ["measure"],
+)
+UNCERTAIN_FREED_AMOUNT: Final = Counter(
+    "farebox_budget_uncertain_freed_amount",
+    "The same in nano-units of the currency, in calls or in tokens.",
+    ["measure", "currency"],
+)
 INVARIANT_VIOLATIONS: Final = Gauge(
     "farebox_budget_invariant_violations", "Rows that break a sentence that must always be true.", ["invariant"]
 )

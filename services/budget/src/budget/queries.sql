@@ -3,8 +3,9 @@
 -- name: account_insert
 -- The path is the parent's with the new id behind it. No row comes back when the parent is missing.
 INSERT INTO account (account_id, kind, parent_id, path, name, currency, fx_rate, fx_source, fx_date, language, zone,
-                     clamp, min_output_tokens, default_output_tokens, allowed_models, blocked_models, alerts)
-SELECT $1, $2, parent.account_id, parent.path || $1::text, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16
+                     clamp, min_output_tokens, default_output_tokens, allowed_models, blocked_models, alerts,
+                     uncertain_for_s)
+SELECT $1, $2, parent.account_id, parent.path || $1::text, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17
 FROM account parent
 WHERE parent.account_id = $3
 RETURNING path;
@@ -24,7 +25,8 @@ SET name = coalesce($2, name),
     default_output_tokens = coalesce($11, default_output_tokens),
     allowed_models = coalesce($12, allowed_models),
     blocked_models = coalesce($13, blocked_models),
-    alerts = coalesce($14, alerts)
+    alerts = coalesce($14, alerts),
+    uncertain_for_s = coalesce($15, uncertain_for_s)
 WHERE account_id = $1;
 
 -- name: account_revise
@@ -484,6 +486,32 @@ ON CONFLICT DO NOTHING;
 -- name: corrected_of
 -- Those of the attempts whose truth was entered.
 SELECT attempt_id FROM corrected WHERE attempt_id = ANY ($1::uuid[]);
+
+-- name: uncertain_end_some
+-- Of attempts and budgets, pair by pair.
+UPDATE uncertain u SET ended_at = $3, end_note = $4
+FROM unnest($1::uuid[], $2::uuid[]) AS pair (attempt_id, budget_id)
+WHERE u.attempt_id = pair.attempt_id AND u.budget_id = pair.budget_id AND u.ended_at IS NULL;
+
+-- name: uncertain_over
+-- What counts for longer than the account of its budget, or the nearest above that says so, wants; the oldest first.
+SELECT u.attempt_id, u.budget_id, u.window_start
+FROM uncertain u
+JOIN budget b USING (budget_id)
+JOIN account owner USING (account_id)
+CROSS JOIN LATERAL (
+    SELECT a.uncertain_for_s AS seconds
+    FROM account a
+    WHERE a.account_id = ANY (owner.path) AND a.uncertain_for_s IS NOT NULL
+    ORDER BY cardinality(a.path) DESC
+    LIMIT 1
+) AS kept
+WHERE u.ended_at IS NULL
+  AND kept.seconds > 0
+  AND u.noted_at <= $1::timestamptz - make_interval(secs => kept.seconds)
+  AND EXISTS (SELECT FROM account WHERE uncertain_for_s > 0)
+ORDER BY u.noted_at, u.attempt_id, u.budget_id
+LIMIT $2;
 
 -- name: uncertain_open
 -- The oldest first.

@@ -22,8 +22,10 @@ from gateway.admission.reservations import Reservations
 from gateway.attempts.attempts import Attempts
 from gateway.attempts.publisher import Publisher
 from gateway.budget_link.books_clock import BooksClock
-from gateway.budget_link.client import BudgetLink
+from gateway.budget_link.heartbeat import Heartbeat
+from gateway.budget_link.questions import Questions
 from gateway.budget_link.service import BudgetService
+from gateway.budget_link.standing import Standing
 from gateway.http import proxy
 from gateway.http.model_calls import ModelCalls
 from gateway.http.proxy import Proxy
@@ -67,9 +69,14 @@ class Gateway:
         self.producer = Producer(settings.kafka_bootstrap, client_id=f"gateway-{settings.instance}")
         self.publisher = Publisher(self.producer, self.journal)
         self.budget = BudgetService(str(settings.budget_url), secret=self.secret, clock=SystemClock())
-        self.link = BudgetLink(
+        self.standing = Standing(settings.instance, self.clock)
+        self.questions = Questions(
+            self.budget, standing=self.standing, shares=self.shares, policies=self.policies, clock=self.clock
+        )
+        self.heartbeat = Heartbeat(
             self.budget,
-            instance=settings.instance,
+            standing=self.standing,
+            questions=self.questions,
             shares=self.shares,
             policies=self.policies,
             journal=self.journal,
@@ -78,13 +85,14 @@ class Gateway:
         self.reservations = Reservations(
             policies=self.policies,
             shares=self.shares,
-            link=self.link,
+            questions=self.questions,
+            standing=self.standing,
             prices=self.prices,
             clock=self.clock,
         )
         self.attempts = Attempts(
             shares=self.shares,
-            gateway=lambda: self.link.epoch,
+            gateway=lambda: self.standing.epoch,
             journal=self.journal,
             publisher=self.publisher,
             prices=self.prices,
@@ -139,17 +147,17 @@ async def run(settings: GatewaySettings) -> None:
         await stack.enter_async_context(gateway.producer)
         publishing = await stack.enter_async_context(_running("publisher", gateway.publisher.run()))
         stack.push_async_callback(gateway.publisher.flush, FLUSH_S)
-        stack.push_async_callback(gateway.link.stop)
-        beating = await stack.enter_async_context(_running("beat", gateway.link.run()))
+        stack.push_async_callback(gateway.heartbeat.stop)
+        beating = await stack.enter_async_context(_running("beat", gateway.heartbeat.run()))
         await stack.enter_async_context(listening)
 
         def live() -> list[str]:
             ended = [f"{task.get_name()}: its task has ended" for task in (publishing, beating) if task.done()]
-            return ended + alive(gateway.producer, listening, gateway.link)
+            return ended + alive(gateway.producer, listening, gateway.standing)
 
         async def ready() -> list[str]:
             stale = gateway.prices.unready(gateway.clock.now())
-            return unready(listening, gateway.link) + gateway.journal.problems() + stale
+            return unready(listening, gateway.standing) + gateway.journal.problems() + stale
 
         health = health_routes(live=live, ready=ready)
         inner = api([*health, *_routes(gateway, forwarding)], secret=gateway.secret)

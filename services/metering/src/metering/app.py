@@ -141,7 +141,7 @@ async def metering(settings: Settings, names: Names = NAMES, clock: Clock = CLOC
     promises = Recurring("age of the catalogue", promise, every_s=promise_every(lead).total_seconds())
     offsets = Offsets(pool, names.group)
     durable = durability.watched(pool, schema=SCHEMA)
-    handlers = Handlers(posting, reread, books, offsets, retention=retention)
+    handlers = Handlers(posting, reread, books, offsets, retention=retention, lead=lead)
     broker = make_broker(settings.kafka_bootstrap, client_id=client)
     for _ in range(settings.consumers):
         subscribe(

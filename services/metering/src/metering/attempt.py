@@ -7,9 +7,6 @@ from typing import Final, NamedTuple
 
 from farebox.events import Envelope, RequestCompleted
 
-AHEAD_MAX: Final = timedelta(days=1)
-"""How far another clock may be ahead of ours."""
-
 _IDS_END_MS: Final = (datetime(9999, 1, 1, tzinfo=UTC) - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(milliseconds=1)
 """No clock is that far ahead, and no partition can be named for it."""
 
@@ -47,9 +44,9 @@ class Window:
     latest: datetime
 
     @classmethod
-    def at(cls, now: datetime, retention: timedelta) -> "Window":
-        """From the start of retention to a day ahead."""
-        return cls(now - retention, now, now + AHEAD_MAX)
+    def at(cls, now: datetime, retention: timedelta, lead: timedelta) -> "Window":
+        """From the start of retention to as far ahead as a gateway may price calls that hard budgets hold."""
+        return cls(now - retention, now, now + lead)
 
 
 def examine(envelope: Envelope, received: bytes, window: Window) -> Attempt | NotBookable:

@@ -26,18 +26,26 @@ class Handlers:
     """One method a topic."""
 
     def __init__(
-        self, posting: Posting, reread_prices: Recurring, clock: BooksClock, offsets: Offsets, *, retention: timedelta
+        self,
+        posting: Posting,
+        reread_prices: Recurring,
+        clock: BooksClock,
+        offsets: Offsets,
+        *,
+        retention: timedelta,
+        lead: timedelta,
     ) -> None:
         self._posting = posting
         self._offsets = offsets
         self._reread_prices = reread_prices
         self._clock = clock
         self._retention = retention
+        self._lead = lead
 
     async def on_requests(self, records: Sequence[Record]) -> Sequence[Rejected]:
         """`request.completed`: charge each attempt once; what is no attempt is rejected."""
         await self._clock.known()
-        reading = Reading(records, Window.at(self._clock.now(), self._retention))
+        reading = Reading(records, Window.at(self._clock.now(), self._retention, self._lead))
         await self._posting.post(reading, partial(self._offsets.note, records=records))
         if reading.redated:
             metrics.REDATED.inc(reading.redated)

@@ -70,7 +70,7 @@ def _attempt(record: Record, retention: timedelta) -> RequestCompleted | None:
         envelope = decode(headers=record.headers, value=record.value)
     except Undecodable:
         return None
-    examined = examine(envelope, record.value or b"", Window.at(instant_of(record), retention))
+    examined = examine(envelope, record.value or b"", Window.at(instant_of(record), retention, lead=timedelta(0)))
     return None if isinstance(examined, NotBookable) else examined.event
 
 

@@ -69,4 +69,12 @@ class Offsets:
 
 def after_all(records: Sequence[Any]) -> dict[Place, int]:
     """The offset after the last record of each partition; records of a partition are in order."""
-    return {(record.topic, record.partition): record.offset + 1 for record in records}
+    found: dict[Place, int] = {}
+    last = None
+    for record in records:
+        if last is not None and (record.partition != last.partition or record.topic != last.topic):
+            found[last.topic, last.partition] = last.offset + 1
+        last = record
+    if last is not None:
+        found[last.topic, last.partition] = last.offset + 1
+    return found

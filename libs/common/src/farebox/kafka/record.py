@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, NamedTuple, TypeAlias
 
 from farebox.events import Envelope, headers_of, value_of
 
@@ -28,8 +28,7 @@ class Message:
         return cls(topic, key.encode(), value_of(envelope.event), headers_of(envelope))
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
+class Record(NamedTuple):
     """One record as consumed. A null `value` is a tombstone; `headers` is for reading, `raw_headers` for passing on."""
 
     topic: str

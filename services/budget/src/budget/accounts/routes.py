@@ -61,6 +61,7 @@ class Settings(Body):
     allowed_models: tuple[Name, ...] | None = None
     blocked_models: tuple[Name, ...] | None = None
     alerts: bool | None = None
+    uncertain_for_s: Annotated[int, Field(ge=0, le=31_622_400)] | None = None
 
     def terms(self, today: date) -> AccountSettings:
         """As stored. Raises Invalid for a currency without its rate."""
@@ -83,6 +84,7 @@ class Settings(Body):
             allowed_models=self.allowed_models,
             blocked_models=self.blocked_models,
             alerts=self.alerts,
+            uncertain_for_s=self.uncertain_for_s,
         )
 
 

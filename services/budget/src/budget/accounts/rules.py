@@ -35,6 +35,7 @@ class AccountSettings:
     allowed_models: tuple[str, ...] | None = None
     blocked_models: tuple[str, ...] | None = None
     alerts: bool | None = None
+    uncertain_for_s: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,6 +54,9 @@ class InForce:
     allowed_models: tuple[str, ...] | None
     blocked_models: tuple[str, ...]
     alerts: bool
+    uncertain_for_s: int = 0
+    """What a provider did not report stops counting after so many seconds; 0 where it counts until it is ended. That is
+    outside the guarantee of hard budgets."""
 
     @property
     def billing(self) -> BillingTerms:

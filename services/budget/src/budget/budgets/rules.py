@@ -66,7 +66,7 @@ class Window:
 
     def with_room(self, room: Room) -> "Window":
         """The window's next revision."""
-        return replace(self, room=room, revision=self.revision + 1)
+        return Window(room, self.end, self.limit_revision, self.revision + 1)
 
     def under(self, budget: Budget) -> "Window":
         """The window once its budget's limit, mode or activity has changed; what is out stays out."""

@@ -129,17 +129,24 @@ def _read_lean(headers: Mapping[str, bytes], value: bytes | None) -> LeanEntry |
     if value is None or headers.get("ce_type") != _TYPE or headers.get("ce_specversion") != SPEC_VERSION:
         return None
     try:
-        headers["ce_source"].decode(), headers["ce_subject"].decode()
-        if len(bytes.fromhex(headers["ce_id"].decode().replace("-", ""))) != _UUID_BYTES:
+        if not _are_plain(headers) or _FINER_THAN_A_MICROSECOND.search(value):
             return None
-        if _FINER_THAN_A_MICROSECOND.search(value):
-            return None
-        time, entry = datetime.fromisoformat(headers["ce_time"].decode()), _READER.decode(value)
+        entry = _READER.decode(value)
     except (AttributeError, KeyError, TypeError, ValueError):  # what msgspec raises is a ValueError
         return None
-    if time.tzinfo is None or not EARLIEST <= time < LATEST or not _makes_sense(entry):
-        return None
-    return entry
+    return entry if _makes_sense(entry) else None
+
+
+def _are_plain(headers: Mapping[str, bytes]) -> bool:
+    """Raises KeyError or ValueError for one that is missing or cannot be read."""
+    time = datetime.fromisoformat(headers["ce_time"].decode())
+    return (
+        len(bytes.fromhex(headers["ce_id"].decode().replace("-", ""))) == _UUID_BYTES
+        and headers["ce_source"].isascii()
+        and headers["ce_subject"].isascii()
+        and time.tzinfo is not None
+        and EARLIEST <= time < LATEST
+    )
 
 
 def _makes_sense(entry: LeanEntry) -> bool:

@@ -1,14 +1,17 @@
 """`usage.priced` in; postings, `budget.events` and `budget.balances` out."""
 
-from collections.abc import Callable, Sequence
-from typing import Final
+import asyncio
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from typing import Final, TypeVar
+from uuid import UUID
 
 import structlog
 
 from budget import metrics
 from budget.alerts.operations import announce_courses, balances
 from budget.posting.entries import Entry, read
-from budget.posting.rules import LeftOut, Posted, Tally, apply, settle_at_once, tally
+from budget.posting.rules import LeftOut, Tally, apply, settle_at_once, tally
+from budget.shares.rules import WindowKey
 from budget.unit import Store, Unit
 from farebox import faults
 from farebox.clock import Clock
@@ -16,6 +19,9 @@ from farebox.events import Undecodable
 from farebox.kafka import Offsets, Record, Rejected
 
 log = structlog.get_logger()
+
+AnswerT = TypeVar("AnswerT")
+WorkT = TypeVar("WorkT")
 
 CORRECTED: Final = "corrected"
 """Why an uncertain amount ended: the true usage was entered."""
@@ -42,41 +48,66 @@ class UsageHandler:
         return rejected
 
     async def _post(self, unit: Unit, entries: list[Entry]) -> None:
-        fresh = {entry.entry_id: entry for entry in entries}
-        for entry_id in await unit.books.seen_before(fresh):
-            del fresh[entry_id]
-        metrics.DUPLICATES.inc(len(entries) - len(fresh))
-        if fresh:
-            await self._post_fresh(unit, list(fresh.values()))
+        by_id = {entry.entry_id: entry for entry in entries}
+        sort = await _sorting(unit, list(by_id.values()))
+        before, (tallies, left) = await meanwhile(unit.books.seen_before(by_id), lambda: sort(by_id.values()))
+        if before:
+            for entry_id in before:
+                del by_id[entry_id]
+            tallies, left = sort(by_id.values())
+        metrics.DUPLICATES.inc(len(entries) - len(by_id))
+        if by_id:
+            _show(left)
+            await self._post_fresh(unit, list(by_id.values()), tallies)
 
-    async def _post_fresh(self, unit: Unit, fresh: list[Entry]) -> None:
+    async def _post_fresh(self, unit: Unit, fresh: list[Entry], tallies: Mapping[WindowKey, Tally]) -> None:
         now = self._clock.now()
-        budgets = await unit.registry.budgets_of(set().union(*{entry.principal.path() for entry in fresh}))
-        leases = {entry.lease.lease_id for entry in fresh if entry.lease and not entry.held}
-        settles = {entry.attempt_id for entry in fresh if entry.kind == "correction"}
-        unsure = await unit.books.uncertain_of(settles) if settles else {}
-        tallies, left = tally(fresh, budgets, await unit.books.leases(leases) if leases else {}, unsure)
-        _show(left)
         await unit.books.open({key: each.span for key, each in tallies.items()})
         windows = await unit.books.lock(tallies)
         keys = [key for each in tallies.values() for key in each.shares()]
         shares = {share.key: share for share in await unit.books.shares_named(keys)} if keys else {}
+        settles = _settled_by(fresh)
         open_ = await unit.books.uncertain_of(settles) if settles else {}
         if doubtful := {part.attempt_id for each in tallies.values() for part in each.parts if part.uncertain}:
             settle_at_once(tallies.values(), await unit.books.corrected(doubtful))
         outcome = apply(tallies.values(), windows, shares, open_)
-        await unit.books.save(outcome.windows, outcome.shares, now)
+        told = ((each.budget, outcome.windows[each.key]) for each in tallies.values())
+        _, news = await meanwhile(unit.books.save(outcome.windows, outcome.shares, now), lambda: balances(told, now))
         await unit.books.add_uncertain(outcome.uncertain, now)
         if settles:
             await unit.books.end_uncertain(settles, now, CORRECTED)
             await unit.books.note_corrected(settles, now)
-        await self._announce(unit, tuple(tallies.values()), outcome)
+        metrics.MARKS.inc(await announce_courses(unit, outcome.courses, outcome.windows, now))
+        await unit.announce(news)
         metrics.observe_postings(fresh, lag_s=(now - max(entry.priced_at for entry in fresh)).total_seconds())
 
-    async def _announce(self, unit: Unit, tallies: Sequence[Tally], outcome: Posted) -> None:
-        now = self._clock.now()
-        metrics.MARKS.inc(await announce_courses(unit, outcome.courses, outcome.windows, now))
-        await unit.announce(balances(((each.budget, outcome.windows[each.key]) for each in tallies), now))
+
+async def _sorting(
+    unit: Unit, entries: Sequence[Entry]
+) -> Callable[[Iterable[Entry]], tuple[dict[WindowKey, Tally], list[LeftOut]]]:
+    """How these entries, or some of them, are sorted into windows."""
+    budgets = await unit.registry.budgets_of(set().union(*{entry.principal.path() for entry in entries}))
+    leases = {entry.lease.lease_id for entry in entries if entry.lease and not entry.held}
+    held = await unit.books.leases(leases) if leases else {}
+    settles = _settled_by(entries)
+    unsure = await unit.books.uncertain_of(settles) if settles else {}
+    return lambda some: tally(some, budgets, held, unsure)
+
+
+def _settled_by(entries: Iterable[Entry]) -> set[UUID]:
+    """The attempts whose true usage is entered."""
+    return {entry.attempt_id for entry in entries if entry.kind == "correction"}
+
+
+async def meanwhile(asked: Coroutine[None, None, AnswerT], work: Callable[[], WorkT]) -> tuple[AnswerT, WorkT]:
+    """Work while the database does what it is asked; a batch takes both of them some milliseconds."""
+    task = asyncio.create_task(asked)
+    await asyncio.sleep(0)  # now it is asked
+    try:
+        done = work()
+    finally:
+        await asyncio.wait([task])  # a connection that waits for an answer can do nothing else, not even roll back
+    return await task, done
 
 
 def _read(records: Sequence[Record]) -> tuple[list[Entry], list[Rejected]]:

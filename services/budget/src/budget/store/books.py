@@ -241,6 +241,16 @@ class Books:
         rows = await self._connection.fetch(self._sql["corrected_of"], list(attempt_ids))
         return {row["attempt_id"] for row in rows}
 
+    async def end_some_uncertain(self, keys: Collection[tuple[UUID, WindowKey]], now: datetime, note: str) -> None:
+        """Of attempts, in these windows alone."""
+        attempts, budgets = [attempt for attempt, _ in keys], [window[0] for _, window in keys]
+        await self._connection.execute(self._sql["uncertain_end_some"], attempts, budgets, now, note)
+
+    async def uncertain_over(self, now: datetime, limit: int) -> set[tuple[UUID, WindowKey]]:
+        """What counts for longer than its account wants."""
+        rows = await self._connection.fetch(self._sql["uncertain_over"], now, limit)
+        return {(row["attempt_id"], (row["budget_id"], row["window_start"])) for row in rows}
+
     async def open_uncertain(self, limit: int) -> list[OpenUncertain]:
         """The oldest first."""
         rows = await self._connection.fetch(self._sql["uncertain_open"], limit)

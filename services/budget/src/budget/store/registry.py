@@ -225,6 +225,7 @@ def _account(row: asyncpg.Record) -> Account:
             allowed_models=models("allowed_models"),
             blocked_models=models("blocked_models"),
             alerts=row["alerts"],
+            uncertain_for_s=row["uncertain_for_s"],
         ),
     )
 

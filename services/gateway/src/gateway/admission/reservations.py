@@ -15,7 +15,8 @@ from gateway.admission.bounds import DEFAULT_OUTPUT_TOKENS, Bounds, bounds, limi
 from gateway.admission.estimate import Estimate, Reason, affordable, clamped, estimate, unexposed
 from gateway.admission.permission import barred, unbounded
 from gateway.admission.verdict import Refused, Reservation, Short
-from gateway.budget_link.client import BudgetLink, Question, Raise
+from gateway.budget_link.questions import Question, Questions, Raise
+from gateway.budget_link.standing import Standing
 from gateway.dialects.call import Call
 from gateway.dialects.tools import SEARCH
 from gateway.errors import BudgetAway, Fenced
@@ -83,13 +84,15 @@ class Reservations:
         *,
         policies: Policies,
         shares: Shares,
-        link: BudgetLink,
+        questions: Questions,
+        standing: Standing,
         prices: Prices,
         clock: Clock,
     ) -> None:
         self._policies = policies
         self._shares = shares
-        self._link = link
+        self._questions = questions
+        self._standing = standing
         self._prices = prices
         self._clock = clock
 
@@ -100,7 +103,7 @@ class Reservations:
             if key_policy := self._policies.fresh(key_hash, self._clock.monotonic()):
                 return key_policy
             try:
-                learnt = await self._link.obtain(Question(key_hash))
+                learnt = await self._questions.obtain(Question(key_hash))
             except BudgetAway:
                 if key_policy := self._policies.stale(key_hash, self._clock.monotonic()):
                     return key_policy
@@ -136,7 +139,7 @@ class Reservations:
                 short = verdict
             question = self._question(key_hash, candidate, short)
             try:
-                learnt = await self._link.obtain(question)
+                learnt = await self._questions.obtain(question)
             except BudgetAway as error:
                 key_policy, is_away = self._policies.stale(key_hash, self._clock.monotonic()), True
                 if key_policy is None:
@@ -166,7 +169,7 @@ class Reservations:
 
         Raises Fenced: from the instant that is known, nothing is admitted, under soft budgets neither.
         """
-        if self._link.is_fenced:
+        if self._standing.is_fenced:
             raise Fenced("a newer process has claimed this gateway's name")
         at = self._clock.now()
         if refused := self._barred(candidate, key_policy, at):
@@ -231,7 +234,7 @@ class Reservations:
     ) -> Reservation | Refused | Short:
         """The same with its worst case held on the path, or as much of it as there is room for."""
         worst, settings, now = free.estimate, free.key_policy.settings, self._clock.monotonic()
-        if self._link.is_silent(now):
+        if self._standing.is_silent(now):
             why = "the budget service has been silent for too long"
             return Refused(Reason.BUDGET_UNAVAILABLE, free.key_policy, detail=why)
         if hold := self._shares.reserve(path, worst.amount, now):
@@ -281,7 +284,7 @@ class Reservations:
         call, upstream, admitted, _ = candidate
         if refused := barred(call, upstream, admitted, key_policy):
             return refused
-        if (fault := self._prices.fault(at)) and key_policy.holds_money(admitted):
+        if (fault := self._prices.fault(at)) and (self._prices.are_ahead_of(at) or key_policy.holds_money(admitted)):
             return Refused(Reason.PRICES_OUTDATED, key_policy, detail=fault)
         return None
 
@@ -336,10 +339,12 @@ class Reservations:
             low = self._shares.low(verdict.hold, now)
             if low:
                 need = verdict.estimate.amount
-                self._link.renew(Question(key_hash, raises=tuple(Raise(each, 0, need[each.measure]) for each in low)))
+                self._questions.renew(
+                    Question(key_hash, raises=tuple(Raise(each, 0, need[each.measure]) for each in low))
+                )
         if now >= key_policy.refresh_at:
             key_policy.refresh_at = now + 1.0
-            self._link.renew(Question(key_hash))
+            self._questions.renew(Question(key_hash))
 
 
 def _least(rates: Rates, fx_rate: Decimal, limits: Bounds, min_output_tokens: int) -> Estimate | None:

@@ -4,6 +4,9 @@ Written with one `write` a record and without fsync: what the process wrote surv
 in its last seconds may not survive its own end. So records are numbered, checkpoints name the boot of the machine,
 and beats tell the budget service the newest number: a journal that ends early is not the whole story, and the shares
 that it should tell of stay held.
+
+An intent is taken only with room for its completion, which the disk has then given already: on a full disk no attempt
+is begun whose end could not be written down.
 """
 
 import contextlib
@@ -35,9 +38,13 @@ from gateway.journal.record import (
     read,
 )
 from gateway.journal.replay import Place, Replay
+from gateway.journal.segment import Segment
 from gateway.shares.shares import Spent, WindowKey
 
 log = structlog.get_logger()
+
+COMPLETION_MORE_BYTES: Final = 16 << 10
+"""A completion is longer than its intent by no more: what a provider says in it is bounded."""
 
 _SEGMENT: Final = re.compile(r"segment-([0-9]{12})\.journal")
 
@@ -66,16 +73,6 @@ class Recovered:
     is_whole: bool
 
 
-@dataclass(slots=True, eq=False)
-class _Segment:
-    number: int
-    path: Path
-    file: int
-    size: int = 0
-    unfinished: int = 0
-    """Attempts whose newest record is in here and whose event is not known to be published."""
-
-
 class Journal:
     """One folder, one writing process. `spent` tells what the epoch spent, for the start of a segment."""
 
@@ -94,9 +91,11 @@ class Journal:
         self._spent = spent
         self._boot = boot
         self._story = Story(boot)
-        self._segments: dict[int, _Segment] = {}
-        self._newest: _Segment | None = None
+        self._segments: dict[int, Segment] = {}
+        self._newest: Segment | None = None
         self._size = 0
+        self._promised = 0
+        """What the completions of attempts under way may take: the newest segment has room for all of them."""
         self._epoch = 0
         self.last_record = 0
         """The number of the newest record."""
@@ -120,14 +119,17 @@ class Journal:
 
     def intent(self, entry: Entry) -> Place:
         """An attempt is about to be sent. Raises JournalFull, and then it must not be."""
-        place = self._append(lambda number: entry_line(Kind.INTENT, number, entry))
+        place = self._append(lambda number: entry_line(Kind.INTENT, number, entry), is_intent=True)
         self._segments[place.segment].unfinished += 1
+        self._promised += _promised_to(place)
         return place
 
     def completed(self, entry: Entry, intent: Place) -> Place:
-        """How it ended. Where the disk takes no more, the intent stands; a crash would then settle the reserve."""
+        """How it ended. Where the disk fails, the intent stands; a crash would then settle the reserve."""
+        promised = _promised_to(intent)
+        self._promised -= promised
         try:
-            place = self._append(lambda number: entry_line(Kind.COMPLETED, number, entry))
+            place = self._append(lambda number: entry_line(Kind.COMPLETED, number, entry), promised=promised)
         except JournalFull:
             self._is_behind = True
             return intent
@@ -162,6 +164,7 @@ class Journal:
             with contextlib.suppress(JournalFull, OSError):
                 self._append(closed_line)
                 for segment in self._segments.values():
+                    segment.trim()
                     os.fsync(segment.file)
         for segment in self._segments.values():
             os.close(segment.file)
@@ -174,66 +177,73 @@ class Journal:
     def _record(self, place: Place) -> Record:
         return read(os.pread(self._segments[place.segment].file, place.length, place.offset))
 
-    def _append(self, line_of: Callable[[int], bytes]) -> Place:
+    def _append(self, line_of: Callable[[int], bytes], *, is_intent: bool = False, promised: int = 0) -> Place:
+        """A record at the end; `promised` is the room that was kept for it. Raises JournalFull."""
         try:
-            segment = self._current()
+            segment = self._current(may_begin=not promised)
             line = line_of(self.last_record + 1)
-            self._write(segment, line)
+            needed = len(line) + (_room_for_end(len(line)) if is_intent else 0)
+            self._make_room(segment, needed, promised)
+            self._write(segment, line, needed)
         except JournalFull:
             metrics.JOURNAL_REFUSED.inc()
             raise
-        if self._problem and len(line) >= self._refused_bytes:
+        if self._problem and not promised and needed >= self._refused_bytes:
             self._mended()
-        place = Place(segment.number, segment.size, len(line))
-        segment.size += len(line)
+        return Place(segment.number, segment.size - len(line), len(line))
+
+    def _make_room(self, segment: Segment, length: int, promised: int = 0) -> None:
+        """Beside what is promised to others. A segment's beginning may pass the limit: recovery needs one."""
+        needed = self._promised + length
+        if segment.size and length > promised and self._size + needed > self._limit_bytes:
+            raise self._full(f"it has reached its limit of {self._limit_bytes} bytes", length)
+        try:
+            segment.make_room(needed)
+        except OSError as error:
+            raise self._full(f"{error.strerror}", length) from error
+
+    def _write(self, segment: Segment, line: bytes, needed: int) -> None:
+        try:
+            segment.write(line)
+        except OSError as error:
+            raise self._full(f"{error.strerror}", needed) from error
         self._size += len(line)
         self.last_record += 1
-        return place
-
-    def _write(self, segment: _Segment, data: bytes) -> None:
-        """All of it at the segment's end, or nothing. A segment's beginning may pass the limit: recovery needs one."""
-        if segment.size and self._size + len(data) > self._limit_bytes:
-            raise self._full(f"it has reached its limit of {self._limit_bytes} bytes", len(data))
-        try:
-            written = os.write(segment.file, data)
-            if written != len(data):
-                os.ftruncate(segment.file, segment.size)
-                raise self._full("the disk took only part of a record", len(data))
-        except OSError as error:
-            raise self._full(f"{error.strerror}", len(data)) from error
 
     def _try(self) -> None:
         """Whether a record as long as the longest that was refused has room now: a shorter one may always find some."""
         segment = self._current()
-        self._write(segment, bytes(self._refused_bytes))
-        os.ftruncate(segment.file, segment.size)
+        self._make_room(segment, self._refused_bytes)
+        try:
+            segment.try_to_write(self._refused_bytes)
+        except OSError as error:
+            raise self._full(f"{error.strerror}", 0) from error
         self._mended()
 
-    def _current(self) -> _Segment:
+    def _current(self, *, may_begin: bool = True) -> Segment:
         """The segment to write to; a new one where the last is long enough, or lacks what was spent."""
         newest = self._newest
-        if newest is not None and newest.size < self._segment_bytes and not self._is_behind:
-            return newest
-        return self._begin(newest.number + 1 if newest else 1)
+        if newest is None or self._is_behind or (may_begin and newest.size >= self._segment_bytes):
+            return self._begin(newest.number + 1 if newest else 1)
+        return newest
 
-    def _begin(self, number: int) -> _Segment:
+    def _begin(self, number: int) -> Segment:
         path = self._folder / f"segment-{number:012d}.journal"
         spent = tuple(self._spent() if self._before is None else self._before.values())
         line = checkpoint_line(self.last_record + 1, self._epoch, self._story, spent)
         try:
-            file = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+            segment = Segment.create(number, path)
         except OSError as error:
             raise self._full(f"{error.strerror}", 0) from error
-        segment = _Segment(number, path, file)
         try:
-            self._write(segment, line)
+            self._make_room(segment, len(line))
+            self._write(segment, line, len(line))
         except JournalFull:
-            _remove(segment)
+            segment.remove()
             raise
-        segment.size = len(line)
-        self.last_record += 1
-        self._segments[number] = self._newest = segment
-        self._size += len(line)
+        self._segments[number], before, self._newest = segment, self._newest, segment
+        if before is not None:
+            before.trim()
         self._is_behind = False
         self._sweep()
         return segment
@@ -258,7 +268,7 @@ class Journal:
                 break
             self._size -= segment.size
             del self._segments[segment.number]
-            self._remover.submit(_remove, segment)
+            self._remover.submit(segment.remove)
         metrics.JOURNAL_BYTES.set(self._size)
 
     def _recover(self) -> Recovered:
@@ -266,14 +276,15 @@ class Journal:
         replay = Replay()
         for number, path in sorted(_found(self._folder)):
             file = os.open(path, os.O_RDWR | os.O_CLOEXEC)
-            self._segments[number] = _Segment(number, path, file, size=path.stat().st_size)
-            self._size += self._segments[number].size
             with path.open("rb") as lines:
-                replay.segment(number, lines)
+                segment = self._segments[number] = Segment(number, path, file, size=replay.segment(number, lines))
+            segment.trim()
+            self._size += segment.size
         self._epoch, self.last_record = replay.epoch, replay.last_record
         self._before = replay.spent  # as they are: a segment that begins meanwhile tells what was charged before it
         for place in (*replay.intents.values(), *replay.completions.values()):
             self._segments[place.segment].unfinished += 1
+        self._promised = sum(map(_promised_to, replay.intents.values()))
         for damaged in replay.damaged:
             self._segments[damaged].unfinished += 1  # not to be deleted: it is set aside below
         is_whole = self._is_whole(replay)
@@ -329,9 +340,13 @@ class Journal:
             metrics.JOURNAL_DAMAGED.inc()
 
 
-def _remove(segment: _Segment) -> None:
-    os.close(segment.file)
-    segment.path.unlink(missing_ok=True)
+def _promised_to(intent: Place) -> int:
+    return _room_for_end(intent.length)
+
+
+def _room_for_end(intent_bytes: int) -> int:
+    """The most that a completion can take."""
+    return intent_bytes + COMPLETION_MORE_BYTES
 
 
 def _found(folder: Path) -> list[tuple[int, Path]]:

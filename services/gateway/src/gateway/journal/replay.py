@@ -36,13 +36,18 @@ class Replay:
     gaps: list[str] = field(default_factory=list)
     """Why this is not the whole story, though every line can be read."""
 
-    def segment(self, number: int, lines: Iterable[bytes]) -> None:
-        """Take one segment's lines. A last line without its end was torn by a crash, before anything relied on it."""
+    def segment(self, number: int, lines: Iterable[bytes]) -> int:
+        """Take one segment's lines; returns their length.
+
+        A last line without its end was torn by a crash, before anything relied on it, or is room nobody used.
+        """
         offset = 0
         for line in lines:
-            if line.endswith(b"\n"):
-                self._take(Place(number, offset, len(line)), line)
+            if not line.endswith(b"\n"):
+                break
+            self._take(Place(number, offset, len(line)), line)
             offset += len(line)
+        return offset
 
     def settle(self, entry: Entry) -> None:
         """Add to what was spent in the windows that held an attempt."""

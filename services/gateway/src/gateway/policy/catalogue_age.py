@@ -17,6 +17,10 @@ class CatalogueAge:
     as_of: datetime
     lead: timedelta
 
+    def is_ahead_of(self, at: datetime) -> bool:
+        """Whether a clock that shows this instant must be wrong: the books' has shown a later one."""
+        return at < self.as_of - self.lead
+
     def fault(self, at: datetime) -> str | None:
         """Why a call of this instant must not be held by these prices; None if it may."""
         if self.as_of - self.lead <= at < self.as_of + self.lead:

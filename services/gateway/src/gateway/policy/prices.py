@@ -75,6 +75,10 @@ class Prices:
         never said how old they are."""
         return None if self._age is None else self._age.fault(at)
 
+    def are_ahead_of(self, at: datetime) -> bool:
+        """Whether a clock that shows this instant must be wrong, whatever else is known."""
+        return self._age is not None and self._age.is_ahead_of(at)
+
     def unready(self, at: datetime) -> list[str]:
         fault = self.fault(at)
         return [] if fault is None else [f"prices: {fault}"]
