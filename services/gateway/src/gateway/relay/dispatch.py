@@ -76,6 +76,7 @@ class Dispatch:
             output_limit=reservation.output_limit,
             limit_field=upstream.limit_field(call.model),
             service_tier=reservation.service_tier,
+            search_uses=reservation.search_uses,
         )
         sent = self._transport.send(upstream, _PATHS[call.dialect], body, _forwarded(upstream, headers, attempt))
         passage = Passage(upstream.config, self._limits, receive, self._clock.monotonic)
@@ -199,6 +200,8 @@ class Dispatch:
             headers.append((b"content-length", b"%d" % length))
         if attempt.reservation.output_limit is not None:
             headers.append((b"x-farebox-max-tokens", b"%d" % attempt.reservation.output_limit))
+        if attempt.reservation.search_uses is not None:
+            headers.append((b"x-farebox-max-uses", b"%d" % attempt.reservation.search_uses))
         key_policy = attempt.reservation.key_policy
         if billed_nano is not None:
             headers.append((b"x-farebox-cost", decimal_text(billed_nano).encode()))
