@@ -259,6 +259,17 @@ class Gateway:
         shutil.rmtree(to, ignore_errors=True)
         return Path(shutil.copytree(self.folder, to))
 
+    def lose_the_last(self, lines: int) -> None:
+        """Of the journal, as a machine may that lost its power: whole segments, too."""
+        for segment in sorted(self.folder.glob("segment-*"), reverse=True):
+            written = segment.read_bytes().splitlines(keepends=True)
+            kept = written[: max(0, len(written) - lines)]
+            lines -= len(written) - len(kept)
+            if kept:
+                segment.write_bytes(b"".join(kept))
+                return
+            segment.unlink()
+
     # Calls
 
     def key_policy(self, user: str) -> KeyPolicy | None:
