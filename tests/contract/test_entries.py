@@ -78,7 +78,11 @@ def agreed(headers: Mapping[str, Any], value: bytes | None) -> None:
     assert judged(read, headers, value) == judged(decode, headers, value)
 
 
-@given(st.builds(Envelope, st.uuids(), st.text(), instants, st.text(), events(UsagePriced)))
+ASCII = st.text(st.characters(codec="ascii"))
+"""Account ids, and so subjects, have no other characters."""
+
+
+@given(st.builds(Envelope, st.uuids(), ASCII, instants, ASCII, events(UsagePriced)))
 def test_what_metering_writes_is_read_lean_and_in_full(envelope: Envelope) -> None:
     headers, value = dict(headers_of(envelope)), value_of(envelope.event)
     assert isinstance(read(headers=headers, value=value), LeanEntry)

@@ -27,6 +27,8 @@ class Onlooker:
     billed: Counter[WindowKey] = field(default_factory=Counter)
     excess: Counter[WindowKey] = field(default_factory=Counter)
     """What was billed above reserves."""
+    forgotten: Counter[WindowKey] = field(default_factory=Counter)
+    """What calls held whose end a disk forgot: they may count for all of it once more, and hold back that much."""
     asked: defaultdict[ShareKey, int] = field(default_factory=lambda: defaultdict(int))
     """The largest total of `granted` that a process ever asked for."""
     shares: dict[ShareKey, Share] = field(default_factory=dict)
@@ -63,6 +65,14 @@ class Onlooker:
         newest = self.books.store.tables.gateways[request.gateway_id].epoch
         assert request.epoch == newest, "a process was answered that another has replaced"
 
+    def forgets_ends(self, gateway: Gateway) -> None:
+        """Its disk comes back without the newest records."""
+        for call in self.calls.values():
+            if call.gateway is gateway and call not in gateway.calls:
+                for share in call.hold.shares:
+                    if share.measure == MEASURES["money"]:
+                        self.forgotten[share.key.budget_id, share.key.start] += call.reserve
+
     def loses(self, gateway: Gateway, question: Question) -> None:
         self.lost[gateway, question.key_hash] = question
 
@@ -92,7 +102,8 @@ class Onlooker:
             room = window.room
             assert min(room.escrowed, room.suspended, room.uncertain) >= 0
             assert room.out <= room.limit or room.is_over, f"{room} is over its limit, and does not say so"
-            most = self.books.limit_of(key) + 2 * self.excess[key]  # as told, and as entered by somebody later
+            beyond = 2 * self.excess[key]  # as told, and as entered by somebody later
+            most = self.books.limit_of(key) + beyond + self.forgotten[key]
             assert room.out <= most, f"{room} has given out more than {most}"
 
     def windows_hold_what_their_shares_hold(self) -> None:

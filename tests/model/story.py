@@ -49,6 +49,7 @@ class Wish(NamedTuple):
     model: str
     reserve: int
     bill: int
+    is_reported: bool = True
 
 
 class Story:
@@ -85,18 +86,18 @@ class Story:
 
     # Calls
 
-    def call(self, gateway: Gateway, wish: Wish, how: How | None = "at once") -> bool:
+    def call(self, gateway: Gateway, wish: Wish, how: How | None = "at once") -> Call | None:
         """From what is in hand, else asked for if it may be: for the policy, for windows, for those of a new day."""
         for _ in range(4):
             if gateway.standing.is_fenced:
-                return False
-            verdict = gateway.admit(*wish)
+                return None
+            verdict = gateway.admit(wish.user, wish.model, wish.reserve, wish.bill)
             if isinstance(verdict, Call):
                 self.onlooker.admitted(verdict)
-                return True
+                return verdict
             if how is None or not self.asked(gateway, verdict, how):
-                return False
-        return False
+                return None
+        return None
 
     def asked(self, gateway: Gateway, question: Question, how: How) -> bool:
         """Whether the answer is worth another look at what is in hand."""
@@ -110,12 +111,15 @@ class Story:
         answer = self.deliver(sent, is_answered=how == "at once")
         return isinstance(answer, Answer) and answer.refusal is None
 
-    def end(self, call: Call, charge: int, uncertain: int = 0) -> None:
+    def end(self, call: Call, *, is_reported: bool = True) -> None:
+        """What a provider does not report is charged at an estimate."""
+        is_known = is_reported or call.excess
+        charge, uncertain = (call.bill, 0) if is_known else (call.reserve // 3, call.reserve - call.reserve // 3)
         self.outbound.append((call, call.gateway.settle(call, charge, uncertain)))
 
     def end_all(self, gateway: Gateway) -> None:
         for call in list(gateway.calls):
-            self.end(call, call.bill)
+            self.end(call)
 
     # Messages
 
@@ -156,11 +160,8 @@ class Story:
             self.onlooker.knows_what_it_was_granted(gateway, unheard)
 
     def everybody_is_heard(self) -> None:
-        """Until they have nothing to tell, what nobody uses given back."""
-        for gateway in self.gateways:
-            gateway.shares.close_all()
-            self.beat(gateway)
-        for gateway in self.gateways:
+        """Twice, for what the first answers tell of; what nobody uses is given back."""
+        for gateway in 2 * self.gateways:
             gateway.shares.close_all()
             self.beat(gateway)
 
@@ -226,6 +227,7 @@ class Story:
         gateway, (copy, last_record) = self.gateways[place], self.copies.pop(place)
         if gateway.journal.last_record > last_record:
             self.beat(gateway)
+        self.onlooker.forgets_ends(gateway)
         self.stop(place)
         shutil.rmtree(gateway.folder)
         copy.rename(gateway.folder)

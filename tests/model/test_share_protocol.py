@@ -25,7 +25,8 @@ HOW: st.SearchStrategy[How] = st.sampled_from(["at once", "at once", "at once", 
 def wishes(draw: st.DrawFn) -> Wish:
     reserve = draw(st.integers(1, 40))
     bills = st.sampled_from([reserve, reserve, reserve // 2, 0, reserve + 1, reserve + 25])
-    return Wish(draw(st.sampled_from(USERS)), draw(st.sampled_from(MODELS)), reserve, draw(bills))
+    user, model = draw(st.sampled_from(USERS)), draw(st.sampled_from(MODELS))
+    return Wish(user, model, reserve, draw(bills), is_reported=draw(st.sampled_from([True, True, False])))
 
 
 LOAD = st.lists(wishes(), max_size=4)
@@ -62,21 +63,16 @@ class ShareProtocol(RuleBasedStateMachine):
 
     def busy(self, gateway: Gateway, load: list[Wish]) -> None:
         """Every other call has ended by the time of the last."""
-        for wish in load:
-            self.told.call(gateway, wish)
-        for call in gateway.calls[::2]:
-            self.told.end(call, call.bill)
+        made = [(call, wish) for wish in load if (call := self.told.call(gateway, wish))]
+        for call, wish in made[::2]:
+            self.told.end(call, is_reported=wish.is_reported)
 
     @precondition(lambda self: any(gateway.calls for gateway in self.told.processes()))
     @rule(data=st.data(), is_reported=st.booleans())
     def a_call_ends(self, data: Any, is_reported: bool) -> None:
         gateway = data.draw(st.sampled_from([each for each in self.told.processes() if each.calls]))
         call = data.draw(st.sampled_from(gateway.calls))
-        if is_reported or call.excess:
-            self.told.end(call, call.bill)
-        else:
-            charge = data.draw(st.integers(0, call.reserve))
-            self.told.end(call, charge, call.reserve - charge)
+        self.told.end(call, is_reported=is_reported)
 
     @rule(place=PLACES)
     def everything_lies_idle_and_is_given_back(self, place: int) -> None:
@@ -101,12 +97,24 @@ class ShareProtocol(RuleBasedStateMachine):
         self.told.call(gateway, wish, "answer lost")
         self.told.beat(gateway)
 
+    @rule(place=PLACES, load=LOAD)
+    def a_beat_is_overtaken(self, place: int, load: list[Wish]) -> None:
+        """By one that tells of more."""
+        gateway = self.told.gateways[place]
+        late = gateway.beat()
+        self.busy(gateway, load)
+        gateway.shares.close_all()
+        self.told.beat(gateway)
+        self.told.deliver(late, is_answered=False)
+
     @precondition(lambda self: self.told.net)
     @rule(data=st.data(), again=st.booleans(), is_answered=st.booleans())
     def an_old_message_arrives(self, data: Any, again: bool, is_answered: bool) -> None:
         sent = data.draw(st.sampled_from(self.told.net))
         if not again:
             self.told.net.remove(sent)
+        if sent.question is not None:
+            self.told.onlooker.hears(sent.gateway, sent.question)  # of what it grants now, its process hears in turn
         self.told.deliver(sent, is_answered=is_answered and sent.gateway in self.told.processes())
 
     @precondition(lambda self: self.told.outbound)
@@ -139,15 +147,14 @@ class ShareProtocol(RuleBasedStateMachine):
         self.told.stop(place)
         self.told.start(place)
 
-    @rule(place=PLACES, load=LOAD, lines=st.integers(0, 6))
+    @rule(place=PLACES, load=LOAD, lines=st.integers(0, 9))
     def cut_the_power(self, place: int, load: list[Wish], lines: int) -> None:
         """The disk comes back without the last that was written, and the machine boots."""
         gateway = self.told.gateways[place]
         self.busy(gateway, load)
+        self.told.onlooker.forgets_ends(gateway)
         self.told.stop(place)
-        newest = max(gateway.folder.glob("segment-*"))
-        kept = newest.read_bytes().splitlines(keepends=True)
-        newest.write_bytes(b"".join(kept[: max(1, len(kept) - lines)]))
+        gateway.lose_the_last(lines)
         gateway.boot_id += "'"
         self.told.start(place)
 

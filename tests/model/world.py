@@ -6,7 +6,7 @@ and reservation, without sockets and prices. Whatever one of them decides, the r
 
 import os
 import shutil
-from collections.abc import Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
@@ -20,6 +20,7 @@ import orjson
 from budget.accounts.rules import Account, AccountSettings
 from budget.budgets.rules import Budget
 from budget.budgets.windows import Calendar
+from budget.posting import handlers
 from budget.posting.handlers import UsageHandler
 from budget.shares.operations import Shares as Operations
 from budget.shares.raises import Raises
@@ -57,6 +58,7 @@ from support.clock import HandClock
 from support.memory_books import MemoryStore
 
 T = TypeVar("T")
+U = TypeVar("U")
 
 BEGINNING: Final = datetime(2026, 3, 1, tzinfo=UTC)
 TOKENS: Final = 10
@@ -72,6 +74,14 @@ def run(work: Coroutine[Any, Any, T]) -> T:
     except StopIteration as end:
         return cast("T", end.value)
     raise AssertionError("something waits in a world where nothing does")
+
+
+async def _in_turn(asked: Coroutine[None, None, T], work: Callable[[], U]) -> tuple[T, U]:
+    """As `meanwhile`, where nothing takes time."""
+    return await asked, work()
+
+
+handlers.meanwhile = _in_turn
 
 
 def a_budget(
@@ -248,6 +258,17 @@ class Gateway:
         self.journal._remover.submit(int).result()  # what is being deleted is gone
         shutil.rmtree(to, ignore_errors=True)
         return Path(shutil.copytree(self.folder, to))
+
+    def lose_the_last(self, lines: int) -> None:
+        """Of the journal, as a machine may that lost its power: whole segments, too."""
+        for segment in sorted(self.folder.glob("segment-*"), reverse=True):
+            written = segment.read_bytes().splitlines(keepends=True)
+            kept = written[: max(0, len(written) - lines)]
+            lines -= len(written) - len(kept)
+            if kept:
+                segment.write_bytes(b"".join(kept))
+                return
+            segment.unlink()
 
     # Calls
 

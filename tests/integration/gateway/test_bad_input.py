@@ -137,3 +137,14 @@ async def test_a_caller_who_hangs_up_while_asking_is_charged_nothing(
 async def test_other_methods_are_405(gateway: GatewayProcess, api_key: str) -> None:
     async with gateway.client(api_key) as client:
         assert (await client.get("/v1/chat/completions")).status_code == 405
+
+
+@pytest.mark.parametrize("path", ["/v1/responses", "/v1/messages/count_tokens", "/chat/completions", "/v1/v1/messages"])
+async def test_a_path_that_is_none_is_told_as_an_error_that_names_those_that_are(
+    gateway: GatewayProcess, path: str
+) -> None:
+    async with httpx.AsyncClient(base_url=gateway.url, trust_env=False) as http:
+        answer = await http.post(path, json={})
+    assert answer.status_code == 404
+    assert answer.json()["error"]["code"] == "endpoint_not_found"
+    assert "`/v1/chat/completions`" in answer.json()["error"]["message"]

@@ -5,6 +5,9 @@ from typing import Any
 
 import httpx
 import pytest
+from anthropic import APIStatusError as AnthropicStatusError
+from anthropic import AsyncAnthropic
+from openai import APIStatusError, AsyncOpenAI
 
 from farebox.events import RequestCompleted
 from farebox.pricing import UsageSource
@@ -111,30 +114,80 @@ async def test_a_provider_that_hangs_is_left_after_its_time(
     assert unknown_of(event) > 0
 
 
-async def test_an_answer_is_read_to_its_end_when_its_caller_has_gone(
-    gateway: GatewayProcess, api_key: str, user: str, kafka: str, provider: DemoProvider, account: FakeAccount
-) -> None:
-    orders = {"completion-tokens": "40", "chunk-delay-ms": "10"}
+async def hang_up(gateway: GatewayProcess, api_key: str, *, tokens: int, delay_ms: int) -> None:
+    """A stream whose caller goes after its first bytes."""
+    headers = {"x-demo-completion-tokens": str(tokens), "x-demo-chunk-delay-ms": str(delay_ms)}
     async with gateway.client(api_key) as client:
         body = {"model": "gpt-4o", "messages": [{"role": "user", "content": "x"}], "stream": True}
-        headers = {f"x-demo-{name}": value for name, value in orders.items()}
         async with client.stream("POST", "/v1/chat/completions", json=body, headers=headers) as answer:
             await anext(answer.aiter_bytes())
+
+
+async def test_a_stream_that_is_about_to_end_is_read_for_its_usage_when_its_caller_has_gone(
+    gateway: GatewayProcess, api_key: str, user: str, kafka: str, account: FakeAccount
+) -> None:
+    await hang_up(gateway, api_key, tokens=20, delay_ms=10)
+    event = await the_event(kafka, user)
+    assert event.outcome == "client_disconnected"
+    assert (event.usage.source, event.usage.output) == (UsageSource.REPORTED, 20)
+    assert unknown_of(event) == 0
+
+
+async def test_any_other_is_cancelled_and_charged_an_estimate_of_what_came(
+    gateway: GatewayProcess, api_key: str, user: str, kafka: str, account: FakeAccount
+) -> None:
+    await hang_up(gateway, api_key, tokens=200, delay_ms=100)
+    event = await the_event(kafka, user)
+    assert (event.outcome, event.usage.source) == ("client_disconnected", UsageSource.ESTIMATED)
+    assert 0 < event.usage.output < 200
+    assert unknown_of(event) > 0
+    account.recall()
+    await eventually(lambda: account.held == settled([event]))
+
+
+async def test_an_upstream_may_be_left_to_finish(start_gateway: Any, api_key: str, user: str, kafka: str) -> None:
+    gateway = start_gateway(upstream={"on_disconnect": "finish"})
+    await hang_up(gateway, api_key, tokens=40, delay_ms=100)
     event = await the_event(kafka, user)
     assert event.outcome == "client_disconnected"
     assert (event.usage.source, event.usage.output) == (UsageSource.REPORTED, 40)
 
 
 async def test_it_is_not_read_for_ever(start_gateway: Any, api_key: str, user: str, kafka: str) -> None:
-    gateway = start_gateway(drain_s="0.2")
-    headers = {"x-demo-completion-tokens": "1000", "x-demo-chunk-delay-ms": "100"}
-    async with gateway.client(api_key) as client:
-        body = {"model": "gpt-4o", "messages": [{"role": "user", "content": "x"}], "stream": True}
-        async with client.stream("POST", "/v1/chat/completions", json=body, headers=headers) as answer:
-            await anext(answer.aiter_bytes())
+    gateway = start_gateway(drain_s="0.2", upstream={"on_disconnect": "finish"})
+    await hang_up(gateway, api_key, tokens=1000, delay_ms=100)
     event = await the_event(kafka, user)
     assert (event.outcome, event.usage.source) == ("client_disconnected", UsageSource.ESTIMATED)
     assert unknown_of(event) > 0
+
+
+async def test_a_stream_that_has_not_begun_when_its_caller_goes_is_cancelled_too(
+    gateway: GatewayProcess, api_key: str, user: str, kafka: str, account: FakeAccount, provider: DemoProvider
+) -> None:
+    call = asyncio.create_task(chat(gateway, api_key, stream=True, orders={"fault": "hang"}))
+    await eventually(lambda: len(provider.bill()) == 1)
+    call.cancel()
+    event = await the_event(kafka, user)
+    assert (event.outcome, event.usage.source) == ("client_disconnected", UsageSource.ESTIMATED)
+    assert unknown_of(event) > 0
+
+
+@pytest.mark.parametrize(("fault", "status"), [("cut_before_usage", 502), ("hang", 504)])
+async def test_an_sdk_buys_no_second_answer_where_the_first_may_have_been_billed(
+    start_gateway: Any, api_key: str, provider: DemoProvider, fault: str, status: int
+) -> None:
+    gateway = start_gateway(upstream={"timeout_s": 0.3})
+    provider.control(fault=fault)
+    async with AsyncOpenAI(base_url=f"{gateway.url}/v1", api_key=api_key) as openai:
+        with pytest.raises(APIStatusError) as told:
+            await openai.chat.completions.create(model="gpt-4o", messages=[{"role": "user", "content": "x"}])
+    async with AsyncAnthropic(base_url=gateway.url, api_key=api_key) as anthropic:
+        with pytest.raises(AnthropicStatusError) as said:
+            await anthropic.messages.create(
+                model="claude-haiku-4-5", max_tokens=9, messages=[{"role": "user", "content": "x"}]
+            )
+    assert {told.value.status_code, said.value.status_code} == {status}
+    assert len(provider.bill()) == 2
 
 
 async def test_a_provider_that_locks_us_out_is_not_the_callers_401(

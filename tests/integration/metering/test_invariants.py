@@ -31,10 +31,10 @@ BREAKING = {
 
 
 async def at_work(service: MeteringService) -> None:
-    """One attempt priced but for a tool, in another currency, and corrected, and one that waits for its price."""
+    """One attempt priced in another currency and corrected, one priced but for a tool, one that waits for its price."""
     usage = HALF_A_THOUSAND.model_copy(update={"tool_calls": {"telepathy": 1}})
-    event = attempt(billing=VND, usage=usage)
-    await service.post(event, attempt(served_model="nobody-knows"))
+    event = attempt(billing=VND)
+    await service.post(event, attempt(usage=usage), attempt(served_model="nobody-knows"))
     truth = TrueAmount("0.001", "USD")
     await service.corrections.make(Wanted(new_id(), event.attempt_id, truth, "the invoice", dry_run=False))
 
@@ -58,7 +58,7 @@ async def test_an_entry_that_is_in_no_outbox_and_on_no_topic_is_found(service: M
     await at_work(service)
     assert not (await entries_are_announced(kafka, service.pool)).rows
     await service.pool.execute("DELETE FROM outbox")
-    assert len((await entries_are_announced(kafka, service.pool)).rows) == 2
+    assert len((await entries_are_announced(kafka, service.pool)).rows) == 3
 
 
 async def lost(books: Books) -> tuple[set[UUID], set[UUID]]:

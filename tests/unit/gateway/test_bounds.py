@@ -140,7 +140,6 @@ def test_a_tool_the_vendor_runs_reads_the_window_anew_with_every_use() -> None:
 @pytest.mark.parametrize(
     ("fields", "said"),
     [
-        ({"tools": [{"type": "web_search_20250305", "name": "web_search"}]}, "tools:web_search"),
         ({"mcp_servers": [{"type": "url", "url": "https://x", "name": "x"}]}, "tools:mcp"),
     ],
 )
@@ -222,3 +221,7 @@ def test_a_limit_is_the_callers_or_the_least_of_the_models_and_the_accounts(
     fields: dict[str, Any] = {} if stated is None else {"max_tokens": stated}
     made = call(**fields)
     assert limited(bounded(made), made, longest, default=default, clamps=clamps).output == output
+
+
+def test_anthropics_zero_is_a_limit_and_not_the_lack_of_one() -> None:
+    assert bounded(call("anthropic", model="claude-haiku-4-5", max_tokens=0)).output == 0

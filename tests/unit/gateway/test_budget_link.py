@@ -214,6 +214,7 @@ async def test_an_answer_that_comes_late_does_no_harm(live: Linked) -> None:
 
 
 async def test_nobody_waits_for_a_service_that_was_away_a_moment_ago(live: Linked) -> None:
+    live.service.failures = [BudgetAway("beats are lost")] * 1000
     live.service.answers.put_nowait(BudgetAway("timeout"))
     for _ in range(2):
         with pytest.raises(BudgetAway):

@@ -126,3 +126,17 @@ def test_attribution_that_no_event_could_carry_is_refused(value: bytes) -> None:
 def test_a_model_that_no_event_could_carry_is_refused(model: str) -> None:
     with pytest.raises(BadCall):
         call(model=model)
+
+
+@pytest.mark.parametrize(("dialect", "provider"), [("openai", "openai"), ("anthropic", "openrouter")])
+def test_a_limit_of_zero_is_refused_where_it_may_mean_none(dialect: Any, provider: str) -> None:
+    raw = orjson.dumps({"model": "m", "messages": [{"role": "user", "content": "x"}], "max_tokens": 0})
+    with pytest.raises(BadCall):
+        read(dialect, raw, {}, max_tokens_limit=9, provider=provider)
+
+
+def test_a_number_of_searches_is_stated_where_the_caller_states_none() -> None:
+    search, own = {"type": "web_search_20250305", "name": "web_search"}, {"name": "f", "input_schema": {}}
+    made = call("anthropic", tools=[own, search])
+    sent_tools = orjson.loads(made.sent(output_limit=None, limit_field="max_tokens", search_uses=5))["tools"]
+    assert sent_tools == [own, {**search, "max_uses": 5}]

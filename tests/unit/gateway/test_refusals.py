@@ -6,9 +6,9 @@ import pytest
 
 from gateway.admission.estimate import Reason
 from gateway.admission.verdict import Refused
-from gateway.errors import BadCall, BudgetAway, Fenced, JournalFull, ModelNotFound, NoKey, UnknownKey
+from gateway.errors import BadCall, BudgetAway, Fenced, JournalFull, ModelNotFound, NoKey, Stage, UnknownKey
 from gateway.policy.policies import KeyPolicy
-from gateway.refusals.refusals import Refusal, of, refused
+from gateway.refusals.refusals import Refusal, of, refused, upstream_failed
 from support.reservations import NANO, key_policy, path_budget
 
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
@@ -73,6 +73,23 @@ def test_anthropics_sdk_gets_an_error_it_knows() -> None:
     body = orjson.loads(short().body("anthropic"))
     assert body["type"] == "error"
     assert body["error"]["code"] == "budget_exceeded"
+    assert body["error"]["type"] == "billing_error"
+
+
+def test_a_field_is_named_in_anthropics_dialect_too() -> None:
+    refusal = refused(Refused(Reason.FIELD_NOT_BOUNDED, key_policy(), detail="speed.x"), "claude", NOW)
+    assert orjson.loads(refusal.body("anthropic"))["error"]["param"] == "speed.x"
+
+
+def test_anthropics_sdk_is_told_to_do_without_a_thread() -> None:
+    refusal = refused(Refused(Reason.FIELD_NOT_BOUNDED, key_policy(), detail="thread"), "claude", NOW)
+    told = orjson.loads(refusal.body("anthropic"))["error"]["details"]
+    assert told == {"error_code": "thread_unsupported_request", "unsupported": ["thread"]}
+
+
+@pytest.mark.parametrize(("stage", "again"), [(Stage.NOT_SENT, True), (Stage.SENT, False), (Stage.TIMED_OUT, False)])
+def test_what_may_have_been_billed_is_not_to_be_bought_again_by_the_sdk(stage: Stage, again: bool) -> None:
+    assert (upstream_failed(stage).headers.get("x-should-retry") != "false") == again
 
 
 @pytest.mark.parametrize(

@@ -417,3 +417,35 @@ async def test_every_model_that_may_answer_must_be_allowed(gateway: Admitting, b
     reseller = replace(UPSTREAM, config=UPSTREAM.config.model_copy(update={"provider": "openrouter"}))
     asked = {"model": "openai/gpt-4o-mini", "models": ["openai/gpt-4o"]}
     assert reason(await gateway.admit(KEY, reseller, **asked)) is Reason.MODEL_NOT_ALLOWED
+
+
+@pytest.mark.parametrize(("fields", "uses"), [({}, 5), ({"max_uses": 2}, None)])
+async def test_a_search_that_states_no_number_of_uses_gets_one_that_is_held_for(
+    gateway: Admitting, budgets: FakeBudget, fields: dict[str, int], uses: int | None
+) -> None:
+    budgets.open(KEY, limit=1_000_000_000_000)
+    tool = {"type": "web_search_20250305", "name": "web_search", **fields}
+    verdict = held(await gateway.admit(KEY, CLAUDE, model="claude-haiku-4-5", max_tokens=9, tools=[tool]))
+    assert verdict.search_uses == uses
+    assert verdict.estimate.bounds.exposure.tool_calls == (("web_search", uses or 2),)
+
+
+@pytest.mark.parametrize("change", [{"provider": "anthropic-vertex"}, {"allow_fields": ("tools:web_search",)}])
+async def test_a_search_gets_no_number_where_it_is_not_the_vendors_own_or_the_operator_answers_for_it(
+    gateway: Admitting, budgets: FakeBudget, change: dict[str, Any]
+) -> None:
+    budgets.open(KEY, limit=1_000_000_000_000)
+    upstream = replace(CLAUDE, config=CLAUDE.config.model_copy(update=change))
+    tool = {"type": "web_search_20250305", "name": "web_search"}
+    verdict = await gateway.admit(KEY, upstream, model="claude-haiku-4-5", max_tokens=9, tools=[tool])
+    assert isinstance(verdict, Refused) or verdict.search_uses is None
+
+
+async def test_a_search_no_hard_budget_limits_gets_no_number_it_did_not_ask_for(
+    gateway: Admitting, budgets: FakeBudget
+) -> None:
+    budgets.open(KEY, mode="soft", limit=1)
+    tool = {"type": "web_search_20250305", "name": "web_search"}
+    verdict = await gateway.admit(KEY, CLAUDE, model="claude-haiku-4-5", max_tokens=9, tools=[tool])
+    assert isinstance(verdict, Reservation)
+    assert verdict.search_uses is None

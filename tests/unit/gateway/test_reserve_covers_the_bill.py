@@ -16,6 +16,7 @@ from gateway.admission.bounds import DEFAULT_OUTPUT_TOKENS, bounds, limited
 from gateway.admission.estimate import Estimate, estimate
 from gateway.dialects.call import read
 from gateway.upstreams.directory import Dialect
+from gateway.vendors.anthropic import SEARCHES
 from gateway.vendors.directory import traits_of
 from support.vendors import (
     DEFINED_TOOLS,
@@ -117,8 +118,9 @@ def _offer_tools(draw: st.DrawFn, call: Asked) -> None:
         tools.append({"type": kind, "name": kind.partition("_2")[0]})
         call.tools += DEFINED_TOOLS[kind]
     if draw(st.booleans()):
-        call.searches = call.turns = draw(st.integers(1, 5))
-        tools.append({"type": "web_search_20250305", "name": "web_search", "max_uses": call.searches})
+        stated = draw(st.none() | st.integers(1, 5))
+        call.searches = call.turns = stated or SEARCHES
+        tools.append({"type": "web_search_20250305", "name": "web_search", "max_uses": stated})
     if tools:
         call.body["tools"] = tools
         call.tools += TOOL_PROMPTS[call.body["model"]]

@@ -298,3 +298,13 @@ def test_so_may_a_second_model_of_theirs() -> None:
 )
 def test_more_than_any_caller_needs_is_refused(fields: dict[str, Any]) -> None:
     assert refusal(**fields).http_status == 400
+
+
+def test_a_second_search_and_one_that_a_message_adds_have_to_state_their_uses() -> None:
+    search = {"type": "web_search_20250305", "name": "web_search"}
+    added = {"type": "tool_addition", "tool": {"type": "tool_definition", "definition": search}}
+    stated = {**search, "max_uses": 2}
+    for tools in ([search, search], [stated, search], [search, stated]):
+        assert call("anthropic", tools=tools).unbounded == ("tools[1]:web_search_20250305",)
+    assert call("anthropic", tools=[stated, stated]).unbounded == ()
+    assert len(call("anthropic", content=[added]).unbounded) == 1

@@ -33,7 +33,8 @@ from gateway.http.routes import Front, routes
 from gateway.journal.journal import Journal, boot_of
 from gateway.policy.policies import Policies
 from gateway.policy.prices import Prices
-from gateway.relay.dispatch import Dispatch, Limits
+from gateway.relay.dispatch import Dispatch
+from gateway.relay.passage import Limits
 from gateway.settings import GatewaySettings
 from gateway.shares.shares import Shares
 from gateway.upstreams import directory

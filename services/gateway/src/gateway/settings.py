@@ -72,7 +72,9 @@ class GatewaySettings(ServiceSettings):
         default=5_000_000,
         description="A report of more tokens than these, and than ten times what the call held, is not believed.",
     )
-    drain_s: Seconds = Field(default=60.0, description="How long an answer is read on when its caller has gone.")
+    drain_s: Seconds = Field(
+        default=60.0, description="How long a stream is read on when its caller has gone, where its upstream finishes."
+    )
     drain_bytes: Bytes = Field(default=16 << 20, description="How much of it is read on.")
     journal_segment_bytes: Bytes = Field(default=16 << 20, description="A journal file is ended at this length.")
     journal_limit_bytes: Bytes = Field(default=4 << 30, description="The journal never grows beyond this.")

@@ -97,9 +97,10 @@ def bounds(call: Call, model: str, traits: Traits, capacity: Capacity) -> Bounds
     searches = call.searches or traits.finds is not None
     turns = added.turns + (searches and traits.finds is not False)
     shown = call.content.text_bytes + PRIMING_TOKENS + added.tokens
+    longest = capacity.output or capacity.context or DEFAULT_OUTPUT_TOKENS
     found = Bounds(
         input=shown,
-        output=call.output_limit or capacity.output or capacity.context or DEFAULT_OUTPUT_TOKENS,
+        output=longest if call.output_limit is None else call.output_limit,
         choices=call.choices,
         exposure=_exposure(call, vendor, media, added, turns),
         searches=searches,

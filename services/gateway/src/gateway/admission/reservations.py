@@ -18,6 +18,7 @@ from gateway.admission.verdict import Refused, Reservation, Short
 from gateway.budget_link.questions import Question, Questions, Raise
 from gateway.budget_link.standing import Standing
 from gateway.dialects.call import Call
+from gateway.dialects.tools import SEARCH
 from gateway.errors import BudgetAway, Fenced
 from gateway.policy.policies import KeyPolicy, Policies
 from gateway.policy.prices import Prices
@@ -371,12 +372,14 @@ def _cost(priced: Priced) -> int:
 
 
 def _limited(held: Reservation) -> Reservation:
-    """Sent in a way that the provider cannot bill more than is held: within the limit, and at the standard tier."""
+    """Sent in a way that the provider cannot bill more than is held: within the limits, and at the standard tier."""
     call, output = held.call, held.estimate.bounds.output
-    standard = traits_of(held.upstream.provider, call.model).vendor.standard_tier
+    vendor = traits_of(held.upstream.provider, call.model).vendor
+    search = vendor.server_tools.get(SEARCH) if call.tools.search_is_open else None
     return held._replace(
         output_limit=None if output == call.output_limit else output,
-        service_tier=standard if call.service_tier is None else None,
+        service_tier=vendor.standard_tier if call.service_tier is None else None,
+        search_uses=None if search is None or held.upstream.lets_through(f"tools:{SEARCH}") else search.uses,
     )
 
 

@@ -16,8 +16,8 @@ from gateway.upstreams.directory import Upstream
 class Reservation(NamedTuple):
     """The right to send a call once. `hold` is None where no hard budget applies; `at` chooses the price.
 
-    `output_limit` and `service_tier` are what is sent in the place of what the caller states, or leaves out; None where
-    its own words stand.
+    `output_limit`, `service_tier` and `search_uses` are what is sent in the place of what the caller states, or leaves
+    out; None where its own words stand.
     """
 
     call: Call
@@ -30,6 +30,7 @@ class Reservation(NamedTuple):
     at: datetime
     output_limit: int | None = None
     service_tier: str | None = None
+    search_uses: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from gateway.admission.verdict import Reservation
 from gateway.attempts.event import Outcome
 from gateway.dialects.name import is_name
 from gateway.dialects.reports import Report, label, numbers_of, usage_of
-from gateway.dialects.usage import NOTHING, estimated
+from gateway.dialects.usage import estimated
 
 TIMES_RESERVE: Final = 10
 """A call that used so many times what was held for it is believed: tools and compactions run on their own."""
@@ -29,16 +29,18 @@ def outcome_of(reservation: Reservation, report: Report, status: int, seen: Seen
     call, provider = reservation.call, reservation.upstream.provider
     model = report.model if is_name(report.model) else call.model
     usage = usage_of(call.dialect, provider, report, model)
-    outcome = Outcome(NOTHING, model, status, served_by=label(report.provider))
+    numbers = None
     if usage is None or not is_believable(usage, reservation, believed_tokens):
-        return outcome._replace(usage=_estimate(reservation, None, seen), reported=numbers_of(report.usage))
-    return outcome._replace(usage=usage if seen.is_final else _estimate(reservation, usage, seen))
+        usage, numbers = _estimate(reservation, None, seen), numbers_of(report.usage)
+    elif not seen.is_final:
+        usage = _estimate(reservation, usage, seen)
+    return Outcome(usage, model, status, served_by=label(report.provider), reported=numbers)
 
 
 def is_believable(usage: Usage, reservation: Reservation, believed_tokens: int) -> bool:
     """Whether a call like this can have used so much. More is a defect of the provider's, and no bill."""
     held = reservation.estimate
-    tokens_max = max(believed_tokens, TIMES_RESERVE * held.usage.total)
+    tokens_max = max(believed_tokens, TIMES_RESERVE * held.amount.tokens)
     cost_max = max(COST_NANO_USD, TIMES_RESERVE * held.cost_nano_usd)
     return (
         usage.total <= tokens_max

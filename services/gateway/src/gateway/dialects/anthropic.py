@@ -17,8 +17,8 @@ from gateway.dialects.media import (
 )
 from gateway.dialects.models import candidate
 from gateway.dialects.path import Path
-from gateway.dialects.table import Inner, Kinds, Shape, plain, shape
-from gateway.dialects.tools import callers_own, remote_servers, vendors
+from gateway.dialects.table import Inner, Kinds, Reader, Shape, plain, shape
+from gateway.dialects.tools import callers_own, remote_servers, vendors, web_search
 
 
 def fallbacks(value: Any, path: Path, found: Findings) -> None:
@@ -97,16 +97,16 @@ VENDOR: Final = "type name allowed_callers cache_control defer_loading input_exa
 """Fields of most tools that the vendor defines."""
 
 
-def vendor_tool(more: str = "", bounded: str = "") -> Shape:
+def vendor_tool(more: str = "", bounded: str = "", reads: Reader = vendors) -> Shape:
     """A tool that the vendor defines."""
-    return shape(harmless=plain(f"{VENDOR} {more}"), bounded=plain(bounded), reads=vendors)
+    return shape(harmless=plain(f"{VENDOR} {more}"), bounded=plain(bounded), reads=reads)
 
 
 CUSTOM: Final = shape(
     harmless=plain(f"{VENDOR} description input_schema eager_input_streaming"),
     reads=callers_own,
 )
-SEARCH: Final = vendor_tool("allowed_domains blocked_domains user_location response_inclusion", "max_uses")
+SEARCH: Final = vendor_tool("allowed_domains blocked_domains user_location response_inclusion", "max_uses", web_search)
 FETCH: Final = vendor_tool(
     "allowed_domains blocked_domains citations url_sources use_cache response_inclusion", "max_uses max_content_tokens"
 )

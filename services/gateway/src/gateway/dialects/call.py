@@ -12,7 +12,7 @@ from gateway.dialects.findings import Findings
 from gateway.dialects.name import NAME_CHARS_MAX, is_name
 from gateway.dialects.providers import table_of
 from gateway.dialects.table import misspelt, walk
-from gateway.dialects.tools import Tools, tools
+from gateway.dialects.tools import Tools, tools, with_uses
 from gateway.errors import BadCall
 from gateway.upstreams.directory import Dialect
 
@@ -78,9 +78,16 @@ class Call(NamedTuple):
     predicts: bool
     unbounded: tuple[str, ...]
 
-    def sent(self, *, output_limit: int | None, limit_field: str, service_tier: str | None = None) -> bytes:
-        """The body for the provider: with another limit on its output and another service tier, where they are not
-        None, and with usage in its stream.
+    def sent(
+        self,
+        *,
+        output_limit: int | None,
+        limit_field: str,
+        service_tier: str | None = None,
+        search_uses: int | None = None,
+    ) -> bytes:
+        """The body for the provider: with another limit on its output, another service tier, and so many searches where
+        it states no number, where they are not None, and with usage in its stream.
 
         As it was written where nothing changes, some fields longer where it lacks them, written anew otherwise.
         """
@@ -90,6 +97,8 @@ class Call(NamedTuple):
             change |= dict.fromkeys(fields or [limit_field], output_limit)
         if service_tier is not None:
             change["service_tier"] = service_tier
+        if search_uses is not None:
+            change["tools"] = with_uses(self.body["tools"], search_uses)
         adds_usage = self.dialect == "openai" and self.is_streamed and not self.wants_usage
         if not change and not adds_usage:
             return self.written
@@ -138,7 +147,7 @@ def call_of(dialect: Dialect, body: Body, headers: Headers, *, max_tokens_limit:
         is_streamed=_flag(fields, "stream"),
         wants_usage=_wants_usage(fields),
         choices=_choices(fields) if dialect == "openai" else 1,
-        output_limit=_output_limit(dialect, fields, max_tokens_limit),
+        output_limit=_output_limit(dialect, fields, _least_output(dialect, provider), max_tokens_limit),
         writes_cache=_writes_cache(dialect, body, found.candidates),
         service_tier=_word(fields, "service_tier"),
         attribution=NO_ATTRIBUTION if _ATTRIBUTING.isdisjoint(headers) else attribution(headers),
@@ -216,15 +225,20 @@ def _choices(body: Mapping[str, Any]) -> int:
     return choices
 
 
-def _output_limit(dialect: Dialect, body: Mapping[str, Any], most: int) -> int | None:
+def _least_output(dialect: Dialect, provider: str) -> int:
+    """Anthropic takes 0: the prompt goes into its cache, and nothing is answered. Others may read it as no limit."""
+    return 0 if dialect == provider == "anthropic" else 1
+
+
+def _output_limit(dialect: Dialect, body: Mapping[str, Any], least: int, most: int) -> int | None:
     """The greatest of the limits stated, because which one a provider obeys is its own affair."""
     found: int | None = None
     for name in _LIMIT_FIELDS[dialect]:
         value = body.get(name)
         if value is None:
             continue
-        if type(value) is not int or not 1 <= value <= most:
-            raise BadCall(f"`{name}` must be an integer from 1 to {most}", param=name)
+        if type(value) is not int or not least <= value <= most:
+            raise BadCall(f"`{name}` must be an integer from {least} to {most}", param=name)
         found = value if found is None else max(found, value)
     return found
 

@@ -22,6 +22,7 @@ class Findings:
         "media",
         "predicts",
         "references",
+        "search_is_open",
         "searches",
         "server_tools",
         "unbounded",
@@ -35,6 +36,7 @@ class Findings:
         self.server_tools: dict[str, int | None] = {}
         self.fetch_tokens: int | None = None
         self.candidates: list[str] = []
+        self.search_is_open = False
         self.searches = False
         self.predicts = False
         self.makes: set[str] = set()

@@ -10,6 +10,7 @@ from gateway.dialects.path import Path, render
 from gateway.errors import BadCall
 
 USES_MAX: Final = 10_000
+SEARCH: Final = "web_search"
 
 _VERSION: Final = re.compile(r"_\d{8}$")
 
@@ -21,12 +22,14 @@ class Tools(NamedTuple):
     for which it adds text to the prompt (computer, bash, text_editor, …): each by its type without the version's date,
     with the `max_uses` stated, or None. `fetch_tokens` is the `max_content_tokens` stated for web_fetch. `choice` is
     the kind of `tool_choice`: auto, any, required, none, tool, function, …; None where the caller states none.
+    `search_is_open` says that a web_search among `tools` states no `max_uses`, and that it can be stated there.
     """
 
     functions: int = 0
     server: Mapping[str, int | None] = MappingProxyType({})
     fetch_tokens: int | None = None
     choice: str | None = None
+    search_is_open: bool = False
 
 
 NO_TOOLS: Final = Tools()
@@ -43,6 +46,7 @@ def tools(found: Findings, body: Mapping[str, Any]) -> Tools:
         MappingProxyType(found.server_tools),
         found.fetch_tokens,
         kind if isinstance(kind, str) else None,
+        found.search_is_open,
     )
 
 
@@ -59,6 +63,33 @@ def vendors(value: Any, path: Path, found: Findings) -> None:
     found.server_tools[name] = None if uses is None or before is None else before + uses
     if name == "web_fetch":
         found.fetch_tokens = _count(value, "max_content_tokens", path)
+
+
+def web_search(value: Any, path: Path, found: Findings) -> None:
+    """Anthropic's. Of several, and of one that a message adds, the caller has to state `max_uses`."""
+    is_open, is_second = value.get("max_uses") is None, SEARCH in found.server_tools
+    if (is_open and (is_second or not _is_top(path))) or (is_second and found.search_is_open):
+        found.is_unbounded(path, value["type"])
+    found.search_is_open |= is_open
+    vendors(value, path, found)
+
+
+def with_uses(offered: Any, uses: int) -> list[Any]:
+    """The same tools, with so many uses stated of a web_search that states none."""
+    return [
+        {**tool, "max_uses": uses} if _kind(tool) == SEARCH and tool.get("max_uses") is None else tool
+        for tool in offered
+    ]
+
+
+def _kind(tool: Any) -> str:
+    """Of a tool that the vendor defines, without the version's date."""
+    kind = tool.get("type") if isinstance(tool, dict) else None
+    return _VERSION.sub("", kind) if isinstance(kind, str) else ""
+
+
+def _is_top(path: Path) -> bool:
+    return path is not None and path[0] == (None, "tools")
 
 
 def remote_servers(value: Any, _path: Path, found: Findings) -> None:

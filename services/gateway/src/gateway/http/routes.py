@@ -1,6 +1,7 @@
 """The gateway's paths: model calls, the list of models, `/api`."""
 
 from collections.abc import Mapping, Sequence
+from typing import Final
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -18,9 +19,10 @@ from gateway.http.proxy import Proxy
 from gateway.policy.prices import Prices
 from gateway.refusals import refusals
 from gateway.refusals.refusals import Refusal
-from gateway.upstreams.directory import Directory
+from gateway.upstreams.directory import Dialect, Directory
 
 _METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE"]
+PATH_CHARS_MAX: Final = 256
 
 
 class Front:
@@ -60,12 +62,19 @@ def routes(*, directory: Directory, reservations: Reservations, prices: Prices, 
         ]
         return JSON({"object": "list", "data": rows})
 
+    async def nothing(request: Request) -> Response:
+        path = request.url.path
+        return _refused(
+            refusals.no_endpoint(request.method, path[:PATH_CHARS_MAX]), "anthropic" if "messages" in path else "openai"
+        )
+
     return [
         Route("/v1/models", models, methods=["GET"]),
         Route("/api/{path:path}", proxy.__call__, methods=_METHODS),
+        Route("/{path:path}", nothing, methods=_METHODS),
     ]
 
 
-def _refused(refusal: Refusal) -> Response:
+def _refused(refusal: Refusal, dialect: Dialect = "openai") -> Response:
     headers = {**refusal.headers, "content-type": "application/json"}
-    return Response(refusal.body("openai"), refusal.status, headers)
+    return Response(refusal.body(dialect), refusal.status, headers)

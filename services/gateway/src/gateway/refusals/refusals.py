@@ -28,8 +28,17 @@ _TYPES: Final[Mapping[int, str]] = {
     415: "invalid_request_error",
     429: "rate_limit_error",
 }
+_ANTHROPIC_TYPES: Final[Mapping[int, str]] = {
+    **_TYPES,
+    402: "billing_error",
+    413: "request_too_large",
+    504: "timeout_error",
+}
 _NO_RETRY: Final = {"x-should-retry": "false"}
-"""OpenAI's and Anthropic's SDKs obey it; else they would send a call again that was refused for money."""
+"""OpenAI's and Anthropic's SDKs obey it; else they would send a call again that was refused for money, or buy an answer
+again that may have been billed."""
+_NO_THREADS: Final = {"details": {"error_code": "thread_unsupported_request", "unsupported": ["thread"]}}
+"""Anthropic's SDK then sends the whole conversation, instead of naming one that the provider keeps."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,12 +53,11 @@ class Refusal:
     headers: Mapping[str, str] = field(default_factory=dict)
 
     def body(self, dialect: Dialect) -> bytes:
-        kind = _TYPES.get(self.status, "api_error")
+        said = {"message": self.message, "param": self.param, "code": self.code, **self.details}
         if dialect == "anthropic":
-            error = {"type": kind, "message": self.message, "code": self.code, **self.details}
-            return orjson.dumps({"type": "error", "error": error})
-        error = {"message": self.message, "type": kind, "param": self.param, "code": self.code, **self.details}
-        return orjson.dumps({"error": error})
+            kind = _ANTHROPIC_TYPES.get(self.status, "api_error")
+            return orjson.dumps({"type": "error", "error": {"type": kind, **said}})
+        return orjson.dumps({"error": {"type": _TYPES.get(self.status, "api_error"), **said}})
 
 
 BUDGET_AWAY: Final = Refusal(
@@ -65,7 +73,7 @@ JOURNAL_FULL: Final = Refusal(
     headers={"retry-after": "5"},
 )
 NOT_POST: Final = Refusal(405, "method_not_allowed", "Use POST.", headers={"allow": "POST"})
-UNEXPECTED: Final = Refusal(500, "internal_error", "An unexpected error; the log has it.")
+UNEXPECTED: Final = Refusal(500, "internal_error", "An unexpected error; the log has it.", headers=_NO_RETRY)
 UPSTREAM_LOCKED_OUT: Final = Refusal(502, "upstream_unauthorized", "The provider refused this gateway's credentials.")
 
 
@@ -82,11 +90,26 @@ def of(error: FareboxError) -> Refusal:
             return Refusal(error.status, error.code, str(error), headers=_NO_RETRY)
 
 
+def no_endpoint(method: str, path: str) -> Refusal:
+    """A path that is none of the gateway's."""
+    message = (
+        f"There is no `{method} {path}` here. Model calls go to `/v1/chat/completions` (OpenAI's dialect) and "
+        "`/v1/messages` (Anthropic's)."
+    )
+    return Refusal(404, "endpoint_not_found", message, headers=_NO_RETRY)
+
+
 def upstream_failed(stage: Stage) -> Refusal:
-    """What a caller hears when the provider gave no answer."""
-    if stage is Stage.TIMED_OUT:
-        return Refusal(504, "upstream_timeout", "The provider did not answer in time.")
-    return Refusal(502, "upstream_unavailable", "The provider could not be reached or broke off.")
+    """What a caller hears when the provider gave no answer. What was sent may have been billed."""
+    match stage:
+        case Stage.NOT_SENT:
+            return Refusal(502, "upstream_unavailable", "The provider could not be reached.")
+        case Stage.SENT:
+            return Refusal(502, "upstream_unavailable", "The provider broke off.", headers=_NO_RETRY)
+        case Stage.TIMED_OUT:
+            return Refusal(504, "upstream_timeout", "The provider did not answer in time.", headers=_NO_RETRY)
+        case unknown:
+            assert_never(unknown)
 
 
 def refused(why: Refused, model: str, now: datetime) -> Refusal:
@@ -97,7 +120,7 @@ def refused(why: Refused, model: str, now: datetime) -> Refusal:
         case Reason.FIELD_NOT_BOUNDED | Reason.MODEL_NOT_BOUNDED:
             return _not_bounded(why)
         case Reason.PRICES_OUTDATED:
-            message = f"{why.detail} Calls under a hard budget wait until that is mended."
+            message = f"{why.detail} Such calls wait until that is mended."
             return Refusal(503, why.reason, message, headers={"retry-after": "5"})
         case Reason.BUDGET_UNAVAILABLE:
             return BUDGET_AWAY
@@ -127,7 +150,8 @@ def _not_bounded(why: Refused) -> Refusal:
         f"made under a hard budget. Leave it out, {takes}or have the operator list `{setting(why.detail)}` in "
         "`allow_fields` of the upstream."
     )
-    return Refusal(400, why.reason, message, why.detail, headers=_NO_RETRY)
+    details = _NO_THREADS if why.detail == "thread" else {}
+    return Refusal(400, why.reason, message, why.detail, details, headers=_NO_RETRY)
 
 
 def _short(why: Refused, key_policy: KeyPolicy, budget: Budget, now: datetime) -> Refusal:

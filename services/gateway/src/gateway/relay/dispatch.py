@@ -1,8 +1,6 @@
 """One attempt from end to end: out to the provider, its answer back to the caller, its usage into the books."""
 
-import asyncio
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Awaitable, Mapping
 from typing import Any, Final
 
 import orjson
@@ -21,6 +19,7 @@ from gateway.dialects.streams import StreamFilter
 from gateway.dialects.usage import NOTHING, tokens_of
 from gateway.errors import Stage, UpstreamFailed
 from gateway.refusals.refusals import UPSTREAM_LOCKED_OUT, Refusal, upstream_failed
+from gateway.relay.passage import Limits, Passage
 from gateway.shares.shares import Shares
 from gateway.upstreams.directory import Upstream
 from gateway.upstreams.transport import Answer, Transport
@@ -43,16 +42,6 @@ _OUTCOMES: Final[Mapping[Stage, OutcomeName]] = {
 }
 
 RawHeaders = list[tuple[bytes, bytes]]
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """Bounds on what is read from providers."""
-
-    answer_bytes: int
-    drain_s: float
-    drain_bytes: int
-    believed_tokens: int
 
 
 class Dispatch:
@@ -87,19 +76,26 @@ class Dispatch:
             output_limit=reservation.output_limit,
             limit_field=upstream.limit_field(call.model),
             service_tier=reservation.service_tier,
+            search_uses=reservation.search_uses,
         )
+        sent = self._transport.send(upstream, _PATHS[call.dialect], body, _forwarded(upstream, headers, attempt))
+        passage = Passage(upstream.config, self._limits, receive, self._clock.monotonic)
         try:
-            answer = await self._transport.send(
-                upstream, _PATHS[call.dialect], body, _forwarded(upstream, headers, attempt)
-            )
+            await self._answered(attempt, sent, passage, send)
+        finally:
+            passage.stop()
+
+    async def _answered(self, attempt: Attempt, sent: Awaitable[Answer], passage: Passage, send: Send) -> None:
+        try:
+            answer = await (passage.begin(sent) if attempt.reservation.call.is_streamed else sent)
         except UpstreamFailed as error:
-            await self._failed(attempt, error, send)
+            await self._failed(attempt, error, send, is_caller_gone=passage.caller_is_gone)
             return
         try:
             if answer.status >= 300:
                 await self._refused(attempt, answer, send)
             elif answer.headers.get("content-type", "").startswith("text/event-stream"):
-                await self._stream(attempt, answer, receive, send)
+                await self._stream(attempt, answer, passage, send)
             else:
                 await self._whole(attempt, answer, send)
         finally:
@@ -115,12 +111,12 @@ class Dispatch:
         data = _parsed(body)
         report = Report(data.get("usage"), data.get("model"), data.get("service_tier"), data.get("provider"))
         billed_nano = self._attempts.end(
-            attempt, self._answered(attempt, report, answer.status, Seen(tokens_of(len(body))))
+            attempt, self._outcome(attempt, report, answer.status, Seen(tokens_of(len(body))))
         )
         attempt.has_answer = True
         await _send(send, answer.status, self._headers(attempt, answer, billed_nano, len(body)), body)
 
-    async def _stream(self, attempt: Attempt, answer: Answer, receive: Receive, send: Send) -> None:
+    async def _stream(self, attempt: Attempt, answer: Answer, passage: Passage, send: Send) -> None:
         call = attempt.reservation.call
         relay = StreamFilter(call.dialect, strips_usage=call.is_streamed and not call.wants_usage)
         attempt.has_answer = True
@@ -131,21 +127,18 @@ class Dispatch:
                 "headers": self._headers(attempt, answer, None, None),
             }
         )
-        passage = _Passage(self._limits, self._clock.monotonic)
-        watch = asyncio.create_task(passage.watch(receive))
         failure: UpstreamFailed | None = None
         try:
-            failure = await passage.carry(relay, answer, send, attempt.reservation.upstream.config.timeout_s)
+            failure = await passage.carry(relay, answer, send)
         finally:
-            watch.cancel()
             billed_nano = self._attempts.end(attempt, self._streamed(attempt, relay, passage, answer.status, failure))
         await passage.close(_ending(attempt, billed_nano, failure), send)
 
     def _streamed(
-        self, attempt: Attempt, relay: StreamFilter, passage: "_Passage", status: int, failure: UpstreamFailed | None
+        self, attempt: Attempt, relay: StreamFilter, passage: Passage, status: int, failure: UpstreamFailed | None
     ) -> Outcome:
         report = Report(relay.usage, relay.model, relay.tier, relay.provider)
-        outcome = self._answered(attempt, report, status, Seen(relay.guessed_output(), relay.is_final))
+        outcome = self._outcome(attempt, report, status, Seen(relay.guessed_output(), relay.is_final))
         if passage.first_byte_at is not None:
             outcome = outcome._replace(ttft_ms=int((passage.first_byte_at - attempt.started) * 1000))
         if passage.caller_is_gone:
@@ -154,7 +147,7 @@ class Dispatch:
             return outcome._replace(name=_OUTCOMES[failure.stage], error_class=failure.stage.value)
         return outcome
 
-    def _answered(self, attempt: Attempt, report: Report, status: int, seen: Seen) -> Outcome:
+    def _outcome(self, attempt: Attempt, report: Report, status: int, seen: Seen) -> Outcome:
         return outcome_of(attempt.reservation, report, status, seen, believed_tokens=self._limits.believed_tokens)
 
     async def _refused(self, attempt: Attempt, answer: Answer, send: Send) -> None:
@@ -175,13 +168,16 @@ class Dispatch:
         shown = status if status <= STATUS_MAX else 502  # llhttp takes any three digits, our server does not
         await _send(send, shown, self._headers(attempt, answer, billed_nano, len(body)), body)
 
-    async def _failed(self, attempt: Attempt, error: UpstreamFailed, send: Send) -> None:
+    async def _failed(
+        self, attempt: Attempt, error: UpstreamFailed, send: Send, *, is_caller_gone: bool = False
+    ) -> None:
         """No answer: free of charge if it was never sent; a guess, and all of its reserve held, if it may have been."""
         log.warning("upstream_failed", upstream=attempt.reservation.upstream.name, stage=error.stage, error=str(error))
         if error.stage is Stage.NOT_SENT:
             outcome = Outcome(NOTHING, attempt.reservation.call.model, 0, "unreachable", error.stage.value)
         else:
-            outcome = self._lost(attempt, error.stage.value)._replace(name=_OUTCOMES[error.stage])
+            name: OutcomeName = "client_disconnected" if is_caller_gone else _OUTCOMES[error.stage]
+            outcome = self._lost(attempt, error.stage.value)._replace(name=name)
         self._attempts.end(attempt, outcome)
         await self._answer(attempt, upstream_failed(error.stage), send)
 
@@ -204,6 +200,8 @@ class Dispatch:
             headers.append((b"content-length", b"%d" % length))
         if attempt.reservation.output_limit is not None:
             headers.append((b"x-farebox-max-tokens", b"%d" % attempt.reservation.output_limit))
+        if attempt.reservation.search_uses is not None:
+            headers.append((b"x-farebox-max-uses", b"%d" % attempt.reservation.search_uses))
         key_policy = attempt.reservation.key_policy
         if billed_nano is not None:
             headers.append((b"x-farebox-cost", decimal_text(billed_nano).encode()))
@@ -212,58 +210,6 @@ class Dispatch:
         if remaining is not None:
             headers.append((b"x-farebox-balance-remaining", decimal_text(remaining).encode()))
         return headers
-
-
-class _Passage:
-    """A stream on its way through. When the caller goes, it is read on for its usage, within limits."""
-
-    def __init__(self, limits: Limits, monotonic: Any) -> None:
-        self._limits = limits
-        self._monotonic = monotonic
-        self._timeout: asyncio.Timeout | None = None
-        self._left_bytes = limits.drain_bytes
-        self.caller_is_gone = False
-        self.first_byte_at: float | None = None
-
-    async def watch(self, receive: Receive) -> None:
-        """Until the caller goes."""
-        while (await receive())["type"] != "http.disconnect":
-            pass
-        self.caller_is_gone = True
-        if self._timeout is not None and not self._timeout.expired():
-            until = asyncio.get_running_loop().time() + self._limits.drain_s
-            self._timeout.reschedule(min(self._timeout.when() or until, until))
-
-    async def carry(self, relay: StreamFilter, answer: Answer, send: Send, timeout_s: float) -> UpstreamFailed | None:
-        """Pass everything on; returns what broke it off, if something did."""
-        try:
-            async with asyncio.timeout(timeout_s) as self._timeout:
-                async for chunk in answer.chunks():
-                    if self.first_byte_at is None:
-                        self.first_byte_at = self._monotonic()
-                    await self._pass(relay.feed(chunk), send)
-                    if self.caller_is_gone and not self._goes_on(len(chunk)):
-                        break
-                else:
-                    relay.is_whole = True
-                await self._pass(relay.finish(), send)
-        except UpstreamFailed as error:
-            return error
-        except TimeoutError:
-            return UpstreamFailed(Stage.TIMED_OUT, f"the stream did not end within {timeout_s:g} s")
-        return None
-
-    async def close(self, ending: bytes, send: Send) -> None:
-        if not self.caller_is_gone:
-            await send({"type": "http.response.body", "body": ending, "more_body": False})
-
-    async def _pass(self, data: bytes, send: Send) -> None:
-        if data and not self.caller_is_gone:
-            await send({"type": "http.response.body", "body": data, "more_body": True})
-
-    def _goes_on(self, length: int) -> bool:
-        self._left_bytes -= length
-        return self._left_bytes > 0
 
 
 def _remaining(reservation: Reservation, shares: Shares) -> int | None:

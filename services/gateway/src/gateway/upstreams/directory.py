@@ -59,6 +59,10 @@ class UpstreamConfig(BaseModel):
         default=(),
         description="Fields without a known bound that pass under hard budgets all the same, as a refusal names them.",
     )
+    on_disconnect: Literal["finish", "cancel"] = Field(
+        default="cancel",
+        description="A stream whose caller has gone: read to its end, for its usage, or soon closed.",
+    )
     send_attempt_id: bool = Field(default=False, description="Send `x-farebox-attempt`.")
 
     @model_validator(mode="after")

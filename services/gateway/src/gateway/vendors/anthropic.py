@@ -8,6 +8,9 @@ from gateway.vendors.vendor import ByModel, ServerTool, Vendor
 _TURNS: Final = 10
 """A call in which the vendor runs tools ends after so many turns of the model, with `pause_turn`."""
 
+SEARCHES: Final = 5
+"""What a call is sent with that states no `max_uses` of its search: as many as in the vendor's own examples."""
+
 _IMAGES: Final[ByModel[int]] = (
     *((pattern, 1_600) for pattern in ("*claude-3*", "*claude-haiku-4*", "*claude-sonnet-4*")),
     *((pattern, 1_600) for pattern in ("*claude-opus-4", "*claude-opus-4-[0-6]", "*claude-opus-4-[0-6][-@v]*")),
@@ -22,7 +25,7 @@ ANTHROPIC: Final = Vendor(
     client_tools=MappingProxyType({"bash": 512, "text_editor": 1_024, "computer": 1_536, "memory": 2_048}),
     server_tools=MappingProxyType(
         {
-            "web_search": ServerTool("web_search", None),
+            "web_search": ServerTool("web_search", SEARCHES),
             "web_fetch": ServerTool(None, _TURNS),
             "code_execution": ServerTool("code_execution", _TURNS),
             "tool_search_tool_regex": ServerTool(None, _TURNS),

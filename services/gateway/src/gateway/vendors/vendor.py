@@ -14,7 +14,7 @@ class ServerTool(NamedTuple):
     """A tool that the vendor runs itself, in turns of the model that read what it found.
 
     `fee` is the name by which its calls are priced, None where they cost nothing of their own. `uses` is how often it
-    can run in a call that states no `max_uses`; None where nothing bounds that.
+    can run in a call that states no `max_uses`; None where nothing bounds that. Of web_search it is what we state then.
     """
 
     fee: str | None

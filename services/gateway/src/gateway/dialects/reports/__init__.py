@@ -57,12 +57,9 @@ def _usage(counts: dict[str, Any], report: Report, provider: str) -> Usage:
     calls, unknown = fit(counts["tool_calls"])
     unknown |= counts["unknown"]
     stated = stated_cost(provider, usage)
-    served = {
-        "service_tier": usage.get("service_tier") if report.service_tier is None else report.service_tier,
-        "speed": usage.get("speed"),
-        "geography": usage.get("inference_geo"),
-    }
-    for name, value in served.items():
+    tier = usage.get("service_tier") if report.service_tier is None else report.service_tier
+    served = ("service_tier", tier), ("speed", usage.get("speed")), ("geography", usage.get("inference_geo"))
+    for name, value in served:
         if value is None or (isinstance(value, str) and value in STANDARD[name]):
             continue
         counts[name] = word(value)

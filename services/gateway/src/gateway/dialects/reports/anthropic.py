@@ -46,8 +46,8 @@ def counts(usage: Mapping[str, Any], model: str, _: str) -> dict[str, Any] | Non
         "tool_calls": _tool_calls(usage),
         "unknown": {
             **{name: count for name, count in others.items() if count},
-            **dict(unknown_in(usage, _KNOWN)),
-            **dict(unknown_in(part_of(usage, "cache_creation"), _WRITES, "cache_creation.")),
+            **unknown_in(usage, _KNOWN),
+            **unknown_in(part_of(usage, "cache_creation"), _WRITES, "cache_creation."),
         },
     }
 

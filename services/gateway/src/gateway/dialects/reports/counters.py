@@ -14,6 +14,7 @@ DEPTH_MAX: Final = 3
 TOOLS_MAX: Final = 16
 MORE: Final = "more"
 
+_NONE: Final[Mapping[str, int]] = {}
 _NAME: Final = re.compile(r"[A-Za-z0-9_.:/+-]{1,64}")
 _TEXT_MAX: Final = 64
 
@@ -43,19 +44,25 @@ def part_of(report: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     return part if isinstance(part, dict) else {}
 
 
-def unknown_in(part: Mapping[str, Any], known: frozenset[str], prefix: str = "") -> Iterator[tuple[str, int]]:
+def unknown_in(part: Mapping[str, Any], known: frozenset[str], prefix: str = "") -> Mapping[str, int]:
     """The counters of a part that are not among the known: whole numbers above 0, also those one level down."""
+    if part.keys() <= known:
+        return _NONE
+    found: dict[str, int] = {}
     for name, value in part.items():
         if name in known:
             continue
         if isinstance(value, dict) and not prefix:
-            yield from unknown_in(value, frozenset(), f"{name}.")
+            found |= unknown_in(value, frozenset(), f"{name}.")
         elif type(value) is int and value > 0:
-            yield f"{prefix}{name}", min(value, MAX_COUNT)
+            found[f"{prefix}{name}"] = min(value, MAX_COUNT)
+    return found
 
 
 def fit(tool_calls: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     """Tool calls under names that an event can carry, no more than TOOLS_MAX of them; and all the others."""
+    if not tool_calls:
+        return {}, {}
     names = {name for name in tool_calls if word(name)}
     if len(names) > TOOLS_MAX:
         names = set(sorted(names)[:TOOLS_MAX])

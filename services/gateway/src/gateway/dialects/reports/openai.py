@@ -77,9 +77,9 @@ def counts(usage: Mapping[str, Any], _: str, provider: str) -> dict[str, Any] | 
         **_output(usage, outside, provider),
         "tool_calls": _tool_calls(usage),
         "unknown": {
-            **dict(unknown_in(usage, _KNOWN)),
-            **dict(unknown_in(inside, _PROMPT, "prompt_tokens_details.")),
-            **dict(unknown_in(outside, _COMPLETION, "completion_tokens_details.")),
+            **unknown_in(usage, _KNOWN),
+            **unknown_in(inside, _PROMPT, "prompt_tokens_details."),
+            **unknown_in(outside, _COMPLETION, "completion_tokens_details."),
         },
     }
 
@@ -140,4 +140,7 @@ def _tool_calls(usage: Mapping[str, Any]) -> dict[str, Any]:
 
 def _first(*values: Any) -> int:
     """The first count that is there, 0 if none is."""
-    return count_of(next((value for value in values if value is not None), None))
+    for value in values:
+        if value is not None:
+            return count_of(value)
+    return 0
