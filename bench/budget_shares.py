@@ -28,6 +28,7 @@ from farebox.auth import key_hash
 from farebox.events import CallAttributes
 from farebox.ids import new_id
 from farebox.postgres import Pool, open_pool, transaction
+from farebox.process import settle_memory
 from farebox.shares import (
     Answer,
     Ask,
@@ -240,6 +241,7 @@ async def run(server: GivenPostgres, keys: int, asks: int, rate: float) -> None:
     hashed = key_hash(await company(store))
     raises, shares = raises_of(store), shares_of(store)
     await populate(pool, keys)
+    settle_memory()
     for gateway in GATEWAYS:
         await shares.start(
             StartRequest(gateway_id=gateway, process_id=new_id(), last_epoch=0, last_record=0, is_whole=True)

@@ -18,6 +18,8 @@ from farebox.shares import Beat, BeatAnswer, ShareReport, ShareTotal, StartAnswe
 
 BATCH: Final = 100
 """Windows in one transaction: nobody who asks for one of them waits for more."""
+READ_MAX: Final = 1_000
+"""Shares read by one statement, without a lock."""
 SUSPENDED_MAX: Final = 1_000
 CHANGES_MAX: Final = 500
 """Changed accounts told in one answer; beyond, a gateway forgets every policy."""
@@ -53,7 +55,7 @@ class Shares:
         spent = {(each.budget_id, each.window_start): each.spent for each in request.spent}
         if is_whole:
             keys = [ShareKey(*window, request.gateway_id, epoch - 1) for window in spent]
-            for part in _parts(keys):
+            for part in _parts(keys, BATCH):
                 async with self._store.transaction() as unit:
                     await self._end(unit, part, spent)
         if not request.more:
@@ -77,7 +79,7 @@ class Shares:
             recalled = await unit.books.recalled(beat.gateway_id, beat.epoch)
             own = await own_shares(unit, beat.gateway_id, beat.epoch, recalled)
             totals = [_total(key, each, each.granted) for key, each in zip(recalled, own, strict=True) if each]
-        for part in _parts(beat.reports):
+        for part in _parts(beat.reports, READ_MAX):
             totals += await self._report(beat.gateway_id, beat.epoch, part)
         return BeatAnswer(
             shares=tuple(totals),
@@ -212,26 +214,40 @@ class Shares:
 
     async def _report(self, gateway_id: str, epoch: int, reports: Sequence[ShareReport]) -> list[ShareTotal]:
         """Locks only the windows in which something is new."""
-        windows = [(each.budget_id, each.window_start) for each in reports]
-        async with self._store.transaction() as unit:
-            _fence(await unit.books.epoch(gateway_id), epoch)
-            own = await own_shares(unit, gateway_id, epoch, windows)
-            if (changed := news(reports, own)) and await unit.books.take(gateway_id, epoch, changed) < len(changed):
-                await self._take_strange(unit, gateway_id, epoch, changed)
-                own = await own_shares(unit, gateway_id, epoch, windows)
+        own = await self._own(gateway_id, epoch, reports)
+        taken = [await self._take(gateway_id, epoch, part) for part in _parts(news(reports, own), BATCH)]
+        if not all(taken):
+            own = await self._own(gateway_id, epoch, reports)
         return [
-            _total(key, each, max(each.granted, report.granted))
-            for key, report, each in zip(windows, reports, own, strict=True)
+            _total(key_of(report), each, max(each.granted, report.granted))
+            for report, each in zip(reports, own, strict=True)
             if each
         ]
 
+    async def _own(self, gateway_id: str, epoch: int, reports: Sequence[ShareReport]) -> Sequence[OwnShare | None]:
+        async with self._store.transaction() as unit:
+            return await own_shares(unit, gateway_id, epoch, [key_of(each) for each in reports])
+
+    async def _take(self, gateway_id: str, epoch: int, reports: Sequence[ShareReport]) -> bool:
+        """Take totals; whether they all were of shares that the books know and that are not in suspense."""
+        async with self._store.transaction() as unit:
+            _fence(await unit.books.epoch(gateway_id), epoch)
+            is_all = await unit.books.take(gateway_id, epoch, reports) == len(reports)
+            if not is_all:
+                await self._take_strange(unit, gateway_id, epoch, reports)
+        return is_all
+
     async def _take_strange(self, unit: Unit, gateway_id: str, epoch: int, reports: Sequence[ShareReport]) -> None:
         """Totals also of shares that the database forgot, or that are in suspense: their gateway lives."""
-        named = {(each.budget_id, each.window_start) for each in reports}
+        named = {key_of(each) for each in reports}
         await _open_again(unit, named, await unit.books.read(named))
         positions, windows = await located(unit, share_keys(gateway_id, epoch, reports))
         take(positions, gateway_id, epoch, reports)
         await settled(unit, positions, windows, self._clock.now())
+
+
+def key_of(report: ShareReport) -> WindowKey:
+    return report.budget_id, report.window_start
 
 
 def _total(key: WindowKey, own: OwnShare, granted: int) -> ShareTotal:
@@ -301,7 +317,7 @@ def _changed(known: int, newest: int, changes: Sequence[tuple[int, str]]) -> tup
     return tuple(dict.fromkeys(account for _, account in changes))
 
 
-def _parts(items: Iterable[KeyedT]) -> list[list[KeyedT]]:
-    """BATCH at a time, in the order in which windows are locked."""
+def _parts(items: Iterable[KeyedT], most: int) -> list[list[KeyedT]]:
+    """So many at a time, in the order in which windows are locked."""
     ordered = sorted(items, key=lambda each: (each.budget_id.int, each.window_start))
-    return [ordered[place : place + BATCH] for place in range(0, len(ordered), BATCH)]
+    return [ordered[place : place + most] for place in range(0, len(ordered), most)]

@@ -12,7 +12,7 @@ from budget.alerts.operations import announce_reached, refused
 from budget.budgets.rules import Budget, Window, fresh_window
 from budget.budgets.windows import Span
 from budget.errors import Fenced
-from budget.shares.operations import news, own_shares, take
+from budget.shares.operations import key_of, news, own_shares, take
 from budget.shares.positions import settled
 from budget.shares.rules import Obstacle, Positions, Raised, ShareKey, Short, Wanted, WindowKey, raise_all
 from budget.unit import Store, Unit
@@ -110,11 +110,11 @@ class Raises:
     ) -> tuple[list[Raised | Short], Mapping[WindowKey, Window], dict[WindowKey, int]]:
         """Size every demand in turn under the windows' locks; the windows then, and the totals of their shares."""
         wanted = {key for demand in demands for key in demand.wanted}
-        told = [(each.budget_id, each.window_start) for each in request.reports]
+        told = [key_of(each) for each in request.reports]
         reports = news(request.reports, await own_shares(unit, request.gateway_id, request.epoch, told))
         if not wanted and not reports:
             return [Raised({}) for _ in demands], {}, {}
-        found = await unit.books.lock(wanted | {(each.budget_id, each.window_start) for each in reports})
+        found = await unit.books.lock(wanted | {key_of(each) for each in reports})
         shares = await unit.books.shares(found, request.gateway_id, request.epoch)
         positions = Positions({key: each.room for key, each in found.items()}, {each.key: each for each in shares})
         take(positions, request.gateway_id, request.epoch, reports)
