@@ -21,12 +21,16 @@ class OddProvider:
     url: str
     answer: bytes
 
+    def __init__(self) -> None:
+        self.writers: list[asyncio.StreamWriter] = []
+
     def says(self, status: int = 200, **body: object) -> None:
         json = orjson.dumps({"model": "gpt-4o", "choices": [], **body})
         head = f"HTTP/1.1 {status} Odd\r\ncontent-type: application/json\r\ncontent-length: {len(json)}\r\n\r\n"
         self.answer = head.encode() + json
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.writers.append(writer)
         with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
             while True:
                 head = await reader.readuntil(b"\r\n\r\n")
@@ -43,6 +47,10 @@ async def odd() -> AsyncIterator[OddProvider]:
     provider.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
     yield provider
     server.close()
+    for writer in provider.writers:
+        writer.close()
+        with contextlib.suppress(ConnectionError):
+            await writer.wait_closed()
 
 
 ANSWERS: list[dict[str, Any]] = [
