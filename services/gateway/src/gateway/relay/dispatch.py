@@ -87,6 +87,7 @@ class Dispatch:
             output_limit=reservation.output_limit,
             limit_field=upstream.limit_field(call.model),
             service_tier=reservation.service_tier,
+            moves_limit=reservation.moves_limit,
         )
         try:
             answer = await self._transport.send(
@@ -98,7 +99,7 @@ class Dispatch:
         try:
             if answer.status >= 300:
                 await self._refused(attempt, answer, send)
-            elif answer.headers.get("content-type", "").startswith("text/event-stream"):
+            elif answer.headers.get("content-type", "").lower().startswith("text/event-stream"):
                 await self._stream(attempt, answer, receive, send)
             else:
                 await self._whole(attempt, answer, send)
@@ -196,14 +197,17 @@ class Dispatch:
 
     def _headers(self, attempt: Attempt, answer: Answer, billed_nano: int | None, length: int | None) -> RawHeaders:
         theirs = answer.headers
-        headers = [(name.encode(), theirs[name].encode()) for name in _PASSED_BACK if name in theirs]
+        headers = [
+            (name.encode(), theirs[name].encode(errors="surrogateescape")) for name in _PASSED_BACK if name in theirs
+        ]
         headers.append((b"x-farebox-request-id", str(attempt.request_id).encode()))
         if length is None:
             headers.append((b"cache-control", b"no-cache"))
         else:
             headers.append((b"content-length", b"%d" % length))
-        if attempt.reservation.output_limit is not None:
-            headers.append((b"x-farebox-max-tokens", b"%d" % attempt.reservation.output_limit))
+        limit = attempt.reservation.output_limit
+        if limit is not None and limit != attempt.reservation.call.output_limit:
+            headers.append((b"x-farebox-max-tokens", b"%d" % limit))
         key_policy = attempt.reservation.key_policy
         if billed_nano is not None:
             headers.append((b"x-farebox-cost", decimal_text(billed_nano).encode()))
