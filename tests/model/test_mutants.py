@@ -214,7 +214,7 @@ def post_without_the_share(patch: Patch) -> None:
 @mutant
 def post_what_was_served(patch: Patch) -> None:
     """A narrowed budget is posted by the model that served the call, and not where the call was held."""
-    patch.setattr(budget.posting.rules, "_held", lambda *_: {})
+    patch.setattr(budget.posting.rules, "_held", lambda *_: ({}, None))
 
 
 @mutant

@@ -102,3 +102,18 @@ async def test_a_status_that_http_does_not_have_is_a_bad_gateway_and_costs_nothi
     assert (await chat(gateway, api_key)).status_code == 502
     [event] = await published(kafka, 1, user=user)
     assert (event.status, event.error_class, event.usage.requests) == (0, "http_600", 0)
+
+
+async def test_a_header_that_is_no_text_and_a_type_in_capitals_do_not_hide_the_bill(
+    start_gateway: Any, odd: OddProvider, api_key: str, user: str, kafka: str
+) -> None:
+    gateway = start_gateway(provider_url=odd.url)
+    odd.says(usage=TOKENS)
+    odd.answer = odd.answer.replace(b"content-type", b"x-request-id: caf\xe9\r\ncontent-type", 1)
+    assert (await chat(gateway, api_key, max_tokens=50)).json()["usage"] == TOKENS
+    stream = b"data: " + orjson.dumps({"model": "gpt-4o", "choices": [], "usage": TOKENS}) + b"\n\n"
+    head = b"HTTP/1.1 200 OK\r\ncontent-type: Text/Event-Stream\r\ncontent-length: %d\r\n\r\n" % len(stream)
+    odd.answer = head + stream
+    assert (await chat(gateway, api_key, max_tokens=50, stream=True)).status_code == 200
+    events = await published(kafka, 2, user=user)
+    assert [(event.usage.source, event.usage.total) for event in events] == [(UsageSource.REPORTED, 60)] * 2

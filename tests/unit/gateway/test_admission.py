@@ -161,3 +161,12 @@ def test_a_model_is_allowed_by_any_of_its_names(listed: str) -> None:
 
 def test_the_seed_prices_the_models_of_the_demo() -> None:
     assert Catalogue().rates_for("openai", "gpt-4o", NOW) is not None
+
+
+@pytest.mark.parametrize("made", ["audio_out", "image_out"])
+def test_sound_and_pictures_that_are_asked_for_are_not_held_for_as_text(made: Any) -> None:
+    asked = limits(exposure=Exposure(TEXT_BUCKETS | {made}, made=frozenset({made})))
+    assert isinstance(estimate(rates(input="1", output="2"), DOLLAR, asked), Unpriced)
+    dear = estimate(rates(input="1", output="2", **{made: "60"}), DOLLAR, asked)
+    assert isinstance(dear, Estimate)
+    assert dear.cost_nano_usd == 1000 * 1000 + 100 * 60_000

@@ -131,3 +131,12 @@ def test_a_stated_bill_is_the_charge() -> None:
 def test_what_the_provider_refused_costs_nothing() -> None:
     charge = charge_of(Outcome(Usage(requests=0), "gpt-4o", 500, "provider_error"))
     assert (charge.amount.money, charge.uncertain.money, charge.amount.requests) == (0, 0, 0)
+
+
+@pytest.mark.parametrize(
+    "beside", [{"unknown": {"new_counter": 1}}, {"tool_calls": {"new_tool": 1}}, {"service_tier": "new-tier"}]
+)
+def test_a_cheaper_model_is_not_let_in_by_what_has_no_price(beside: dict[str, Any]) -> None:
+    charge = charge_of(reported("gpt-4o-mini", **beside))
+    assert charge.outcome.priced_as == Reprice("gpt-4o", "cheaper_model")
+    assert charge.amount == charge_of(reported("gpt-4o", **beside)).amount

@@ -7,12 +7,14 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import orjson
 import pytest
 from prometheus_client import REGISTRY
 from pydantic import HttpUrl
 
 from farebox.auth import key_hash
 from farebox.money import NANO, decimal_text
+from farebox.pricing import PriceRow
 from farebox.shares import RaiseAnswer, RaiseRequest
 from gateway.admission.estimate import Reason
 from gateway.admission.verdict import Refused, Reservation
@@ -449,3 +451,58 @@ async def test_a_search_no_hard_budget_limits_gets_no_number_it_did_not_ask_for(
     verdict = await gateway.admit(KEY, CLAUDE, model="claude-haiku-4-5", max_tokens=9, tools=[tool])
     assert isinstance(verdict, Reservation)
     assert verdict.search_uses is None
+
+
+def lopsided(gateway: Admitting) -> Upstream:
+    """Of two models that answer for each other one is dear to ask, the other dear to answer."""
+    for model, into, out in (("asks", "100", "1"), ("answers", "1", "100")):
+        row = {"id": model, "provider": "openrouter", "model": model, "rates": {"input": into, "output": out}}
+        row |= {"effective_from": "2026-01-01T00:00:00Z", "source": "test"}
+        gateway.catalogue.add(PriceRow.model_validate(row))
+    capacities = (ModelCapacity(models="*", context_window=100_000, max_output_tokens=50_000),)
+    config = UPSTREAM.config.model_copy(update={"provider": "openrouter", "capacities": capacities})
+    return replace(UPSTREAM, config=config)
+
+
+LONG: Any = {"model": "answers", "models": ["asks"], "messages": [{"role": "user", "content": "x" * 5_000}]}
+
+
+async def test_what_is_cut_still_holds_for_every_model_that_may_answer(gateway: Admitting, budgets: FakeBudget) -> None:
+    budgets.open(KEY, limit=NANO)
+    verdict = held(await gateway.admit(KEY, lopsided(gateway), **LONG, max_tokens=None))
+    assert verdict.estimate.amount.money >= 5_000 * 100_000 + verdict.estimate.bounds.output * 1_000
+
+
+async def test_what_can_be_cut_to_fit_for_one_model_alone_is_refused(gateway: Admitting, budgets: FakeBudget) -> None:
+    budgets.open(KEY, limit=NANO // 10, clamp=True)
+    verdict = await gateway.admit(KEY, lopsided(gateway), **LONG, max_tokens=50_000)
+    assert reason(verdict) is Reason.BUDGET_EXCEEDED
+
+
+async def test_tokens_are_held_for_the_model_that_may_read_the_most(gateway: Admitting, budgets: FakeBudget) -> None:
+    budgets.open(KEY, limit=10**6, measure="tokens")
+    reseller = lopsided(gateway)
+    windows = tuple(
+        ModelCapacity(models=model, context_window=window) for model, window in (("answers", 1_000), ("asks", 9_000))
+    )
+    reseller = replace(reseller, config=reseller.config.model_copy(update={"capacities": windows}))
+    file = [{"role": "user", "content": [{"type": "file", "file": {"file_id": "f"}}]}]
+    asked: Any = {"model": "answers", "models": ["asks"], "messages": file, "max_tokens": 50_000}
+    verdict = held(await gateway.admit(KEY, reseller, **asked))
+    assert verdict.estimate.amount.tokens >= 59_000
+
+
+@pytest.mark.parametrize(("provider", "field"), [("deepseek", "max_tokens"), ("openai", "max_completion_tokens")])
+async def test_a_limit_goes_under_the_field_that_the_model_takes_where_it_may_not_know_the_other(
+    gateway: Admitting, budgets: FakeBudget, provider: str, field: str
+) -> None:
+    budgets.open(KEY)
+    upstream = replace(UPSTREAM, config=UPSTREAM.config.model_copy(update={"provider": provider}))
+    model = {"deepseek": "deepseek-chat", "openai": "gpt-4o"}[provider]
+    verdict = held(await gateway.admit(KEY, upstream, model=model, max_tokens=None, max_completion_tokens=50))
+    limit_field = upstream.limit_field(model)
+    sent = verdict.call.sent(
+        output_limit=verdict.output_limit, limit_field=limit_field, moves_limit=verdict.moves_limit
+    )
+    limits = {name: count for name, count in orjson.loads(sent).items() if name.startswith("max_")}
+    assert limits == {field: 50}

@@ -107,3 +107,18 @@ def test_output_is_guessed_from_deltas_and_from_their_bytes() -> None:
     for text in ("one", "two", "a longer delta of forty bytes, more or less"):
         relay.feed(event(choices=delta(text)))
     assert relay.guessed_output() == 13  # 49 bytes
+
+
+@pytest.mark.parametrize("later", [{}, {"prompt_tokens": 0, "completion_tokens": 0}, {"prompt_tokens": 9}])
+def test_a_later_usage_that_says_less_takes_nothing_back(later: dict[str, int]) -> None:
+    relay = StreamFilter("openai", strips_usage=False)
+    relay.feed(event(choices=[], usage=USAGE) + event(choices=[], usage=later))
+    assert relay.usage == USAGE
+
+
+def test_a_later_count_of_anthropics_that_is_smaller_takes_nothing_back() -> None:
+    relay = StreamFilter("anthropic", strips_usage=False)
+    start = {"type": "message_start", "message": {"model": "m", "usage": {"input_tokens": 25, "output_tokens": 1}}}
+    delta = {"type": "message_delta", "usage": {"input_tokens": 0, "output_tokens": 15}}
+    relay.feed(b"".join(b"data: " + orjson.dumps(each) + b"\n\n" for each in (start, delta)))
+    assert relay.usage == {"input_tokens": 25, "output_tokens": 15}

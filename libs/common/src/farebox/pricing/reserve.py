@@ -21,7 +21,8 @@ class Exposure(NamedTuple):
     `buckets` are those of what `input_bound` and `output_bound` count. `audio_in` and `image_in` are tokens beside it:
     sound has a rate of its own or none, a picture is priced as one or as text. `service_tiers`, `speeds` and
     `geographies` are those, beside the standard ones, in which the call may be served; None for any that has a price.
-    `tool_calls`: the most calls of each tool that the provider bills.
+    `tool_calls`: the most calls of each tool that the provider bills. `made` are buckets of the answer that the
+    call asks for: where they have no rate of their own, nothing has one, for text is no measure of what they cost.
     """
 
     buckets: frozenset[Bucket] = ALL_BUCKETS
@@ -31,6 +32,7 @@ class Exposure(NamedTuple):
     speeds: frozenset[str] | None = None
     geographies: frozenset[str] | None = None
     tool_calls: tuple[tuple[str, int], ...] = ()
+    made: frozenset[Bucket] = frozenset()
 
 
 ANYTHING: Final = Exposure()
@@ -94,6 +96,9 @@ def worst_case_usage(
 
     peak = max(reachable, key=amount, default=peaks[0])
     tokens: dict[str, int] = {}
+    for bucket in exposure.made:
+        if peak.table.tokens[BUCKETS.index(bucket)] is None:
+            tokens[bucket] = 1
     for dearest, count in (*_input(peak, input_bound, exposure), (peak.output, output)):
         if dearest.bucket is not None:
             tokens[dearest.bucket] = tokens.get(dearest.bucket, 0) + count

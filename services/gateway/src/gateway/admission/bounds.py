@@ -5,6 +5,7 @@ vendor's maximum; what the vendor adds (instructions for tools, results of searc
 has no maximum of its own fills at most the model's context window.
 """
 
+from collections.abc import Mapping
 from typing import Final, NamedTuple
 
 import orjson
@@ -32,6 +33,8 @@ _CACHED_TEXT: Final = _TEXT | _CACHE_WRITES
 _PLAIN: Final = Exposure(_TEXT, service_tiers=_NONE, speeds=_NONE, geographies=_NONE)
 _PLAIN_CACHED: Final = _PLAIN._replace(buckets=_CACHED_TEXT)
 _FORMATS: Final = frozenset({"response_format", "output_format", "output_config"})
+
+_MADE: Final[Mapping[str, Bucket]] = {"audio": "audio_out", "image": "image_out"}
 
 _NO_WINDOW: Final = (
     "How much `{model}` takes in is not known, so that nothing bounds {what}: name its `context_window` under "
@@ -176,8 +179,8 @@ def _exposure(call: Call, vendor: Vendor, media: _Media, added: _Added, turns: i
     buckets = _CACHED_TEXT if caches else _TEXT
     if media.is_open:
         buckets |= _SEEN_AND_HEARD
-    if "audio" in call.makes:
-        buckets |= {"audio_out"}
+    made = frozenset(bucket for medium, bucket in _MADE.items() if medium in call.makes)
+    buckets |= made
     return Exposure(
         buckets,
         audio_in=0 if media.is_open else media.audio,
@@ -186,6 +189,7 @@ def _exposure(call: Call, vendor: Vendor, media: _Media, added: _Added, turns: i
         speeds=_named(call.speed, _PLAIN_SPEEDS),
         geographies=_geographies(call, vendor),
         tool_calls=added.fees,
+        made=made,
     )
 
 

@@ -1,10 +1,11 @@
 """Whether a call may go out, and what it has to hold: its worst case, before anything is sent. Pure."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from enum import StrEnum
 from functools import lru_cache
-from typing import Final
+from typing import Final, NamedTuple
 
 from farebox.money import BadAmount, convert
 from farebox.pricing import Exposure, Rates, Unpriced, Usage, price, worst_case_usage
@@ -51,6 +52,23 @@ class Estimate:
     guess: Guess
 
 
+class Other(NamedTuple):
+    """A further model that may answer, beside the dearest."""
+
+    rates: Rates
+    bounds: Bounds
+
+
+def covering(found: Estimate, fx_rate: Decimal, others: Sequence[Other]) -> Estimate:
+    """The same, holding no less than any of the others can cost or use within the same limit on the output."""
+    for rates, limits in others:
+        each = estimate(rates, fx_rate, limits._replace(output=min(limits.output, found.bounds.output)))
+        if isinstance(each, Estimate):
+            cost = max(found.cost_nano_usd, each.cost_nano_usd)
+            found = replace(found, cost_nano_usd=cost, amount=found.amount.joined(each.amount))
+    return found
+
+
 @lru_cache(maxsize=8192)
 def estimate(rates: Rates, fx_rate: Decimal, limits: Bounds) -> Estimate | Unpriced:
     """The worst case at these rates, billed at `fx_rate`."""
@@ -91,7 +109,9 @@ def _guess(rates: Rates, fx_rate: Decimal, limits: Bounds, worst: Usage, reserve
     return Guess(usage, usage.model_dump_json().encode(), found[1])
 
 
-def affordable(rates: Rates, fx_rate: Decimal, worst: Estimate, part: Amount, least_output: int) -> Estimate:
+def affordable(
+    rates: Rates, fx_rate: Decimal, worst: Estimate, part: Amount, least_output: int, others: Sequence[Other] = ()
+) -> Estimate:
     """The same call with an answer worth no more than `part`, but for `least_output`: what a call gets that states no
     limit, so that several can be under way near the end of a budget."""
     if worst.amount.within(part):
@@ -101,17 +121,20 @@ def affordable(rates: Rates, fx_rate: Decimal, worst: Estimate, part: Amount, le
         return worst
     fewest = worst.bounds._replace(output=min(least_output, worst.bounds.output))
     least = estimate(rates, fx_rate, fewest)
-    return clamped(rates, fx_rate, worst.bounds, bare.amount.plus(part), least_output) or (
-        worst if isinstance(least, Unpriced) else least
+    bare = covering(bare, fx_rate, others)
+    return clamped(rates, fx_rate, worst.bounds, bare.amount.plus(part), least_output, others) or (
+        worst if isinstance(least, Unpriced) else covering(least, fx_rate, others)
     )
 
 
-def clamped(rates: Rates, fx_rate: Decimal, limits: Bounds, room: Amount, least_output: int) -> Estimate | None:
+def clamped(
+    rates: Rates, fx_rate: Decimal, limits: Bounds, room: Amount, least_output: int, others: Sequence[Other] = ()
+) -> Estimate | None:
     """The estimate with the greatest output that fits into `room`; None if not even `least_output` does."""
 
     def at(output: int) -> Estimate | None:
         found = estimate(rates, fx_rate, limits._replace(output=output))
-        return found if isinstance(found, Estimate) else None
+        return covering(found, fx_rate, others) if isinstance(found, Estimate) else None
 
     low, high = at(min(least_output, limits.output)), at(limits.output)
     if low is None or not low.amount.within(room):

@@ -1,6 +1,7 @@
 """From a well-formed call to the right to send it: policy, price, worst case, shares."""
 
 import asyncio
+from collections.abc import Sequence
 from datetime import datetime
 from decimal import Decimal
 from typing import Final, NamedTuple
@@ -12,7 +13,16 @@ from farebox.pricing import Rates, Unpriced
 from farebox.shares import Need, Opening, RaiseRefusal
 from gateway import metrics
 from gateway.admission.bounds import DEFAULT_OUTPUT_TOKENS, Bounds, bounds, limited
-from gateway.admission.estimate import Estimate, Reason, affordable, clamped, estimate, unexposed
+from gateway.admission.estimate import (
+    Estimate,
+    Other,
+    Reason,
+    affordable,
+    clamped,
+    covering,
+    estimate,
+    unexposed,
+)
 from gateway.admission.permission import barred, unbounded
 from gateway.admission.verdict import Refused, Reservation, Short
 from gateway.budget_link.questions import Question, Questions, Raise
@@ -70,10 +80,11 @@ class Candidate(NamedTuple):
 
 
 class Priced(NamedTuple):
-    """A call's worst case, at the rates of the dearest model that may answer it."""
+    """A call's worst case, at the rates of the dearest model that may answer it, and no less than of the others."""
 
     rates: Rates
     worst: Estimate
+    others: tuple[Other, ...] = ()
 
 
 class Reservations:
@@ -185,7 +196,7 @@ class Reservations:
         if is_held and candidate.may_cut:
             free = free._replace(estimate=self._affordable(candidate, key_policy, priced))
         may_cut = is_held and (key_policy.settings.clamp or candidate.may_cut)
-        verdict = self._held(free, priced.rates, path, may_cut=may_cut, may_clamp=may_clamp)
+        verdict = self._held(free, priced, path, may_cut=may_cut, may_clamp=may_clamp)
         return _limited(verdict) if is_held and isinstance(verdict, Reservation) else verdict
 
     def _priced(self, candidate: Candidate, key_policy: KeyPolicy, at: datetime, *, is_held: bool) -> Priced | Refused:
@@ -210,7 +221,7 @@ class Reservations:
             if isinstance(worst, Unpriced):
                 return self._unpriced(candidate, option, key_policy, worst.detail)
             found.append(Priced(rates, worst))
-        return max(found, key=_cost)
+        return _dearest(found, settings.fx_rate)
 
     def _unpriced(self, candidate: Candidate, option: Option, key_policy: KeyPolicy, detail: str) -> Refused:
         self._prices.unpriced.note(candidate.upstream.provider, option.model, detail)
@@ -230,7 +241,7 @@ class Reservations:
         return Reservation(call, upstream, admitted, key_policy, own or priced.rates, priced.worst, None, at, limit)
 
     def _held(
-        self, free: Reservation, rates: Rates, path: Path, *, may_cut: bool, may_clamp: bool
+        self, free: Reservation, priced: Priced, path: Path, *, may_cut: bool, may_clamp: bool
     ) -> Reservation | Refused | Short:
         """The same with its worst case held on the path, or as much of it as there is room for."""
         worst, settings, now = free.estimate, free.key_policy.settings, self._clock.monotonic()
@@ -243,17 +254,18 @@ class Reservations:
             return Short(path, worst, worst)
         fewest = settings.min_output_tokens
         if may_clamp:
-            smaller = clamped(rates, settings.fx_rate, worst.bounds, self._shares.room(path), fewest)
+            room = self._shares.room(path)
+            smaller = clamped(priced.rates, settings.fx_rate, worst.bounds, room, fewest, priced.others)
             if smaller and (hold := self._shares.reserve(path, smaller.amount, now)):
                 return free._replace(estimate=smaller, hold=hold)
-        return Short(path, worst, _least(rates, settings.fx_rate, worst.bounds, fewest) or worst)
+        return Short(path, worst, _least(priced._replace(worst=worst), settings.fx_rate, fewest) or worst)
 
     def _affordable(self, candidate: Candidate, key_policy: KeyPolicy, priced: Priced) -> Estimate:
         """The worst case of a call that states no limit, in view of what is left."""
-        rates, worst = priced
+        rates, worst, others = priced
         settings = key_policy.settings
         part = self._part_of_left(key_policy, candidate.admitted)
-        return affordable(rates, settings.fx_rate, worst, part, settings.min_output_tokens)
+        return affordable(rates, settings.fx_rate, worst, part, settings.min_output_tokens, others)
 
     def _part_of_left(self, key_policy: KeyPolicy, admitted: Admitted) -> Amount:
         """What of the hard budgets' remainders one answer may take that nobody limited."""
@@ -328,8 +340,9 @@ class Reservations:
             if rates is None or worst is None or isinstance(worst, Unpriced):
                 return None
             found.append(Priced(rates, worst))
-        rates, worst = max(found, key=_cost)
-        least = _least(rates, _DOLLAR, worst.bounds, LEAST_OUTPUT_TOKENS) if candidate.may_cut else None
+        priced = _dearest(found, _DOLLAR)
+        worst = priced.worst
+        least = _least(priced, _DOLLAR, LEAST_OUTPUT_TOKENS) if candidate.may_cut else None
         return Opening(attributes=CallAttributes(**admitted._asdict()), least=_need(least or worst), need=_need(worst))
 
     def _look_ahead(self, key_hash: str, key_policy: KeyPolicy, verdict: Reservation | Refused) -> None:
@@ -347,10 +360,19 @@ class Reservations:
             self._questions.renew(Question(key_hash))
 
 
-def _least(rates: Rates, fx_rate: Decimal, limits: Bounds, min_output_tokens: int) -> Estimate | None:
+def _least(priced: Priced, fx_rate: Decimal, min_output_tokens: int) -> Estimate | None:
     """The least that a call can do with: its input, and a few tokens of output."""
-    found = estimate(rates, fx_rate, limits._replace(output=min(min_output_tokens, limits.output)))
-    return None if isinstance(found, Unpriced) else found
+    limits = priced.worst.bounds
+    found = estimate(priced.rates, fx_rate, limits._replace(output=min(min_output_tokens, limits.output)))
+    return None if isinstance(found, Unpriced) else covering(found, fx_rate, priced.others)
+
+
+def _dearest(found: Sequence[Priced], fx_rate: Decimal) -> Priced:
+    first = max(found, key=_cost)
+    if len(found) == 1:
+        return first
+    others = tuple(Other(each.rates, each.worst.bounds) for each in found if each is not first)
+    return Priced(first.rates, covering(first.worst, fx_rate, others), others)
 
 
 def _options(call: Call, upstream: Upstream) -> tuple[Option, ...]:
@@ -376,10 +398,12 @@ def _limited(held: Reservation) -> Reservation:
     call, output = held.call, held.estimate.bounds.output
     vendor = traits_of(held.upstream.provider, call.model).vendor
     search = vendor.server_tools.get(SEARCH) if call.tools.search_is_open else None
+    moves = not vendor.takes_either_limit and not call.states_limit(held.upstream.limit_field(call.model))
     return held._replace(
-        output_limit=None if output == call.output_limit else output,
+        output_limit=None if output == call.output_limit and not moves else output,
         service_tier=vendor.standard_tier if call.service_tier is None else None,
         search_uses=None if search is None or held.upstream.lets_through(f"tools:{SEARCH}") else search.uses,
+        moves_limit=moves,
     )
 
 

@@ -17,7 +17,8 @@ class Reservation(NamedTuple):
     """The right to send a call once. `hold` is None where no hard budget applies; `at` chooses the price.
 
     `output_limit`, `service_tier` and `search_uses` are what is sent in the place of what the caller states, or leaves
-    out; None where its own words stand.
+    out; None where its own words stand. `moves_limit`: its limit is sent in the field that the model takes, because it
+    may not know the other.
     """
 
     call: Call
@@ -31,6 +32,7 @@ class Reservation(NamedTuple):
     output_limit: int | None = None
     service_tier: str | None = None
     search_uses: int | None = None
+    moves_limit: bool = False
 
 
 @dataclass(frozen=True, slots=True)

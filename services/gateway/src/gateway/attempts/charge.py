@@ -4,7 +4,7 @@ from decimal import Decimal
 from typing import NamedTuple
 
 from farebox.money import BadAmount, convert
-from farebox.pricing import Rates, Unpriced, Usage, UsageSource, price, price_known
+from farebox.pricing import Rates, Unpriced, Usage, UsageSource, price_known
 from farebox.pricing.rates import TOOL
 from gateway.admission.verdict import Reservation
 from gateway.attempts.event import Outcome, Reprice
@@ -51,10 +51,17 @@ def _priced_as(reservation: Reservation, outcome: Outcome, served: Rates | None)
 
 
 def _costs_less(served: Rates, asked: Rates, usage: Usage) -> bool:
-    one, other = price(served, usage), price(asked, usage)
-    if isinstance(one, Unpriced) or isinstance(other, Unpriced):
-        return False
-    return one.cost_nano_usd < other.cost_nano_usd
+    """By what has a price of it: a counter without one does not let a cheaper model in."""
+    one, other = _cost_of_known(served, usage), _cost_of_known(asked, usage)
+    return one is not None and other is not None and one < other
+
+
+def _cost_of_known(rates: Rates, usage: Usage) -> int | None:
+    for each in (usage, _plainly_served(usage)):
+        found = price_known(rates, each)
+        if not isinstance(found, Unpriced):
+            return found[0].cost_nano_usd
+    return None
 
 
 def _known(rates: Rates, fx_rate: Decimal, usage: Usage) -> tuple[Amount, bool] | None:

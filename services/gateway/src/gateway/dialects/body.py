@@ -89,6 +89,8 @@ def _is_kept_float(text: str) -> bool:
     value = float(text)
     if not isfinite(value) or len(text) > _FLOAT_CHARS_MAX:
         return False
+    if len(text) <= _SURELY_KEPT_CHARS and abs(value) >= sys.float_info.min:
+        return True
     exact = Decimal(text)
     if exact == Decimal(repr(value)):
         return True

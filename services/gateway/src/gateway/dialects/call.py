@@ -78,6 +78,9 @@ class Call(NamedTuple):
     predicts: bool
     unbounded: tuple[str, ...]
 
+    def states_limit(self, field: str) -> bool:
+        return self.body.get(field) is not None
+
     def sent(
         self,
         *,
@@ -85,15 +88,21 @@ class Call(NamedTuple):
         limit_field: str,
         service_tier: str | None = None,
         search_uses: int | None = None,
+        moves_limit: bool = False,
     ) -> bytes:
         """The body for the provider: with another limit on its output, another service tier, and so many searches where
-        it states no number, where they are not None, and with usage in its stream.
+        it states no number, where they are not None, and with usage in its stream. `moves_limit`: from the field where
+        the caller states it to `limit_field`.
 
         As it was written where nothing changes, some fields longer where it lacks them, written anew otherwise.
         """
         change: dict[str, object] = {}
-        if output_limit is not None and output_limit != self.output_limit:
-            fields = [name for name in _LIMIT_FIELDS[self.dialect] if self.body.get(name) is not None]
+        body = self.body
+        if moves_limit:
+            body = {name: value for name, value in body.items() if name not in _LIMIT_FIELDS[self.dialect]}
+            change[limit_field] = output_limit
+        elif output_limit is not None and output_limit != self.output_limit:
+            fields = [name for name in _LIMIT_FIELDS[self.dialect] if self.states_limit(name)]
             change |= dict.fromkeys(fields or [limit_field], output_limit)
         if service_tier is not None:
             change["service_tier"] = service_tier
@@ -105,9 +114,9 @@ class Call(NamedTuple):
         if adds_usage:
             options = self.body.get("stream_options")
             change["stream_options"] = {**(options if isinstance(options, dict) else {}), "include_usage": True}
-        if self.body.keys().isdisjoint(change):
+        if body is self.body and body.keys().isdisjoint(change):
             return orjson.dumps(change)[:-1] + b"," + self.written[1:]
-        return orjson.dumps(self.body | change)
+        return orjson.dumps(body | change)
 
 
 class Body(NamedTuple):

@@ -112,8 +112,9 @@ class StreamFilter:
             return line
         self._learn(data)
         if "usage" in data:
-            if isinstance(data["usage"], dict):
-                self.usage, self._closes = data["usage"], _is_last(data.get("choices"))
+            usage = data["usage"]
+            if isinstance(usage, dict) and (self.usage is None or _tokens(usage) >= _tokens(self.usage)):
+                self.usage, self._closes = usage, _is_last(data.get("choices"))
             if self.strips_usage:
                 return self._stripped(data, line)
         return line
@@ -139,14 +140,26 @@ class StreamFilter:
             self.provider = provider
 
     def _learn_anthropic(self, data: dict[str, Any]) -> None:
-        """Counts are cumulative: what `message_delta` says replaces what `message_start` said."""
+        """Counts are cumulative: what `message_delta` says replaces what `message_start` said, unless it is less."""
         message = data.get("message")
         if isinstance(message, dict):
             self._learn(message)
         usage = message.get("usage") if isinstance(message, dict) else data.get("usage")
         if isinstance(usage, dict):
             self._closes = data.get("type") == "message_delta"
-            self.usage = {**(self.usage or {}), **{k: v for k, v in usage.items() if v is not None}}
+            known = self.usage or {}
+            more = {k: v for k, v in usage.items() if v is not None and not _is_less(v, known.get(k))}
+            self.usage = {**known, **more}
+
+
+def _tokens(usage: dict[str, Any]) -> int:
+    counts = (usage.get("prompt_tokens"), usage.get("completion_tokens"))
+    return sum(count for count in counts if isinstance(count, int))
+
+
+def _is_less(count: object, known: object) -> bool:
+    """Some proxies repeat a count as 0 at the end."""
+    return isinstance(count, int) and isinstance(known, int) and 0 <= count < known
 
 
 def _is_last(choices: object) -> bool:

@@ -22,6 +22,8 @@ from gateway.upstreams.directory import Dialect, Directory, Upstream
 log = structlog.get_logger()
 
 KEY_BYTES_MAX: Final = 512
+LONG_BODY_BYTES: Final = 1 << 16
+"""A longer body is read only for a key that is known: it may take a second, in which no other call is served."""
 _JSON: Final = b"application/json"
 
 
@@ -78,7 +80,7 @@ class ModelCalls:
         """A refusal to answer with, or None when the caller has its answer."""
         hashed = self._hashed(headers)
         try:
-            call, upstream = await self._read(headers, receive)
+            call, upstream = await self._read(hashed, headers, receive)
         except BadCall:
             await self._reservations.key_policy(hashed)  # authenticate first: unknown keys get no validation details
             raise
@@ -97,12 +99,15 @@ class ModelCalls:
             raise UnknownKey("the API key is not valid")
         return hashed
 
-    async def _read(self, headers: Headers, receive: Receive) -> tuple[Call, Upstream]:
+    async def _read(self, hashed: str, headers: Headers, receive: Receive) -> tuple[Call, Upstream]:
         """The call, and where it would go; what its fields mean depends on that."""
         content_type = headers.get(b"content-type", b"").lower()
         if not content_type.startswith(_JSON):
             raise BadCall("send the body as application/json", status=415, code="unsupported_media_type")
-        body = body_of(await self._body(headers, receive))
+        raw = await self._body(headers, receive)
+        if len(raw) > LONG_BODY_BYTES:
+            await self._reservations.key_policy(hashed)
+        body = body_of(raw)
         upstream = self._directory.find(self._dialect, body.model)
         if upstream is None:
             raise ModelNotFound(body.model)

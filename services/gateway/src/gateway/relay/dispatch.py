@@ -77,6 +77,7 @@ class Dispatch:
             limit_field=upstream.limit_field(call.model),
             service_tier=reservation.service_tier,
             search_uses=reservation.search_uses,
+            moves_limit=reservation.moves_limit,
         )
         sent = self._transport.send(upstream, _PATHS[call.dialect], body, _forwarded(upstream, headers, attempt))
         passage = Passage(upstream.config, self._limits, receive, self._clock.monotonic)
@@ -94,7 +95,7 @@ class Dispatch:
         try:
             if answer.status >= 300:
                 await self._refused(attempt, answer, send)
-            elif answer.headers.get("content-type", "").startswith("text/event-stream"):
+            elif answer.headers.get("content-type", "").lower().startswith("text/event-stream"):
                 await self._stream(attempt, answer, passage, send)
             else:
                 await self._whole(attempt, answer, send)
@@ -192,14 +193,17 @@ class Dispatch:
 
     def _headers(self, attempt: Attempt, answer: Answer, billed_nano: int | None, length: int | None) -> RawHeaders:
         theirs = answer.headers
-        headers = [(name.encode(), theirs[name].encode()) for name in _PASSED_BACK if name in theirs]
+        headers = [
+            (name.encode(), theirs[name].encode(errors="surrogateescape")) for name in _PASSED_BACK if name in theirs
+        ]
         headers.append((b"x-farebox-request-id", str(attempt.request_id).encode()))
         if length is None:
             headers.append((b"cache-control", b"no-cache"))
         else:
             headers.append((b"content-length", b"%d" % length))
-        if attempt.reservation.output_limit is not None:
-            headers.append((b"x-farebox-max-tokens", b"%d" % attempt.reservation.output_limit))
+        limit = attempt.reservation.output_limit
+        if limit is not None and limit != attempt.reservation.call.output_limit:
+            headers.append((b"x-farebox-max-tokens", b"%d" % limit))
         if attempt.reservation.search_uses is not None:
             headers.append((b"x-farebox-max-uses", b"%d" % attempt.reservation.search_uses))
         key_policy = attempt.reservation.key_policy

@@ -26,6 +26,10 @@ class Amount(NamedTuple):
     def plus(self, other: "Amount") -> "Amount":
         return Amount(self.money + other.money, self.requests + other.requests, self.tokens + other.tokens)
 
+    def joined(self, other: "Amount") -> "Amount":
+        """The greater of both, in each measure."""
+        return Amount(max(self.money, other.money), max(self.requests, other.requests), max(self.tokens, other.tokens))
+
     def need(self, cost_nano_usd: int) -> Need:
         """As asked for before the billing currency is known."""
         return Need(cost_nano_usd=cost_nano_usd, requests=self.requests, tokens=self.tokens)

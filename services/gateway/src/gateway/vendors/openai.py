@@ -61,6 +61,7 @@ OPENAI: Final = Vendor(
     each_tool=32,
     searching=(("gpt-4o*-search*", False), ("*-search-*", True)),
     limit_field=_LIMIT_FIELD,
+    takes_either_limit=True,
     standard_tier="default",
 )
 """Sources: the guide "Images and vision", section "Calculating costs" (tiles for 4o, 4.1, 4.5, 5 and o-series; patches

@@ -14,5 +14,6 @@ MISTRAL: Final = Vendor(images=(("*", 64 * 64 + 64),))
 PERPLEXITY: Final = Vendor(searching=(("sonar*", False),))
 """Source: "Pricing" (a fee a request; what is found costs nothing beside it)."""
 
-XAI: Final = Vendor(images=(("*", 1_792),))
-"""Source: "Image understanding" (at most 7 tiles of 256)."""
+XAI: Final = Vendor(images=(("*", 1_792),), unbounded=(("*multi-agent*", True),))
+"""Source: "Image understanding" (at most 7 tiles of 256); "Multi-agent" (several agents answer, as long as they
+like)."""

@@ -47,6 +47,8 @@ class Vendor(NamedTuple):
     """Models that do by themselves what nothing in a call bounds."""
     limit_field: ByModel[str] = (("*", "max_tokens"),)
     """The field in which a limit on the output is sent."""
+    takes_either_limit: bool = False
+    """Whether a limit holds in the other field, too. A server that does not know that one answers without a limit."""
     standard_tier: str | None = None
     """What to ask for where the caller names no service tier, and the account with the vendor may have a dearer one."""
     has_geographies: bool = False

@@ -10,7 +10,7 @@ from uuid import UUID
 from pydantic import JsonValue, ValidationError
 
 from farebox.errors import Invalid, sentences
-from farebox.events import Measured, RequestCompleted, UsagePriced, value_of
+from farebox.events import BillingTerms, Measured, RequestCompleted, UsagePriced, value_of
 from farebox.money import (
     BadAmount,
     UnknownCurrency,
@@ -21,6 +21,7 @@ from farebox.money import (
     require_currency,
 )
 from farebox.pricing import Usage
+from farebox.pricing.usage import MAX_COST_NANO_USD
 from metering.attempt import Attempt
 from metering.charge import PriceBook, Suspended, charge
 from metering.tariff import STATED, Tariff
@@ -126,8 +127,13 @@ def _priced(attempt: Attempt, usage: Usage, book: PriceBook) -> tuple[int, int, 
 
 def _amounts(event: RequestCompleted, truth: TrueAmount) -> tuple[int, int]:
     """Cost in nano-USD and what is billed for it, of which one is stated and the other follows by the call's rate."""
-    billing = event.billing
-    nano = stated_nano(truth)
+    cost, billed = _both(event.billing, truth, stated_nano(truth))
+    if cost > MAX_COST_NANO_USD:
+        raise Invalid(f"amount: is more than {decimal_text(MAX_COST_NANO_USD)} USD, which no call costs")
+    return cost, billed
+
+
+def _both(billing: BillingTerms, truth: TrueAmount, nano: int) -> tuple[int, int]:
     if truth.currency == billing.currency:
         numerator, denominator = billing.fx_rate.as_integer_ratio()
         return divide_half_even(nano * denominator, numerator), nano
