@@ -152,6 +152,7 @@ class ShareProtocol(RuleBasedStateMachine):
         self.busy(gateway, load)
         self.told.stop(place)
         gateway.lose_the_last(lines)
+        self.told.is_told_twice = True
         gateway.boot_id += "'"
         self.told.start(place)
 
