@@ -169,8 +169,8 @@ class Onlooker:
     def nothing_is_left(self, *, is_told_twice: bool) -> None:
         """Nothing is held but what went down with a node, and nothing is uncertain.
 
-        Where an older disk came back, an attempt may have been told of twice: in a whole story with its bill, and in
-        the event that was posted with its reserve, which is all that the older disk knew."""
+        Where a disk forgot, an attempt may have been told of twice: in a whole story with its bill, and in the event
+        that was posted with its reserve, which is all that the disk still knew."""
         for share in self.shares.values():
             lost = self.excess[share.key.window] if is_told_twice and share.is_final else 0
             assert share.held <= lost or share.is_suspended, "stranded"

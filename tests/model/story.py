@@ -147,6 +147,7 @@ class Story:
             gateway.standing.is_fenced |= is_answered
             return None
         self.onlooker.is_answered(request)
+        self.onlooker.counters_only_grow()
         return answer if is_answered else None
 
     def beat(self, gateway: Gateway, how: How = "at once") -> None:

@@ -155,6 +155,7 @@ class ShareProtocol(RuleBasedStateMachine):
         self.told.onlooker.forgets_ends(gateway)
         self.told.stop(place)
         gateway.lose_the_last(lines)
+        self.told.is_told_twice = True
         gateway.boot_id += "'"
         self.told.start(place)
 
