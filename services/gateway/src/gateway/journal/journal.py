@@ -43,7 +43,7 @@ from gateway.shares.shares import Spent, WindowKey
 
 log = structlog.get_logger()
 
-COMPLETION_MORE_BYTES: Final = 16 << 10
+COMPLETION_MORE_BYTES: Final = 32 << 10
 """A completion is longer than its intent by no more: what a provider says in it is bounded."""
 
 _SEGMENT: Final = re.compile(r"segment-([0-9]{12})\.journal")
